@@ -1,0 +1,188 @@
+"""Artefacts: what a stage leaves in `outputs/<stage>/<fingerprint>/`, complete or absent.
+
+A `Node` is an artefact's identity: its stage, the settings that it reads and the nodes it is made from.
+`build` makes one under a lock, in a `.partial` folder that a killed run leaves for the next to continue,
+writes the manifest last and renames the folder into place.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from srd.errors import UserError
+from srd.progress import say
+from srd.provenance import provenance
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Node:
+    """Identity of an artefact: same settings and inputs, same fingerprint."""
+
+    stage: str
+    version: int
+    settings: dict[str, Any]
+    inputs: dict[str, "Node"] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over stage, version, settings and the inputs' fingerprints."""
+        inputs = {name: node.fingerprint for name, node in self.inputs.items()}
+        text = json.dumps([self.stage, self.version, self.settings, inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def folder(self, outputs: str | Path) -> Path:
+        return Path(outputs) / self.stage / self.fingerprint
+
+    def is_complete(self, outputs: str | Path) -> bool:
+        return (self.folder(outputs) / MANIFEST).is_file()
+
+    def __str__(self) -> str:
+        return f"{self.stage}/{self.fingerprint}"
+
+
+@dataclass
+class Work:
+    """An artefact in the making: where to write and what to read."""
+
+    node: Node
+    path: Path
+    inputs: dict[str, Path]
+    ledger: dict[str, Any] = field(default_factory=dict)
+    """Costs to record: `seconds` of the work that stands, tokens, passes, counts worth keeping."""
+
+
+def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path:
+    """The folder of `node`, made by `make` unless it is complete already; a second process waits for the first."""
+    folder = node.folder(outputs)
+    if node.is_complete(outputs):
+        say(f"{node}  reused")
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder, node):
+        if node.is_complete(outputs):
+            say(f"{node}  made by another process, reused")
+            return folder
+        partial = folder.with_name(folder.name + ".partial")
+        verb = "continued" if partial.exists() else "started"
+        partial.mkdir(exist_ok=True)
+        say(f"{node}  {verb}")
+        work = Work(node, partial, {name: require(child, outputs) for name, child in node.inputs.items()})
+        begin = time.time()
+        make(work)
+        work.ledger.setdefault("seconds", time.time() - begin)
+        _commit(work, folder, begin)
+    say(f"{node}  done in {work.ledger['seconds']:.1f} s")
+    return folder
+
+
+def require(node: Node, outputs: str | Path) -> Path:
+    """The folder of a finished input, after checking every file against its manifest."""
+    folder = node.folder(outputs)
+    if not node.is_complete(outputs):
+        role = f" role={node.settings['role']}" if node.stage == "finetune" else ""
+        raise UserError(f"{folder}: not there yet; run `srd {node.stage}{role}` with the same overrides first, or `srd run`")
+    for name, entry in read_manifest(folder)["files"].items():
+        path = folder / name
+        if not path.is_file() or digest(path) != entry["sha256"]:
+            state = "missing" if not path.exists() else "changed since it was made"
+            raise UserError(f"{path}: {state}; restore it, or delete the folder {folder} to make it again")
+    return folder
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The record of a finished artefact."""
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise UserError(f"{folder / MANIFEST}: damaged; delete the folder {folder} to make it again") from None
+
+
+def closure(nodes: Iterable[Node]) -> list[Node]:
+    """Every node needed for `nodes`, inputs before what is made of them, each once."""
+    order: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        for child in node.inputs.values():
+            visit(child)
+        order.setdefault(str(node), node)
+
+    for node in nodes:
+        visit(node)
+    return list(order.values())
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _lock(folder: Path, node: Node) -> Iterator[None]:
+    """Hold the artefact's lock; the system lets go of it when the process dies."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"{node}  another process is making it; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _commit(work: Work, folder: Path, begin: float) -> None:
+    """Hash what was made, write the manifest, rename the folder into place."""
+    files = sorted(path for path in work.path.rglob("*") if path.is_file() and path.name != MANIFEST)
+    manifest = {
+        "stage": work.node.stage,
+        "version": work.node.version,
+        "fingerprint": work.node.fingerprint,
+        "settings": work.node.settings,
+        "inputs": {name: str(child) for name, child in work.node.inputs.items()},
+        "files": {str(path.relative_to(work.path)): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for path in files},
+        "ledger": {**work.ledger, "peak_memory_bytes": _peak_memory_bytes()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
+        **provenance(),
+    }
+    replace_text(work.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(work.path, folder)
+
+
+def _rows(path: Path) -> int | None:
+    if path.suffix != ".jsonl":
+        return None
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def _peak_memory_bytes() -> int:
+    """Largest memory of this process so far: on the accelerator where one was used, else resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,401 @@
+"""Every setting of `srd`: a dataclass a section, a doc line a field with its unit, checks beside them.
+
+`conf/` holds the values; Hydra merges them into these types, so an unknown key or a wrong type
+stops before any work. Ranges are checked on construction, relations between sections in `Config.check`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from srd.errors import UserError, look_up
+
+
+def require(holds: bool, key: str, value: object, expected: str) -> None:
+    """A `UserError` naming the key, its value and what was expected, unless `holds`."""
+    if not holds:
+        raise UserError(f"{key}={value}: expected {expected}")
+
+
+@dataclass
+class Columns:
+    """Names of a foreign data set's columns."""
+
+    instruction: str = "instruction"
+    """Column of the instruction."""
+    input: str = "input"
+    """Column of the optional input; a data set without it has none."""
+    output: str = "output"
+    """Column of the response, a string or a list of references."""
+
+
+@dataclass
+class Dataset:
+    """Where samples come from and how they are split."""
+
+    name: str = "pydoc"
+    """Loader, a key of `srd.datasets.DATASETS`."""
+    path: str | None = None
+    """Local file or folder; takes precedence over the hub and stays out of the fingerprint (the content is in it)."""
+    hub: str | None = None
+    """Name on the Hugging Face hub."""
+    revision: str | None = None
+    """Commit of the hub data set; required where `hub` is used."""
+    columns: Columns = field(default_factory=Columns)
+    """Column names, for loaders `jsonl` and `hub`."""
+    limit: int | None = None
+    """At most this many training samples, chosen by id."""
+    dev_samples: int | None = None
+    """At most this many dev samples, taken from the training split where the source has no dev split; none: all that the source has."""
+    test_samples: int | None = None
+    """At most this many test samples, taken from the training split where the source has no test split; none: all that the source has."""
+    strict: bool = False
+    """Stop at a row with an empty response or at a duplicate, instead of counting and skipping it."""
+
+    def __post_init__(self) -> None:
+        for key in ("limit", "dev_samples", "test_samples"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"dataset.{key}", value, "at least 1")
+
+
+@dataclass
+class Recipe:
+    """How weights are optimised: AdamW, cosine to `learning_rate_end`, restarted in every phase."""
+
+    epochs: int = 1
+    """Passes over the samples of a phase."""
+    batch_sequences: int = 16
+    """Samples per optimiser step, exactly (the last step of an epoch takes what is left)."""
+    learning_rate: float = 5e-4
+    """Peak learning rate."""
+    learning_rate_end: float = 1e-7
+    """Learning rate at the last step of a phase."""
+    warmup_share: float = 0.0
+    """Share of a phase's steps over which the learning rate rises linearly from zero."""
+    weight_decay: float = 0.01
+    """AdamW weight decay of matrices; biases and norms have none."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm."""
+    seed: int = 10
+    """Seed of data order, dropout, LoRA and random initial weights."""
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_sequences"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        for key in ("learning_rate", "clip_norm"):
+            require(getattr(self, key) > 0, key, getattr(self, key), "more than 0")
+        require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+@dataclass
+class Lora:
+    """Low-rank adapters in place of full fine-tuning."""
+
+    rank: int = 16
+    """Rank of the update."""
+    alpha: int = 64
+    """Scale of the update, divided by the rank."""
+    dropout: float = 0.1
+    """Dropout on the adapter's input."""
+
+
+@dataclass
+class Side:
+    """One of the two models."""
+
+    name: str | None = None
+    """Hub name or local folder of the weights."""
+    revision: str | None = None
+    """Commit of the hub repository."""
+    package: str | None = None
+    """Installed Python package that carries `gguf_file`."""
+    gguf_file: str | None = None
+    """GGUF file with the weights."""
+    architecture: dict[str, Any] | None = None
+    """Random initial weights: `model_type` and fields of its transformers config."""
+    layers: list[int] | None = None
+    """Keep these layers of the named weights only."""
+    adapter: str | None = None
+    """Hub name or folder of a LoRA adapter merged into the weights."""
+    lora: Lora | None = None
+    """Train adapters in place of the weights."""
+    dtype: str = "float32"
+    """Type of the weights in memory: float32, bfloat16 or float16."""
+    trust_remote_code: bool = False
+    """Run model code that the hub repository ships."""
+    finetune: Recipe | None = None
+    """Supervised fine-tuning before anything else; none: used as it is."""
+
+    def __post_init__(self) -> None:
+        sources = [self.name, self.package, self.architecture]
+        require(sum(source is not None for source in sources) == 1, "model source", sources, "one of name, package, architecture")
+        require((self.package is None) or self.gguf_file is not None, "gguf_file", self.gguf_file, "a file inside the package")
+        require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
+
+
+@dataclass
+class Model:
+    """A teacher and a student over one vocabulary."""
+
+    teacher: Side
+    """p: the model that is imitated."""
+    student: Side
+    """q: the model that is trained."""
+    name: str = "pair"
+    """Name of the pair in tables."""
+    vocabulary: int | None = None
+    """Train a byte-level BPE of this size on the training split; none: the tokenizer of the weights."""
+    template: str = "alpaca"
+    """Prompt template, a key of `srd.prompts.TEMPLATES`."""
+    max_prompt_tokens: int = 256
+    """Longest prompt; of a longer one the tail is kept."""
+    max_tokens: int = 512
+    """Longest prompt and response together; a longer response is cut, its EOS with it."""
+
+    def __post_init__(self) -> None:
+        require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
+        require(1 <= self.max_prompt_tokens < self.max_tokens, "model.max_prompt_tokens", self.max_prompt_tokens, f"1 … max_tokens-1 ({self.max_tokens - 1})")
+
+
+@dataclass
+class Generation:
+    """How answers are drawn."""
+
+    temperature: float = 1.0
+    """Sampling temperature; 0 is greedy."""
+    top_p: float = 1.0
+    """Keep the smallest set of tokens with this probability."""
+    top_k: int = 0
+    """Keep this many tokens; 0 keeps all."""
+    no_repeat_ngram_size: int = 0
+    """Never repeat an n-gram of this size; 0 allows it."""
+    max_new_tokens: int = 256
+    """Longest answer."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature >= 0, "temperature", self.temperature, "0 (greedy) or more")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "a probability in (0, 1]")
+        require(self.top_k >= 0, "top_k", self.top_k, "0 (all) or more")
+        require(self.no_repeat_ngram_size >= 0, "no_repeat_ngram_size", self.no_repeat_ngram_size, "0 (off) or more")
+        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
+
+
+@dataclass
+class Reflect:
+    """The student answers every training prompt."""
+
+    generation: Generation = field(default_factory=lambda: Generation(temperature=0.0))
+    """Decoding of the answers."""
+    seed: int = 10
+    """Seed of sampled answers."""
+
+
+@dataclass
+class Rank:
+    """Difficulty from the student's signals."""
+
+    signals: list[str] = field(default_factory=lambda: ["rouge_l", "nll"])
+    """Keys of `srd.ranking.SIGNALS`, fused by reciprocal rank fusion."""
+    rrf_k: float = 60.0
+    """The constant k of 1 / (k + rank)."""
+
+    def __post_init__(self) -> None:
+        require(len(self.signals) > 0, "rank.signals", self.signals, "at least one signal")
+        require(self.rrf_k >= 0, "rank.rrf_k", self.rrf_k, "0 or more")
+
+
+@dataclass
+class Filter:
+    """The hardest samples are dropped."""
+
+    keep: float = 0.75
+    """λ: share of the training samples that stay, easiest first."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.keep <= 1, "filter.keep", self.keep, "a share in (0, 1]")
+
+
+@dataclass
+class Curriculum:
+    """Which samples each phase sees."""
+
+    name: str = "baby_step"
+    """A key of `srd.schedules.CURRICULA`."""
+    phases: int = 3
+    """Number of phases n."""
+
+    def __post_init__(self) -> None:
+        require(self.phases >= 1, "curriculum.phases", self.phases, "at least 1")
+
+
+@dataclass
+class Schedule:
+    """Loss settings over the phases, linear from the first to the last."""
+
+    name: str = "srd"
+    """Name in tables."""
+    temperature_start: float = 1.0
+    """τ of the first phase."""
+    temperature_end: float = 2.0
+    """τ of the last phase."""
+    sft_weight_start: float = 0.3
+    """α, weight of the cross-entropy with the reference, in the first phase."""
+    sft_weight_end: float = 0.1
+    """α in the last phase."""
+
+    def __post_init__(self) -> None:
+        for key in ("temperature_start", "temperature_end"):
+            require(getattr(self, key) > 0, f"schedule.{key}", getattr(self, key), "more than 0")
+        for key in ("sft_weight_start", "sft_weight_end"):
+            require(0 <= getattr(self, key) <= 1, f"schedule.{key}", getattr(self, key), "a weight in [0, 1]")
+
+
+@dataclass
+class Method:
+    """The distillation loss."""
+
+    name: str = "fkl"
+    """Name in tables."""
+    divergence: str | None = "forward_kl"
+    """A key of `srd.divergences.DIVERGENCES`; none trains on the references alone."""
+    parameters: dict[str, float] = field(default_factory=dict)
+    """Parameters of the divergence, such as beta or alpha."""
+    temperature_power: int = 2
+    """k of the factor τ^k before the divergence."""
+
+    def __post_init__(self) -> None:
+        require(self.temperature_power in (0, 2), "method.temperature_power", self.temperature_power, "0 or 2")
+
+
+@dataclass
+class Distill(Recipe):
+    """The recipe of distillation, and how its result is chosen."""
+
+    dev_samples: int = 100
+    """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first seed)."""
+
+
+@dataclass
+class Evaluate:
+    """What is scored, and how."""
+
+    suites: dict[str, Dataset | None] = field(default_factory=lambda: {"heldout": None})
+    """Benchmark suites by name; one without a data set is the test split of `dataset`."""
+    path: str | None = None
+    """Folder that holds a folder for each suite; a suite's own path wins."""
+    generation: Generation = field(default_factory=Generation)
+    """Decoding of the answers."""
+    seeds: list[int] = field(default_factory=lambda: [10, 20, 30, 40, 50])
+    """Sampling seeds; greedy decoding uses the first only."""
+    targets: list[str] = field(default_factory=lambda: ["teacher", "student", "distill"])
+    """Checkpoints to score: teacher, student (before distillation), distill."""
+    checkpoint: str = "best"
+    """Distilled weights to score: best (by dev ROUGE-L) or last."""
+
+    def __post_init__(self) -> None:
+        require(len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds")
+        require(len(self.suites) > 0, "evaluate.suites", self.suites, "at least one suite")
+        for target in self.targets:
+            look_up(dict.fromkeys(("teacher", "student", "distill")), target, "evaluate.targets entry")
+        require(self.checkpoint in ("best", "last"), "evaluate.checkpoint", self.checkpoint, "best or last")
+
+
+@dataclass
+class Engine:
+    """How it is computed; never what. Outside every fingerprint."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: str = "float32"
+    """Autocast of the forward passes: float32 (off) or bfloat16."""
+    micro_batch_tokens: int = 4096
+    """Largest padded size of one forward pass in training and scoring."""
+    generation_sequences: int = 64
+    """Prompts answered together."""
+    save_steps: int = 50
+    """Optimiser steps between two saved training states."""
+    threads: int | None = None
+    """CPU threads; none: one per core."""
+
+    def __post_init__(self) -> None:
+        require(self.precision in ("float32", "bfloat16"), "engine.precision", self.precision, "float32 or bfloat16")
+        for key in ("micro_batch_tokens", "generation_sequences", "save_steps"):
+            require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
+        require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
+
+
+@dataclass
+class Logger:
+    """Where scalars go besides `metrics.jsonl`."""
+
+    name: str = "none"
+    """A key of `srd.loggers.LOGGERS`."""
+    project: str = "srd"
+    """W&B project."""
+    mode: str = "offline"
+    """W&B mode: offline or online."""
+
+    def __post_init__(self) -> None:
+        require(self.mode in ("offline", "online"), "logger.mode", self.mode, "offline or online")
+
+
+@dataclass
+class Config:
+    """The whole experiment."""
+
+    model: Model
+    dataset: Dataset = field(default_factory=Dataset)
+    reflect: Reflect = field(default_factory=Reflect)
+    rank: Rank = field(default_factory=Rank)
+    filter: Filter = field(default_factory=Filter)
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    schedule: Schedule = field(default_factory=Schedule)
+    method: Method = field(default_factory=Method)
+    distill: Distill = field(default_factory=Distill)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    engine: Engine = field(default_factory=Engine)
+    logger: Logger = field(default_factory=Logger)
+    study: str = "default"
+    """Name of the study that `srd run` files this run under and `srd report` reads."""
+    arm: str | None = None
+    """Name of this run's row in the report; none: method, curriculum and kept share."""
+    role: str = "teacher"
+    """Whom `srd finetune` trains: teacher or student."""
+    outputs: str = "outputs"
+    """Folder of all artefacts."""
+
+    @property
+    def is_curated(self) -> bool:
+        """Whether the run needs a ranking: something is dropped or ordered."""
+        return self.filter.keep < 1 or self.num_phases > 1
+
+    @property
+    def num_phases(self) -> int:
+        return 1 if self.curriculum.name == "none" else self.curriculum.phases
+
+    @property
+    def arm_name(self) -> str:
+        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {self.filter.keep:g}" if self.is_curated else ""
+        return self.arm or self.method.name + curated
+
+    def check(self) -> "Config":
+        """Relations between sections and names that only tables know; returns itself."""
+        from srd.datasets import DATASETS
+        from srd.divergences import check_parameters
+        from srd.loggers import LOGGERS
+        from srd.prompts import TEMPLATES
+        from srd.ranking import SIGNALS
+        from srd.schedules import CURRICULA, schedule
+
+        look_up(dict.fromkeys(("teacher", "student")), self.role, "role")
+        look_up(DATASETS, self.dataset.name, "dataset.name")
+        look_up(LOGGERS, self.logger.name, "logger.name")
+        look_up(TEMPLATES, self.model.template, "model.template")
+        look_up(CURRICULA, self.curriculum.name, "curriculum.name")
+        for signal in self.rank.signals:
+            look_up(SIGNALS, signal, "ranking signal")
+        schedule(self.schedule, self.num_phases)
+        if self.method.divergence is not None:
+            check_parameters(self.method.divergence, self.method.parameters)
+        return self

@@ -1,0 +1,42 @@
+"""Any data set on the Hugging Face hub, by name, pinned commit and column names."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from srd.config import Dataset
+from srd.datasets.jsonl import pick
+from srd.errors import UserError
+
+SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
+
+
+def source(dataset: Dataset) -> dict[str, Any]:
+    if dataset.hub is None or dataset.revision is None:
+        raise UserError(
+            f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to pin; "
+            "set both, or dataset.path to a local copy"
+        )
+    return {"hub": dataset.hub, "revision": dataset.revision, "columns": vars(dataset.columns)}
+
+
+def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    for split, rows in fetch(dataset).items():
+        for number, row in enumerate(rows):
+            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLITS.get(split, "train")}
+
+
+def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:
+    """The splits of a hub data set; a hub out of reach is a `UserError` that says what to place where."""
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError
+
+    datasets.disable_progress_bars()
+    name = str(dataset.hub)
+    try:
+        return dict(datasets.load_dataset(name, revision=dataset.revision, **options))
+    except (OSError, HfHubHTTPError, datasets.exceptions.DatasetNotFoundError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"hub data set {name}@{dataset.revision}: cannot be fetched ({reason}); run again when the hub can be reached, "
+            f"or place its rows as train.jsonl in a folder and set dataset=jsonl dataset.path=FOLDER"
+        ) from None

@@ -1,0 +1,88 @@
+"""Any local JSON Lines file with an instruction, an optional input and an output; gzip too.
+
+`dataset.path` is a file (all of it training data) or a folder with train, dev and test files.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from srd.artefacts import digest
+from srd.config import Columns, Dataset
+from srd.errors import UserError
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".json")
+NAMES = {"train": ["train"], "dev": ["dev", "validation"], "test": ["test"]}
+
+
+def source(dataset: Dataset) -> dict[str, Any]:
+    columns = {"columns": vars(dataset.columns)} if dataset.columns != Columns() else {}
+    return {split: digest(path) for split, path in files(dataset, NAMES).items()} | columns
+
+
+def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    for split, path in files(dataset, NAMES).items():
+        yield from read(path, split, dataset.columns)
+
+
+def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
+    """The file of every split found under `dataset.path`; at least one, or a `UserError`."""
+    if dataset.path is None:
+        raise UserError(f"dataset.path is not set: dataset={dataset.name} reads a local file or folder; set dataset.path=FILE")
+    path = Path(dataset.path)
+    if path.is_file():
+        return {next(iter(names)): path}
+    if not path.is_dir():
+        raise UserError(f"dataset.path={path}: no such file or folder; expected a .jsonl or .jsonl.gz file")
+    found = {}
+    for split, stems in names.items():
+        candidates = [path / (stem + ending) for stem in stems for ending in ENDINGS]
+        present = [candidate for candidate in candidates if candidate.is_file()]
+        if present:
+            found[split] = present[0]
+    if not found:
+        wanted = ", ".join(stem + ".jsonl" for stems in names.values() for stem in stems)
+        raise UserError(f"dataset.path={path}: no data file in this folder; expected one of {wanted} (or .gz)")
+    return found
+
+
+def read(path: Path, split: str, columns: Columns) -> Iterator[dict[str, Any]]:
+    """The rows of one file; a line that cannot be read is a `UserError` with file and line number."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    number = 0
+    try:
+        with opener(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _row(line, f"{path}:{number}", columns) | {"split": split}
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: broken gzip file after line {number} ({error}); fetch or write it again") from None
+    if number == 0:
+        raise UserError(f"{path}: empty; expected one JSON object a line")
+
+
+def _row(line: bytes, where: str, columns: Columns) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno}); expected one object a line") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    return pick(row, where, columns)
+
+
+def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:
+    """The three texts of a foreign row by its column names."""
+    for key in (columns.instruction, columns.output):
+        if key not in row:
+            raise UserError(f"{where}: no column '{key}'; found {', '.join(row) or 'none'}; name it with dataset.columns.*")
+    instruction, text, output = row[columns.instruction], row.get(columns.input) or "", row[columns.output]
+    texts = [instruction, text, *(output if isinstance(output, list) else [output])]
+    if not all(isinstance(value, str) for value in texts):
+        raise UserError(f"{where}: instruction, input and output must be text (output may be a list of texts)")
+    return {"instruction": instruction, "input": text, "output": output, "where": where}

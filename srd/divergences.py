@@ -1,0 +1,93 @@
+"""Divergences between teacher p and student q, one pure function each.
+
+Every function takes log-probabilities `logp`, `logq` of shape [*pos, V] (natural log, float32 or
+wider) and returns one value per position, [*pos], in nats (total variation: in [0, 1]). Each is zero
+at p = q and non-negative elsewhere. A class of probability zero (-inf) adds nothing of its own; where
+q is zero and p is not, the true value is infinite and a huge finite one is returned.
+
+The published code trains with cross-entropy forms of the forward and skew forward KL: those equal the
+divergence here plus the teacher's entropy, have the same gradient, but are not zero at equality.
+
+Only tensor methods are used, so that names and parameters can be checked without loading torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING
+
+from srd.errors import UserError, look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+FLOOR = -1e30
+"""Stands for log 0: finite, so that 0 * FLOOR = 0 in value and in gradient."""
+
+
+def _kl(loga: Tensor, logb: Tensor) -> Tensor:
+    """KL(a ‖ b) = Σ a (log a - log b) over the last axis."""
+    loga, logb = loga.clamp(min=FLOOR), logb.clamp(min=FLOOR)
+    return (loga.exp() * (loga - logb)).sum(-1)
+
+
+def _log_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
+    """log(weight a + (1 - weight) b), formed in log space so that small masses survive."""
+    if weight in (0.0, 1.0):
+        return loga if weight == 1.0 else logb
+    return (loga.clamp(min=FLOOR) + math.log(weight)).logaddexp(logb.clamp(min=FLOOR) + math.log1p(-weight))
+
+
+def forward_kl(logp: Tensor, logq: Tensor) -> Tensor:
+    """KL(p ‖ q), the classic distillation loss (Hinton et al. 2015, arXiv 1503.02531, eq. 2)."""
+    return _kl(logp, logq)
+
+
+def reverse_kl(logp: Tensor, logq: Tensor) -> Tensor:
+    """KL(q ‖ p), mode-seeking (MiniLLM, arXiv 2306.08543, eq. 1)."""
+    return _kl(logq, logp)
+
+
+def jensen_shannon(logp: Tensor, logq: Tensor, beta: float = 0.5) -> Tensor:
+    """β KL(p ‖ m) + (1-β) KL(q ‖ m) with m = βp + (1-β)q (GKD, arXiv 2306.13649, eq. 1)."""
+    logm = _log_mixture(logp, logq, beta)
+    return beta * _kl(logp, logm) + (1 - beta) * _kl(logq, logm)
+
+
+def total_variation(logp: Tensor, logq: Tensor) -> Tensor:
+    """½ Σ |p - q| (f-distill, arXiv 2307.15190)."""
+    return 0.5 * (logp.exp() - logq.exp()).abs().sum(-1)
+
+
+def skew_forward_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
+    """KL(p ‖ αp + (1-α)q) (DistiLLM, arXiv 2402.03898, eq. 4)."""
+    return _kl(logp, _log_mixture(logp, logq, alpha))
+
+
+def skew_reverse_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
+    """KL(q ‖ αq + (1-α)p) (DistiLLM, arXiv 2402.03898, section 3.1)."""
+    return _kl(logq, _log_mixture(logq, logp, alpha))
+
+
+DIVERGENCES: dict[str, Callable[..., Tensor]] = {
+    "forward_kl": forward_kl,
+    "reverse_kl": reverse_kl,
+    "jensen_shannon": jensen_shannon,
+    "total_variation": total_variation,
+    "skew_forward_kl": skew_forward_kl,
+    "skew_reverse_kl": skew_reverse_kl,
+}
+
+
+def check_parameters(name: str, parameters: dict[str, float]) -> None:
+    """A `UserError` unless `name` is a divergence and `parameters` are its own, each in [0, 1]."""
+    function = look_up(DIVERGENCES, name, "divergence")
+    known = list(inspect.signature(function).parameters)[2:]
+    for key, value in parameters.items():
+        if key not in known:
+            raise UserError(f"method.parameters.{key}: {name} takes {', '.join(known) or 'no parameters'}")
+        if not 0 <= value <= 1:
+            raise UserError(f"method.parameters.{key}={value}: expected a weight in [0, 1]")

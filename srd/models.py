@@ -1,0 +1,219 @@
+"""Models: loaded, built or cut down; logits at chosen positions; checkpoints.
+
+Axes: B sequences, T tokens, N supervised positions, V vocabulary.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from srd.config import Config, Engine, Side
+from srd.errors import UserError
+from srd.tokens import Batch
+
+# The stages show bars of their own.
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
+
+
+def side_of(cfg: Config, role: str) -> Side:
+    return cfg.model.teacher if role == "teacher" else cfg.model.student
+
+
+def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a stage: the trained one where there is one, else that of the student's weights.
+
+    Teacher and student must have the same vocabulary, or a `UserError` gives both sizes.
+    """
+    if "tokenizer" in inputs:
+        return AutoTokenizer.from_pretrained(inputs["tokenizer"])
+    student, teacher = (_side_tokenizer(side_of(cfg, role), role) for role in ("student", "teacher"))
+    if student.get_vocab() != teacher.get_vocab():
+        raise UserError(
+            f"teacher and student have different vocabularies ({len(teacher)} and {len(student)} tokens): "
+            "a divergence needs the same tokens; choose a pair that shares its tokenizer"
+        )
+    return student
+
+
+def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> PreTrainedModel:
+    """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
+
+    `checkpoint` (distilled) before the role's fine-tuned weights before the configured ones. LoRA
+    adapters are merged; a model to train gets its own through `trainable`.
+    """
+    side = side_of(cfg, role)
+    folder = inputs.get("checkpoint") or (inputs[role] / "model" if role in inputs else None)
+    if folder is None:
+        model = _initial(side, role, tokenizer, seed)
+    elif (folder / "adapter_config.json").is_file():
+        model = _merge(_initial(side, role, tokenizer, seed), str(folder), None)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, side.dtype))
+    return model.to(device(cfg.engine)).eval()
+
+
+def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
+    """The model ready to train: all weights, or a seeded LoRA adapter in front of frozen ones."""
+    if side.lora is None:
+        return model.requires_grad_(True)
+    peft = _peft()
+    torch.manual_seed(seed)
+    lora = peft.LoraConfig(r=side.lora.rank, lora_alpha=side.lora.alpha, lora_dropout=side.lora.dropout, task_type="CAUSAL_LM")
+    return peft.get_peft_model(model, lora)
+
+
+def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def logits_at(model: nn.Module, batch: Batch, vocabulary: int) -> Tensor:
+    """Logits [N, V] at the supervised positions of `batch`, cut to the first `vocabulary` classes.
+
+    The hidden states are gathered in front of the head, so the model's own forward does everything
+    behind it (scale, soft-cap, bias) and nothing of size B x T x V exists. Rows that pad the
+    vocabulary to a round size hold noise and are cut on both sides.
+    """
+
+    def gather(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (arguments[0][batch.supervised].unsqueeze(0),)
+
+    head = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
+    hook = head.register_forward_pre_hook(gather)
+    try:
+        output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids, use_cache=False)
+    finally:
+        hook.remove()
+    return output.logits.squeeze(0)[:, :vocabulary]
+
+
+def num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def device(engine: Engine) -> torch.device:
+    """The device of the engine settings; one that is not there is a `UserError`."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if engine.device == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind, _, index = engine.device.partition(":")
+    if kind not in available or (index and not index.isdigit()):
+        raise UserError(f"engine.device={engine.device}: expected auto, cpu, cuda, cuda:N or mps")
+    if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
+        raise UserError(f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA devices); use engine.device=auto or cpu")
+    return torch.device(engine.device)
+
+
+def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    """The weights that the config names, before any training."""
+    if side.architecture is not None:
+        return _random(side, tokenizer, seed)
+    where, options = _location(side)
+    options |= {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code, "use_safetensors": True}
+    if side.gguf_file is not None:
+        del options["use_safetensors"]
+    model = _from_hub(AutoModelForCausalLM, where, role, **options)
+    if side.adapter is not None:
+        model = _merge(model, side.adapter, None)
+    if side.layers is not None:
+        keep_layers(model, side.layers)
+    return model
+
+
+def _random(side: Side, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    architecture = dict(side.architecture or {})
+    model_type = architecture.pop("model_type", None)
+    if model_type is None:
+        raise UserError("model architecture: no model_type; set it to a transformers architecture such as llama or gpt2")
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **special, **architecture)
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+
+
+def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
+    """Keep the transformer blocks with these indices, in this order, in place (layer-subset student)."""
+    stacks = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == model.config.num_hidden_layers
+    ]
+    if len(stacks) != 1:
+        raise UserError(f"model.student.layers: {type(model).__name__} has no single stack of layers to choose from")
+    parent, name, blocks = stacks[0]
+    outside = [layer for layer in layers if not 0 <= layer < len(blocks)]
+    if outside or not layers:
+        raise UserError(f"model.student.layers={layers}: expected indices in 0 … {len(blocks) - 1}")
+    setattr(parent, name, nn.ModuleList(blocks[layer] for layer in layers))
+    model.config.num_hidden_layers = len(layers)
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = [model.config.layer_types[layer] for layer in layers]
+    for index, block in enumerate(getattr(parent, name)):
+        # The key-value cache files each layer's keys under this number.
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index
+
+
+def _side_tokenizer(side: Side, role: str) -> PreTrainedTokenizerBase:
+    if side.architecture is not None:
+        raise UserError(f"model.{role} has random weights and so no tokenizer; set model.vocabulary to train one")
+    where, options = _location(side)
+    return _from_hub(AutoTokenizer, where, role, **options, trust_remote_code=side.trust_remote_code)
+
+
+def _location(side: Side) -> tuple[str, dict[str, Any]]:
+    """Where `from_pretrained` finds a side's files."""
+    if side.package is not None:
+        # Looked up, not imported: the package may need what only its own program uses.
+        spec = find_spec(side.package.replace("-", "_"))
+        assert spec is not None and spec.submodule_search_locations, f"{side.package} is checked by the graph"
+        return str(next(iter(spec.submodule_search_locations))), {"gguf_file": side.gguf_file}
+    gguf = {"gguf_file": side.gguf_file} if side.gguf_file else {}
+    return str(side.name), {"revision": side.revision, **gguf}
+
+
+def _from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
+    """`factory.from_pretrained`, with one line for weights that cannot be had."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return factory.from_pretrained(where, **options)
+    except ImportError as error:
+        raise UserError(f"model.{role}: {where} needs a package that is not installed ({_first_line(error)})") from None
+    except (OSError, HfHubHTTPError) as error:
+        revision = f"@{options['revision']}" if options.get("revision") else ""
+        raise UserError(
+            f"model.{role}: weights of {where}{revision} cannot be loaded ({_first_line(error)}); run again when the hub can be "
+            f"reached, or place config.json, model.safetensors and the tokenizer files in a folder and set model.{role}.name=FOLDER"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _merge(model: PreTrainedModel, adapter: str, revision: str | None) -> PreTrainedModel:
+    """The model with a LoRA adapter folded into its weights."""
+    peft = _peft()
+    try:
+        return peft.PeftModel.from_pretrained(model, adapter, revision=revision).merge_and_unload()
+    except (OSError, ValueError) as error:
+        raise UserError(f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and adapter_model.safetensors there") from None
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError:
+        raise UserError("LoRA needs the package peft, which is not installed; run `pip install 'srd[lora]'`") from None
+    return peft

@@ -1,0 +1,60 @@
+"""Row artefacts that survive a kill: batches in a fixed plan, appended one by one, counted apart.
+
+The plan, not the single row, is what continues: a batch is computed whole or not at all, so the rows
+come out byte for byte as in an uninterrupted run.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from srd.artefacts import Work, replace_text
+from srd.progress import bar
+from srd.rows import dump, read_dicts, write_rows
+
+Item = TypeVar("Item")
+Counts = dict[str, float]
+
+
+def fill(
+    work: Work,
+    name: str,
+    items: list[Item],
+    batch_sequences: int,
+    compute: Callable[[list[Item]], tuple[list[Any], Counts]],
+    key: Callable[[dict[str, Any]], Any],
+) -> None:
+    """Compute rows for `items` in batches of neighbours and leave them as `name`, sorted by `key`.
+
+    `compute` returns a batch's rows and its counts (tokens and the like), which are summed into the
+    ledger together with the seconds of the work that stands. A continued run keeps the batch size it
+    began with, because the size may move the last bits of a float.
+    """
+    unsorted, place = work.path / f"{name}.unsorted.jsonl", work.path / f"{name}.progress.json"
+    done: dict[str, Any] = {"items": 0, "bytes": 0, "batch_sequences": batch_sequences, "counts": {"seconds": 0.0}}
+    if place.is_file():
+        done = json.loads(place.read_text())
+    unsorted.touch()
+    os.truncate(unsorted, done["bytes"])
+    with bar(f"{work.node.stage}", len(items), done["items"]) as advance:
+        while done["items"] < len(items):
+            begin = time.monotonic()
+            batch = items[done["items"] : done["items"] + done["batch_sequences"]]
+            rows, counts = compute(batch)
+            with unsorted.open("ab") as file:
+                file.write("".join(dump(row) for row in rows).encode())
+                done["bytes"] = file.tell()
+            done["items"] += len(batch)
+            for what, count in {**counts, "seconds": time.monotonic() - begin}.items():
+                done["counts"][what] = done["counts"].get(what, 0) + count
+            replace_text(place, json.dumps(done))
+            advance(len(batch))
+    temporary = work.path / (name + ".tmp")
+    write_rows(temporary, sorted(read_dicts(unsorted), key=key))
+    os.replace(temporary, work.path / name)
+    unsorted.unlink()
+    place.unlink()
+    work.ledger |= done["counts"]
+

@@ -1,0 +1,51 @@
+"""`srd report STUDY`: one table and its plots, as Markdown, JSON and HTML, computed from rows and ledgers."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from srd.artefacts import replace_text
+from srd.report.scores import Row, rows_of
+from srd.report.tables import cost_table, markdown, score_table
+from srd.studies import read_study, study_folder
+
+
+def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]:
+    """Write `report.md`, `report.json`, `report.html` and the plots; returns the rows and the paths."""
+    from srd.report.plots import draw
+
+    entries = read_study(outputs, study)
+    rows = rows_of(outputs, entries)
+    folder = study_folder(outputs, study)
+    plots = draw(outputs, entries, rows, folder)
+    paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
+    replace_text(paths["json"], json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
+    replace_text(paths["md"], _markdown(study, rows, plots))
+    replace_text(paths["html"], _html(study, rows, plots))
+    return rows, paths
+
+
+NOTES = [
+    "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training runs, sample ids and "
+    "sampling seeds. Difference: paired with the first plain arm over the same runs, ids and seeds.",
+    "With a single training run the interval says nothing of the spread between training seeds.",
+    "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, ranking, caching of the teacher "
+    "and distillation with its dev evaluations. Teacher and student rows state their own fine-tuning.",
+]
+
+
+def _markdown(study: str, rows: list[Row], plots: dict[str, Path]) -> str:
+    parts = [f"# Study {study}", markdown(*score_table(rows)), "## Cost", markdown(*cost_table(rows)), *NOTES]
+    parts += ["## Plots", *(f"![{title}]({path.name})" for title, path in plots.items()), "## Artefacts"]
+    parts += ["\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(study: str, rows: list[Row], plots: dict[str, Path]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
+    images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
+    tables: list[Any] = [("Scores", *score_table(rows)), ("Cost", *cost_table(rows))]
+    return environment.get_template("template.html").render(study=study, tables=tables, images=images, notes=NOTES, rows=rows)

@@ -1,0 +1,170 @@
+"""From artefacts to rows of a table: scores with intervals, and what they cost. No number is typed in.
+
+Axes: R training runs, I sample ids, S sampling seeds.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srd.artefacts import read_manifest
+from srd.config import Config
+from srd.errors import UserError
+from srd.rows import Score, read_rows
+from srd.stats import Estimate, bootstrap
+
+SHARED = ("samples", "tokenizer", "finetune")
+"""Stages that every arm of a study starts from; their cost is stated apart."""
+
+
+@dataclass
+class Cost:
+    """What an arm spent, from the ledgers of its artefacts, mean over its training runs."""
+
+    sample_passes: float = 0
+    training_tokens: float = 0
+    seconds: float = 0
+    flops: float = 0
+    seconds_by_stage: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Row:
+    """One line of the table: a checkpoint on a suite."""
+
+    arm: str
+    target: str
+    suite: str
+    num_runs: int
+    num_ids: int
+    num_seeds: int
+    rouge_l: Estimate
+    exact_match: float
+    nll: float
+    cut_share: float
+    mean_tokens: float
+    cost: Cost
+    fingerprints: list[str]
+    difference: Estimate | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
+    """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
+
+    `difference` is an arm's ROUGE-L minus that of the first plain arm, paired by run, id and seed.
+    """
+    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in sorted(entries, key=lambda entry: (entry["curated"], entry["arm"], entry["seed"])):
+        runs[entry["arm"]].append(entry)
+        for target in ("teacher", "student", "distill"):
+            for suite, name in entry["evaluations"].get(target, {}).items():
+                arm = entry["arm"] if target == "distill" else f"{target} ({entry['model']})"
+                if name not in groups[target, arm, suite]:
+                    groups[target, arm, suite].append(name)
+    order = sorted(groups, key=lambda key: ("teacher", "student", "distill").index(key[0]))
+    tables = {key: _values(outputs, groups[key]) for key in order}
+    rows = []
+    for target, arm, suite in order:
+        names = groups[target, arm, suite]
+        distilled = [entry["distill"] for entry in runs[arm]] if target == "distill" else names
+        rows.append(_row(arm, target, suite, names, tables[target, arm, suite], cost_of(outputs, distilled, target)))
+    _compare(rows, tables, {arm for arm, of_arm in runs.items() if not of_arm[0]["curated"]})
+    return rows
+
+
+def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", cost: Cost) -> Row:
+    means = {name: float(np.mean(values)) for name, values in table.metrics.items()}
+    runs, ids, seeds = table.metrics["rouge_l"].shape
+    estimate = _percent(bootstrap(table.metrics["rouge_l"]))
+    return Row(
+        arm, target, suite, runs, ids, seeds, estimate, 100 * means["exact_match"], means["nll"], means["cut"], means["tokens"], cost, names
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Metric values [R, I, S] of one row, with the ids and seeds of its axes."""
+
+    ids: list[str]
+    seeds: list[int]
+    metrics: dict[str, np.ndarray]
+
+
+def _values(outputs: Path, names: list[str]) -> Table:
+    by_run = [{(row.id, row.seed): row for row in read_rows(outputs / name / "scores.jsonl", Score)} for name in names]
+    ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})
+    if any(set(of_run) != set(by_run[0]) for of_run in by_run):
+        raise UserError(f"the runs {', '.join(names)} scored different samples or seeds; evaluate them alike before comparing")
+    metrics = ("rouge_l", "exact_match", "nll", "cut", "tokens")
+    return Table(
+        ids, seeds, {m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run]) for m in metrics}
+    )
+
+
+def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], plain: set[str]) -> None:
+    """Fill in the paired difference to the first plain arm of the same suite, where samples, seeds and runs match."""
+    for row in rows:
+        baseline = next((r for r in rows if r.target == "distill" and r.suite == row.suite and r.arm in plain), None)
+        if baseline is None or row is baseline or row.target != "distill":
+            continue
+        ours, theirs = tables[row.target, row.arm, row.suite], tables["distill", baseline.arm, row.suite]
+        if (ours.ids, ours.seeds) == (theirs.ids, theirs.seeds) and row.num_runs == baseline.num_runs:
+            row.difference = _percent(bootstrap(ours.metrics["rouge_l"] - theirs.metrics["rouge_l"]))
+
+
+def cost_of(outputs: Path, names: list[str], target: str) -> Cost:
+    """Mean cost over training runs of everything an arm needs beyond what all arms share."""
+    cost = Cost()
+    for name in names:
+        for manifest in _own(outputs, name, target):
+            ledger, share = manifest["ledger"], 1 / len(names)
+            cost.sample_passes += share * ledger.get("sample_passes", 0)
+            cost.training_tokens += share * ledger.get("training_tokens", 0)
+            cost.flops += share * ledger.get("flops", 0)
+            cost.seconds += share * ledger["seconds"]
+            stage = manifest["stage"]
+            cost.seconds_by_stage[stage] = cost.seconds_by_stage.get(stage, 0) + share * ledger["seconds"]
+    return cost
+
+
+def _own(outputs: Path, name: str, target: str) -> list[dict[str, Any]]:
+    """Manifests of an arm's own artefacts; of a teacher or student before distillation, its fine-tuning."""
+    chain = list(ancestry(outputs, name))
+    if target == "distill":
+        return [manifest for manifest in chain if manifest["stage"] not in SHARED]
+    return [manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target]
+
+
+def ancestry(outputs: Path, name: str) -> Iterable[dict[str, Any]]:
+    """Manifests of an artefact and of everything it was made from, each once."""
+    seen, waiting = set(), [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            manifest = read_manifest(outputs / current)
+            waiting += manifest["inputs"].values()
+            yield manifest
+
+
+def _percent(estimate: Estimate) -> Estimate:
+    return Estimate(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
+
+
+def print_run(cfg: Config) -> None:
+    """One line a checkpoint and suite: what a run has to show for itself."""
+    from srd import graph
+
+    for node in graph.evaluations(cfg):
+        rows = read_rows(node.folder(cfg.outputs) / "scores.jsonl", Score)
+        mean = 100 * sum(row.rouge_l for row in rows) / len(rows)
+        target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
+        print(f"{target:<28} {node.settings['suite']:<12} ROUGE-L {mean:6.2f}   {len(rows)} answers   {node}")

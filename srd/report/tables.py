@@ -1,0 +1,65 @@
+"""The report's tables: header and cells, for a terminal, Markdown and HTML alike."""
+
+from srd.report.scores import Row
+from srd.stats import Estimate
+
+Cells = tuple[list[str], list[list[str]]]
+
+
+def score_table(rows: list[Row]) -> Cells:
+    """ROUGE-L with its interval first, then what else is known of the answers."""
+    header = ["", "suite", "ROUGE-L", "95 % interval", "difference", "n", "EM", "NLL", "cut", "length"]
+    return header, [
+        [
+            row.arm,
+            row.suite,
+            f"{row.rouge_l.mean:.2f}",
+            _interval(row.rouge_l),
+            _difference(row.difference),
+            f"{row.num_runs}×{row.num_ids}×{row.num_seeds}",
+            f"{row.exact_match:.1f}",
+            f"{row.nll:.2f}",
+            f"{100 * row.cut_share:.1f} %",
+            f"{row.mean_tokens:.1f}",
+        ]
+        for row in rows
+    ]
+
+
+def cost_table(rows: list[Row]) -> Cells:
+    """Passes, tokens and seconds, reflection and caching apart; one line an arm."""
+    header = ["", "sample passes", "training tokens", "seconds", "of it reflect", "of it cache", "rank…partition", "FLOPs"]
+    first = {row.arm: row for row in reversed(rows)}
+    lines = []
+    for arm in dict.fromkeys(row.arm for row in rows):
+        cost = first[arm].cost
+        by_stage = cost.seconds_by_stage
+        ordering = sum(by_stage.get(stage, 0) for stage in ("rank", "filter", "partition"))
+        seconds = [cost.seconds, by_stage.get("reflect", 0), by_stage.get("cache", 0), ordering]
+        lines.append([arm, f"{cost.sample_passes:,.0f}", f"{cost.training_tokens:,.0f}", *(f"{s:.1f}" for s in seconds), f"{cost.flops:.2e}"])
+    return header, lines
+
+
+def summary_table(rows: list[Row]) -> Cells:
+    """The few columns that fit a terminal of 80 columns."""
+    header = ["", "ROUGE-L", "95 % interval", "passes", "tokens", "seconds", "reflect", "cache"]
+    lines = []
+    for row in rows:
+        by_stage = row.cost.seconds_by_stage
+        name = row.arm if len({r.suite for r in rows}) == 1 else f"{row.arm}, {row.suite}"
+        cost = [f"{row.cost.sample_passes:,.0f}", f"{row.cost.training_tokens:,.0f}", f"{row.cost.seconds:.0f}"]
+        lines.append([name, f"{row.rouge_l.mean:.2f}", _interval(row.rouge_l), *cost, *(f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache"))])
+    return header, lines
+
+
+def markdown(header: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.low:.2f} … {estimate.high:.2f}"
+
+
+def _difference(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.mean:+.2f} ({estimate.low:+.2f} … {estimate.high:+.2f})"

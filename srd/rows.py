@@ -1,0 +1,104 @@
+"""The rows of every artefact, and the one way they are read and written (JSON Lines, UTF-8)."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from srd.errors import UserError
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One instruction with its reference answer; `output` is a list where a suite has several references."""
+
+    id: str
+    instruction: str
+    input: str
+    output: str | list[str]
+    split: str
+
+    @property
+    def references(self) -> list[str]:
+        return self.output if isinstance(self.output, list) else [self.output]
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """What the student answered: `rouge_l` in [0, 1], `nll` of the reference in nats per token."""
+
+    id: str
+    response: str
+    rouge_l: float
+    nll: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A sample that stays, with its place in the whole ranking (1 = easiest)."""
+
+    id: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The samples of one curriculum phase."""
+
+    phase: int
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One judged answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
+
+    task: str
+    id: str
+    seed: int
+    prediction: str
+    rouge_l: float
+    exact_match: float
+    nll: float
+    tokens: int
+    cut: bool
+
+
+def sample_id(instruction: str, input: str, output: str | list[str]) -> str:
+    """16 hex digits of the SHA-256 of the text: the key that joins every artefact."""
+    text = json.dumps([instruction, input, output], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def dump(row: Any) -> str:
+    """One line of JSON for a row (a dataclass or a dict), with its newline."""
+    return json.dumps(row if isinstance(row, dict) else asdict(row), ensure_ascii=False) + "\n"
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> None:
+    """Write all rows at once."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(dump(row) for row in rows)
+
+
+def read_dicts(path: Path) -> list[dict[str, Any]]:
+    """Every row as a dict; a line that is not JSON is a `UserError` with file and line number."""
+    rows = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}:{number}: not a JSON row ({error.msg}); delete the folder and run again") from None
+    return rows
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Every row as a `kind`."""
+    names = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    return [kind(**{key: value for key, value in row.items() if key in names}) for row in read_dicts(path)]

@@ -1,0 +1,31 @@
+"""The stages: one module each with a pure function and a thin `make(cfg, work)` around it.
+
+`make` reads its inputs, computes and writes into `work.path`; `srd.artefacts.build` does the rest.
+Modules are imported when a stage runs, so that a run with nothing to do loads no model library.
+"""
+
+from importlib import import_module
+
+from srd.artefacts import Node, build, closure
+from srd.config import Config
+
+MADE_ON_DEMAND = ("samples", "tokenizer")
+"""Stages without a command: made when another one needs them."""
+
+
+def make(cfg: Config, node: Node) -> None:
+    """Make one artefact; the inputs that have a command of their own must be there."""
+    for child in closure([node])[:-1]:
+        if child.stage in MADE_ON_DEMAND:
+            _build(cfg, child)
+    _build(cfg, node)
+
+
+def make_all(cfg: Config, nodes: list[Node]) -> None:
+    """Make the artefacts and everything they need, inputs first."""
+    for node in closure(nodes):
+        _build(cfg, node)
+
+
+def _build(cfg: Config, node: Node) -> None:
+    build(node, cfg.outputs, lambda work: import_module(f"srd.stages.{node.stage}").make(cfg, work))

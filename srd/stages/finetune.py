@@ -1,0 +1,55 @@
+"""finetune: supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from srd.artefacts import Work
+from srd.config import Config
+from srd.loggers import LOGGERS
+from srd.loss import cross_entropy
+from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, side_of, trainable
+from srd.progress import bar
+from srd.stages.inputs import read_samples
+from srd.tokens import Batch, encode_all, pad_id
+from srd.train import Counters, Objective, PhaseWork, Training, num_steps
+
+
+def reference_loss(vocabulary: int) -> Objective:
+    """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
+
+    def objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": cross_entropy(logits_at(model, batch, vocabulary), batch.targets).sum()}
+
+    return objective
+
+
+def make(cfg: Config, work: Work) -> None:
+    role = work.node.settings["role"]
+    side = side_of(cfg, role)
+    assert side.finetune is not None, "the graph makes this node for a side with a recipe only"
+    recipe = side.finetune
+    tokenizer = load_tokenizer(cfg, work.inputs)
+    rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
+    model = trainable(load_model(cfg, role, work.inputs, tokenizer, recipe.seed), side, recipe.seed)
+    with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
+        training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
+        with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
+            training.run([PhaseWork(rows, reference_loss(len(tokenizer)))], advance)
+    save_model(model, tokenizer, work.path / "model")
+    training.finish()
+    (work.path / "dev.jsonl").unlink()
+    work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)
+
+
+def training_ledger(counters: Counters, flops: int) -> dict[str, float]:
+    """The cost of a training run: passes, tokens, seconds of the work that stands, estimated FLOPs."""
+    return {
+        "seconds": counters.seconds + counters.dev_seconds,
+        "dev_seconds": counters.dev_seconds,
+        "steps": counters.step,
+        "sample_passes": counters.sample_passes,
+        "training_tokens": counters.tokens,
+        "supervised_tokens": counters.supervised_tokens,
+        "flops": flops,
+    }

@@ -1,0 +1,16 @@
+"""What stages read from the artefacts before them."""
+
+from pathlib import Path
+
+from srd.artefacts import Work
+from srd.errors import UserError
+from srd.rows import Sample, read_rows
+
+
+def read_samples(work: Work, split: str) -> list[Sample]:
+    """The samples of one split of a stage's `samples` input; none is a `UserError`."""
+    path = Path(work.inputs["samples"]) / "samples.jsonl"
+    samples = [sample for sample in read_rows(path, Sample) if sample.split == split]
+    if not samples:
+        raise UserError(f"{path}: no {split} samples; raise dataset.{split}_samples or choose data with that split".replace("train_samples", "limit"))
+    return samples

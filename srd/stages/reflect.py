@@ -1,0 +1,48 @@
+"""reflect: the student answers every training prompt, and its loss on the reference is taken beside."""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from srd.artefacts import Work
+from srd.config import Config, Reflect
+from srd.generate import answer, reference_nll
+from srd.metrics import rouge_l
+from srd.models import load_model, load_tokenizer, num_parameters
+from srd.partial import Counts, fill
+from srd.rows import Reflection, Sample
+from srd.stages.inputs import read_samples
+from srd.tokens import Encoded, encode_all
+from srd.train import autocast
+
+Pair = tuple[Sample, Encoded]
+
+
+def reflect(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect) -> list[Reflection]:
+    """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
+    samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
+    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows))
+    losses = reference_nll(model, rows, tokenizer)
+    return [
+        Reflection(sample.id, given.text, rouge_l(given.text, sample.references), nll, given.tokens)
+        for sample, given, nll in zip(samples, answers, losses, strict=True)
+    ]
+
+
+def make(cfg: Config, work: Work) -> None:
+    tokenizer = load_tokenizer(cfg, work.inputs)
+    model = load_model(cfg, "student", work.inputs, tokenizer)
+    samples = read_samples(work, "train")
+    pairs = sorted(zip(samples, encode_all(samples, tokenizer, cfg.model), strict=True), key=lambda pair: (-len(pair[1].prompt), pair[0].id))
+
+    def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
+        with autocast(model.device, cfg.engine):
+            rows = reflect(model, tokenizer, batch, cfg.reflect)
+        return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
+
+    fill(work, "reflections.jsonl", pairs, cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+
+
+def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:
+    """The cost of answering and scoring `rows`: two forward passes over prompts, one over the rest."""
+    prompts, references = sum(len(row.prompt) for row in rows), sum(len(row.response) for row in rows)
+    tokens = 2 * prompts + references + generated
+    return {"scoring_passes": len(rows), "generated_tokens": generated, "scored_tokens": references, "flops": 2 * parameters * tokens}

@@ -1,0 +1,72 @@
+"""samples: raw rows to samples with ids and splits; what cannot be used is counted."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from srd import graph
+from srd.artefacts import Node, Work
+from srd.config import Config, Dataset
+from srd.datasets import DATASETS
+from srd.errors import UserError
+from srd.progress import say
+from srd.rows import Sample, sample_id, write_rows
+
+SPLITS = ("train", "dev", "test")
+
+
+def make(cfg: Config, work: Work) -> None:
+    dataset = _dataset_of(cfg, work.node)
+    samples, skipped = clean(DATASETS[dataset.name].load(dataset), dataset.strict)
+    splits = split(samples, dataset)
+    write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
+    counts = {name: len(splits[name]) for name in SPLITS}
+    say(f"{dataset.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    if any(skipped.values()):
+        say(f"{dataset.name}: skipped " + ", ".join(f"{count} {why}" for why, count in skipped.items() if count))
+    work.ledger |= {"samples": counts, "skipped": skipped}
+
+
+def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], dict[str, int]]:
+    """Samples with ids, without empty responses and repeats, and the counts of what was skipped.
+
+    A row of the training split that repeats one of dev or test is skipped there. With `strict` the
+    first such row is a `UserError` with its place.
+    """
+    rows = sorted(raw, key=lambda row: SPLITS.index(row["split"]), reverse=True)
+    skipped = {"with an empty response": 0, "duplicates": 0}
+    samples: dict[str, Sample] = {}
+    for row in rows:
+        output = row["output"]
+        texts = output if isinstance(output, list) else [output]
+        id = sample_id(row["instruction"], row["input"], output)
+        why = "with an empty response" if not any(text.strip() for text in texts) else "duplicates" if id in samples else None
+        if why is not None and strict:
+            raise UserError(f"{row['where']}: row {why.replace('duplicates', 'is a duplicate')} (dataset.strict=true); mend the file or set dataset.strict=false to skip such rows")
+        if why is not None:
+            skipped[why] += 1
+            continue
+        samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"])
+    return list(samples.values()), skipped
+
+
+def split(samples: list[Sample], dataset: Dataset) -> dict[str, list[Sample]]:
+    """Samples by split, each in order of id; dev and test are cut from train where the source has none.
+
+    Ids are hashes of the text, so "the first so many by id" is a random choice that stays the same
+    when rows are added or reordered.
+    """
+    splits = {name: sorted((s for s in samples if s.split == name), key=lambda s: s.id) for name in SPLITS}
+    for name, size in (("test", dataset.test_samples), ("dev", dataset.dev_samples)):
+        if splits[name] or size is None:
+            splits[name] = splits[name][:size]
+        else:
+            held, splits["train"] = splits["train"][:size], splits["train"][size:]
+            splits[name] = [Sample(s.id, s.instruction, s.input, s.output, name) for s in held]
+    splits["train"] = splits["train"][: dataset.limit]
+    return splits
+
+
+def _dataset_of(cfg: Config, node: Node) -> Dataset:
+    """The data set section that a samples node was made from: the training data's or a suite's."""
+    candidates = [cfg.dataset, *(graph.suite_dataset(cfg, name) for name in cfg.evaluate.suites)]
+    return next(dataset for dataset in candidates if graph.samples(dataset).fingerprint == node.fingerprint)

@@ -1,0 +1,231 @@
+"""The training loop: phases of seeded steps over exact batches, saved so that a killed run goes on unchanged.
+
+What a step does depends on (seed, phase, step) alone: the order of the data and the dropout are drawn
+from it, the learning rate is computed from it. A saved state therefore holds weights, optimiser moments
+and counters, and nothing else is needed to continue with the same numbers.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from srd.config import Engine, Recipe
+from srd.errors import UserError
+from srd.loggers import Log
+from srd.progress import Advance
+from srd.rows import dump
+from srd.schedules import cosine
+from srd.tokens import Batch, Encoded, collate, pack
+
+STATE = "state.safetensors"
+
+Objective = Callable[[nn.Module, Batch], dict[str, Tensor]]
+"""Sums over a batch's supervised positions: `loss` to differentiate, and parts of it to log."""
+
+
+@dataclass
+class PhaseWork:
+    """One phase to train: its samples, its loss, and settings of that loss for the log."""
+
+    rows: list[Encoded]
+    objective: Objective
+    settings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Counters:
+    """Where training stands; saved with the weights."""
+
+    phase: int = 0
+    phase_step: int = 0
+    step: int = 0
+    sample_passes: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    seconds: float = 0.0
+    dev_seconds: float = 0.0
+    best_rouge_l: float = -1.0
+    best_phase: int = -1
+    best_epoch: int = -1
+    metrics_bytes: int = 0
+    dev_bytes: int = 0
+
+
+class Training:
+    """A model under training in one artefact's folder."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, engine: Engine, folder: Path, pad_id: int, log: Log) -> None:
+        self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = model, recipe, engine, folder, pad_id, log
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.device = next(iter(self.parameters.values())).device
+        self.counters = Counters()
+        self.optimiser = self._new_optimiser()
+        self._restore()
+
+    def run(
+        self,
+        phases: list[PhaseWork],
+        advance: Advance,
+        end_epoch: Callable[[int, int], None] = lambda phase, epoch: None,
+        end_phase: Callable[[int], None] = lambda phase: None,
+    ) -> None:
+        """Train every phase from where the counters stand; the callbacks run once each, also across kills."""
+        c = self.counters
+        while c.phase < len(phases):
+            self._run_phase(phases[c.phase], advance, end_epoch)
+            end_phase(c.phase)
+            c.phase, c.phase_step = c.phase + 1, 0
+            self.optimiser = self._new_optimiser()
+            self.save()
+
+    def _run_phase(self, work: PhaseWork, advance: Advance, end_epoch: Callable[[int, int], None]) -> None:
+        c, recipe = self.counters, self.recipe
+        steps_per_epoch = math.ceil(len(work.rows) / recipe.batch_sequences)
+        steps = steps_per_epoch * recipe.epochs
+        while c.phase_step < steps:
+            epoch, index = divmod(c.phase_step, steps_per_epoch)
+            order = epoch_order(len(work.rows), recipe.seed, c.phase, epoch)
+            chosen = order[index * recipe.batch_sequences : (index + 1) * recipe.batch_sequences]
+            begin = time.monotonic()
+            row = self._step([work.rows[i] for i in chosen], work, steps)
+            c.seconds += time.monotonic() - begin
+            self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in work.settings.items()})
+            advance(1, f"phase {c.phase + 1} epoch {epoch + 1} loss {row['train/loss_nats']:.3f}")
+            if index + 1 == steps_per_epoch:
+                begin = time.monotonic()
+                end_epoch(c.phase, epoch)
+                c.dev_seconds += time.monotonic() - begin
+            if index + 1 == steps_per_epoch or c.step % self.engine.save_steps == 0:
+                self.save()
+
+    def _step(self, rows: list[Encoded], work: PhaseWork, steps: int) -> dict[str, Any]:
+        """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
+        c, recipe, begin = self.counters, self.recipe, time.monotonic()
+        warmup_steps = round(recipe.warmup_share * steps)
+        rate = cosine(c.phase_step, steps, recipe.learning_rate, recipe.learning_rate_end, warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        count = sum(len(row.response) for row in rows)
+        sums, padded_tokens = self._accumulate(rows, work.objective, count)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), recipe.clip_norm)
+        self._check_finite(sums["loss"], norm, rows)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        tokens = sum(row.num_tokens for row in rows)
+        c.phase_step, c.step, c.sample_passes = c.phase_step + 1, c.step + 1, c.sample_passes + len(rows)
+        c.tokens, c.supervised_tokens = c.tokens + tokens, c.supervised_tokens + count
+        return {
+            "step": c.step,
+            "phase": c.phase,
+            **{f"train/{name}_nats": value / count for name, value in sums.items()},
+            "train/learning_rate": rate,
+            "train/gradient_norm": float(norm),
+            "train/padding_share": 1 - tokens / padded_tokens,
+            "train/tokens_per_second": tokens / (time.monotonic() - begin),
+        }
+
+    def _accumulate(self, rows: list[Encoded], objective: Objective, count: int) -> tuple[dict[str, float], int]:
+        """Gradients of the step's mean loss; returns the sums of each part and the padded tokens computed."""
+        totals: dict[str, Tensor] = {}
+        padded_tokens = 0
+        self.model.train()
+        torch.manual_seed(step_seed(self.recipe.seed, self.counters.step))
+        for part in pack(rows, self.engine.micro_batch_tokens):
+            batch = collate(part, self.pad_id).to(self.device)
+            padded_tokens += batch.input_ids.numel()
+            with autocast(self.device, self.engine):
+                sums = objective(self.model, batch)
+            (sums["loss"] / count).backward()
+            for name, value in sums.items():
+                totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach()
+        self.model.eval()
+        values = torch.stack(list(totals.values())).tolist()  # one wait for the device a step
+        return dict(zip(totals, values, strict=True)), padded_tokens
+
+    def _check_finite(self, loss: float, norm: Tensor, rows: list[Encoded]) -> None:
+        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+            return
+        path = self.folder / "not-finite.json"
+        path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
+        raise UserError(f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; lower the learning rate or use engine.precision=float32")
+
+    def append(self, kind: str, row: dict[str, Any]) -> None:
+        """Add a row to `metrics.jsonl` or `dev.jsonl` and to the logger."""
+        with (self.folder / f"{kind}.jsonl").open("ab") as file:
+            file.write(dump(row).encode())
+            setattr(self.counters, f"{kind}_bytes", file.tell())
+        self.log(row)
+
+    def save(self) -> None:
+        """Replace the saved state: weights, optimiser moments, counters."""
+        tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        for name, p in self.parameters.items():
+            for key, value in self.optimiser.state.get(p, {}).items():
+                tensors[f"{key}.{name}"] = value
+        temporary = self.folder / (STATE + ".tmp")
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))})
+        os.replace(temporary, self.folder / STATE)
+
+    def finish(self) -> None:
+        """Drop what only a continued run would need."""
+        (self.folder / STATE).unlink()
+
+    def _restore(self) -> None:
+        """Continue from the saved state: weights, moments, counters; rows logged after it are taken back."""
+        path = self.folder / STATE
+        if path.is_file():
+            with safe_open(path, "pt", device=str(self.device)) as file:
+                self.counters = Counters(**json.loads(file.metadata()["counters"]))
+                names = set(file.keys())
+                for name, p in self.parameters.items():
+                    p.data.copy_(file.get_tensor(f"weights.{name}"))
+                    keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in names]
+                    if keys:
+                        self.optimiser.state[p] = {key: _moment(file.get_tensor(f"{key}.{name}"), key) for key in keys}
+        for kind in ("metrics", "dev"):
+            rows = self.folder / f"{kind}.jsonl"
+            rows.touch()
+            os.truncate(rows, getattr(self.counters, f"{kind}_bytes"))
+
+    def _new_optimiser(self) -> torch.optim.AdamW:
+        """AdamW without weight decay on biases and norms, which are the parameters of one axis."""
+        decay = [p for p in self.parameters.values() if p.ndim >= 2]
+        rest = [p for p in self.parameters.values() if p.ndim < 2]
+        groups = [{"params": decay, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=self.device.type == "cuda")
+
+
+def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
+    """The seeded order of the samples in one epoch."""
+    return np.random.default_rng([seed, phase, epoch]).permutation(num_rows).tolist()
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of everything random inside one step (dropout)."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+
+
+def autocast(device: torch.device, engine: Engine) -> torch.autocast:
+    """Forward passes in the engine's precision; the loss itself is float32 always."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=engine.precision == "bfloat16")
+
+
+def num_steps(phases: list[int], recipe: Recipe) -> int:
+    """Optimiser steps of phases with so many samples each."""
+    return sum(math.ceil(rows / recipe.batch_sequences) * recipe.epochs for rows in phases)
+
+
+def _moment(tensor: Tensor, key: str) -> Tensor:
+    # Unfused AdamW counts its steps on the CPU.
+    return tensor.cpu() if key == "step" and not tensor.is_cuda else tensor
