@@ -161,7 +161,9 @@ def _commit(work: Work, folder: Path, begin: float) -> None:
         "fingerprint": work.node.fingerprint,
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
-        "files": {str(path.relative_to(work.path)): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for path in files},
+        "files": {
+            str(path.relative_to(work.path)): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for path in files
+        },
         "ledger": {**work.ledger, "peak_memory_bytes": _peak_memory_bytes()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **provenance(),

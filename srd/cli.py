@@ -60,7 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_ERRORS or os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        return _fail(f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]} and run the same command again; nothing finished is lost", 2)
+        return _fail(
+            f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]} and run the same command again; nothing finished is lost", 2
+        )
 
 
 def dispatch(word: str, rest: list[str]) -> int:

@@ -79,8 +79,8 @@ class Recipe:
     """Seed of data order, dropout, LoRA and random initial weights."""
 
     def __post_init__(self) -> None:
-        for key in ("epochs", "batch_sequences"):
-            require(getattr(self, key) >= 1, key, getattr(self, key), "at least 1")
+        require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
+        require(self.batch_sequences >= 1, "batch_sequences", self.batch_sequences, "at least 1")
         for key in ("learning_rate", "clip_norm"):
             require(getattr(self, key) > 0, key, getattr(self, key), "more than 0")
         require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share in [0, 1)")
@@ -89,11 +89,19 @@ class Recipe:
 
 
 @dataclass
+class Finetune(Recipe):
+    """Supervised fine-tuning before anything else."""
+
+    epochs: int = 0
+    """Passes over the training samples; 0: the model is used as it is."""
+
+
+@dataclass
 class Lora:
     """Low-rank adapters in place of full fine-tuning."""
 
-    rank: int = 16
-    """Rank of the update."""
+    rank: int = 0
+    """Rank of the update; 0: all weights are trained."""
     alpha: int = 64
     """Scale of the update, divided by the rank."""
     dropout: float = 0.1
@@ -118,14 +126,14 @@ class Side:
     """Keep these layers of the named weights only."""
     adapter: str | None = None
     """Hub name or folder of a LoRA adapter merged into the weights."""
-    lora: Lora | None = None
+    lora: Lora = field(default_factory=Lora)
     """Train adapters in place of the weights."""
     dtype: str = "float32"
     """Type of the weights in memory: float32, bfloat16 or float16."""
     trust_remote_code: bool = False
     """Run model code that the hub repository ships."""
-    finetune: Recipe | None = None
-    """Supervised fine-tuning before anything else; none: used as it is."""
+    finetune: Finetune = field(default_factory=Finetune)
+    """Supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
 
     def __post_init__(self) -> None:
         sources = [self.name, self.package, self.architecture]
@@ -155,7 +163,12 @@ class Model:
 
     def __post_init__(self) -> None:
         require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
-        require(1 <= self.max_prompt_tokens < self.max_tokens, "model.max_prompt_tokens", self.max_prompt_tokens, f"1 … max_tokens-1 ({self.max_tokens - 1})")
+        require(
+            1 <= self.max_prompt_tokens < self.max_tokens,
+            "model.max_prompt_tokens",
+            self.max_prompt_tokens,
+            f"1 … max_tokens-1 ({self.max_tokens - 1})",
+        )
 
 
 @dataclass
@@ -274,6 +287,11 @@ class Distill(Recipe):
 
     dev_samples: int = 100
     """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first seed)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("epochs", "dev_samples"):
+            require(getattr(self, key) >= 1, f"distill.{key}", getattr(self, key), "at least 1")
 
 
 @dataclass

@@ -14,7 +14,6 @@ Only tensor methods are used, so that names and parameters can be checked withou
 from __future__ import annotations
 
 import inspect
-import math
 from typing import TYPE_CHECKING
 
 from srd.errors import UserError, look_up
@@ -34,11 +33,19 @@ def _kl(loga: Tensor, logb: Tensor) -> Tensor:
     return (loga.exp() * (loga - logb)).sum(-1)
 
 
-def _log_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
-    """log(weight a + (1 - weight) b), formed in log space so that small masses survive."""
+def _kl_to_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
+    """KL(a ‖ weight a + (1 - weight) b), exactly zero at a = b.
+
+    With d = log b - log a it is -Σ a log(weight + (1 - weight) e^d); the logarithm is taken around
+    one, and around e^d where that is larger, so that neither small masses nor equality lose digits.
+    """
     if weight in (0.0, 1.0):
-        return loga if weight == 1.0 else logb
-    return (loga.clamp(min=FLOOR) + math.log(weight)).logaddexp(logb.clamp(min=FLOOR) + math.log1p(-weight))
+        return _kl(loga, logb if weight == 0.0 else loga)
+    loga, logb = loga.clamp(min=FLOOR), logb.clamp(min=FLOOR)
+    d = logb - loga
+    below = ((1 - weight) * d.clamp(max=0).expm1()).log1p()
+    above = d + (weight * (-d.clamp(min=0)).expm1()).log1p()
+    return -(loga.exp() * above.where(d > 0, below)).sum(-1)
 
 
 def forward_kl(logp: Tensor, logq: Tensor) -> Tensor:
@@ -53,8 +60,7 @@ def reverse_kl(logp: Tensor, logq: Tensor) -> Tensor:
 
 def jensen_shannon(logp: Tensor, logq: Tensor, beta: float = 0.5) -> Tensor:
     """β KL(p ‖ m) + (1-β) KL(q ‖ m) with m = βp + (1-β)q (GKD, arXiv 2306.13649, eq. 1)."""
-    logm = _log_mixture(logp, logq, beta)
-    return beta * _kl(logp, logm) + (1 - beta) * _kl(logq, logm)
+    return beta * _kl_to_mixture(logp, logq, beta) + (1 - beta) * _kl_to_mixture(logq, logp, 1 - beta)
 
 
 def total_variation(logp: Tensor, logq: Tensor) -> Tensor:
@@ -64,12 +70,12 @@ def total_variation(logp: Tensor, logq: Tensor) -> Tensor:
 
 def skew_forward_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
     """KL(p ‖ αp + (1-α)q) (DistiLLM, arXiv 2402.03898, eq. 4)."""
-    return _kl(logp, _log_mixture(logp, logq, alpha))
+    return _kl_to_mixture(logp, logq, alpha)
 
 
 def skew_reverse_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
     """KL(q ‖ αq + (1-α)p) (DistiLLM, arXiv 2402.03898, section 3.1)."""
-    return _kl(logq, _log_mixture(logq, logp, alpha))
+    return _kl_to_mixture(logq, logp, alpha)
 
 
 DIVERGENCES: dict[str, Callable[..., Tensor]] = {

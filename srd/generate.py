@@ -109,7 +109,9 @@ def _processors(
         processors.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
         processors.append(TopPLogitsWarper(settings.top_p))
-    uniforms = [np.random.default_rng(stream_seed(seed, row.id)).random(settings.max_new_tokens) for row, seed in zip(rows, seeds, strict=True)]
+    uniforms = [
+        np.random.default_rng(stream_seed(seed, row.id)).random(settings.max_new_tokens) for row, seed in zip(rows, seeds, strict=True)
+    ]
     exact = device if device.type == "cuda" else torch.device("cpu")  # Apple's GPUs have no float64
     processors.append(RowSampler(torch.tensor(np.stack(uniforms), device=exact), width))
     return processors
@@ -122,4 +124,8 @@ class _Vocabulary(LogitsProcessor):
         self.vocabulary = vocabulary
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return scores if scores.shape[1] == self.vocabulary else scores.index_fill(1, torch.arange(self.vocabulary, scores.shape[1], device=scores.device), -torch.inf)
+        return (
+            scores
+            if scores.shape[1] == self.vocabulary
+            else scores.index_fill(1, torch.arange(self.vocabulary, scores.shape[1], device=scores.device), -torch.inf)
+        )

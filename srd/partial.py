@@ -57,4 +57,3 @@ def fill(
     unsorted.unlink()
     place.unlink()
     work.ledger |= done["counts"]
-

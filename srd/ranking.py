@@ -6,10 +6,7 @@ from typing import Any
 from srd.errors import UserError
 from srd.rows import Reflection
 
-SIGNALS: dict[str, Callable[[Reflection], float]] = {
-    "rouge_l": lambda row: -row.rouge_l,
-    "nll": lambda row: row.nll,
-}
+SIGNALS: dict[str, Callable[[Reflection], float]] = {"rouge_l": lambda row: -row.rouge_l, "nll": lambda row: row.nll}
 """Difficulty (larger is harder) of a reflection, by signal."""
 
 

@@ -36,7 +36,9 @@ def file_run(cfg: Config) -> None:
         "seed": cfg.distill.seed,
         "curated": cfg.is_curated,
         "distill": str(graph.distill(cfg)),
-        "evaluations": {target: {name: str(graph.evaluate(cfg, target, name)) for name in cfg.evaluate.suites} for target in cfg.evaluate.targets},
+        "evaluations": {
+            target: {name: str(graph.evaluate(cfg, target, name)) for name in cfg.evaluate.suites} for target in cfg.evaluate.targets
+        },
     }
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,10 @@ def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, mo
     rows = [encode(sample, tokenizer, model) for sample in samples]
     cut = sum(row.prompt_was_cut for row in rows)
     if cut:
-        say(f"{cut} of {len(rows)} prompts are over model.max_prompt_tokens={model.max_prompt_tokens}; their last {model.max_prompt_tokens} tokens are kept")
+        say(
+            f"{cut} of {len(rows)} prompts are over model.max_prompt_tokens={model.max_prompt_tokens}; "
+            f"their last {model.max_prompt_tokens} tokens are kept"
+        )
     return rows
 
 

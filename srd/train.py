@@ -158,7 +158,10 @@ class Training:
             return
         path = self.folder / "not-finite.json"
         path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
-        raise UserError(f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; lower the learning rate or use engine.precision=float32")
+        raise UserError(
+            f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; "
+            "lower the learning rate or use engine.precision=float32"
+        )
 
     def append(self, kind: str, row: dict[str, Any]) -> None:
         """Add a row to `metrics.jsonl` or `dev.jsonl` and to the logger."""
@@ -174,7 +177,9 @@ class Training:
             for key, value in self.optimiser.state.get(p, {}).items():
                 tensors[f"{key}.{name}"] = value
         temporary = self.folder / (STATE + ".tmp")
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))})
+        save_file(
+            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))}
+        )
         os.replace(temporary, self.folder / STATE)
 
     def finish(self) -> None:

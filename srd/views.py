@@ -26,7 +26,10 @@ def report(words: list[str]) -> None:
     for row in rows:
         if row.difference is not None:
             d = row.difference
-            print(f"{row.arm}, {row.suite}: {d.mean:+.2f} ROUGE-L against plain, 95 % interval {d.low:+.2f} … {d.high:+.2f}, {row.num_runs} training run(s)")
+            print(
+                f"{row.arm}, {row.suite}: {d.mean:+.2f} ROUGE-L against plain, 95 % interval {d.low:+.2f} … {d.high:+.2f}, "
+                f"{row.num_runs} training run(s)"
+            )
     for path in paths.values():
         print(path)
 
@@ -87,7 +90,9 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     from srd.report.scores import ancestry
 
     nodes = [manifest for manifest in ancestry(outputs, f"{folder.parent.name}/{folder.name}") if manifest["stage"] == "samples"]
-    return {sample.id: sample for node in nodes for sample in read_rows(outputs / "samples" / node["fingerprint"] / "samples.jsonl", Sample)}
+    return {
+        sample.id: sample for node in nodes for sample in read_rows(outputs / "samples" / node["fingerprint"] / "samples.jsonl", Sample)
+    }
 
 
 def _show_ranking(outputs: Path, folder: Path) -> None:
@@ -123,12 +128,18 @@ def _show_samples(outputs: Path, folder: Path) -> None:
 def _show_scores(outputs: Path, folder: Path) -> None:
     rows, samples = read_dicts(folder / "scores.jsonl"), _samples(outputs, folder)
     print(f"mean ROUGE-L {100 * sum(row['rouge_l'] for row in rows) / len(rows):.2f} over {len(rows)} answers")
-    lines = [[_short(samples[r["id"]].instruction), _short(samples[r["id"]].references[0]), _short(r["prediction"]), f"{100 * r['rouge_l']:.1f}"] for r in rows[:SHOWN]]
+    lines = [
+        [_short(samples[r["id"]].instruction), _short(samples[r["id"]].references[0]), _short(r["prediction"]), f"{100 * r['rouge_l']:.1f}"]
+        for r in rows[:SHOWN]
+    ]
     _print_table(["prompt", "reference", "answer", "ROUGE-L"], lines)
 
 
 def _show_dev(outputs: Path, folder: Path) -> None:
-    lines = [[str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), f"{100 * r['dev/rouge_l']:.2f}"] for r in read_dicts(folder / "dev.jsonl")]
+    lines = [
+        [str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), f"{100 * r['dev/rouge_l']:.2f}"]
+        for r in read_dicts(folder / "dev.jsonl")
+    ]
     _print_table(["phase", "epoch", "step", "dev ROUGE-L"], lines)
 
 
@@ -149,7 +160,9 @@ def _short(text: str, limit: int = 160) -> str:
 
 def _headline(path: Path) -> str:
     """The first comment of a config file."""
-    comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#") and "@package" not in line]
+    comments = [
+        line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#") and "@package" not in line
+    ]
     return comments[0] if comments else ""
 
 

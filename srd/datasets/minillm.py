@@ -47,7 +47,9 @@ class MiniLLM:
 
 
 SUITES = {
-    "dolly": MiniLLM({"train": ["minillm_train", "train", "raw"], "dev": ["minillm_dev", "dev"], "test": ["minillm_test", "valid", "test"]}),
+    "dolly": MiniLLM(
+        {"train": ["minillm_train", "train", "raw"], "dev": ["minillm_dev", "dev"], "test": ["minillm_test", "valid", "test"]}
+    ),
     "self_inst": MiniLLM({"test": ["minillm_242", "valid"]}),
     "vicuna": MiniLLM({"test": ["vicuna_80", "valid"]}),
     "sinst": MiniLLM({"test": ["minillm_11_inf", "11_/valid", "valid"]}),

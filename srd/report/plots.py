@@ -1,5 +1,6 @@
 """The report's pictures: training curves with phase borders, difficulty by phase, cost against score."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 from srd.report.scores import Row, ancestry
 from srd.rows import Phase, Reflection, read_dicts, read_rows
 
-mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 130})
+mpl.rcParams.update(
+    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 130}
+)
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 """Okabe and Ito's palette, distinct for colour-blind readers."""
 SMOOTHING = 20
@@ -46,8 +49,10 @@ def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure:
         losses = [row["train/loss_nats"] for row in metrics]
         smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
         top.plot([row["step"] for row in metrics], smooth, color=colour, label=entry["arm"], linewidth=1.2)
-        bottom.plot([row["step"] for row in dev], [100 * row["dev/rouge_l"] for row in dev], "o-", color=colour, markersize=3, linewidth=1.2)
-        for before, after in zip(metrics, metrics[1:], strict=False):
+        bottom.plot(
+            [row["step"] for row in dev], [100 * row["dev/rouge_l"] for row in dev], "o-", color=colour, markersize=3, linewidth=1.2
+        )
+        for before, after in pairwise(metrics):
             if after["phase"] != before["phase"]:
                 for axes in (top, bottom):
                     axes.axvline(before["step"] + 0.5, color=colour, linestyle=":", linewidth=1)
@@ -72,7 +77,9 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
         rows = [row for row in reflections if first.get(row.id) == number]
         label = f"dropped ({len(rows)})" if number is None else f"enters in phase {number + 1} ({len(rows)})"
         colour = "#999999" if number is None else mpl.colormaps["viridis"](number / max(1, len(phases) - 0.5))
-        axes.scatter([row.nll for row in rows], [100 * row.rouge_l for row in rows], s=9, alpha=0.65, color=colour, label=label, linewidths=0)
+        axes.scatter(
+            [row.nll for row in rows], [100 * row.rouge_l for row in rows], s=9, alpha=0.65, color=colour, label=label, linewidths=0
+        )
     axes.set_xlabel("NLL of the reference, nats/token (harder →)")
     axes.set_ylabel("ROUGE-L of the student's answer (easier ↑)")
     axes.legend(frameon=False, markerscale=2, title=curated[0]["arm"])

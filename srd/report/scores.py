@@ -105,7 +105,9 @@ def _values(outputs: Path, names: list[str]) -> Table:
         raise UserError(f"the runs {', '.join(names)} scored different samples or seeds; evaluate them alike before comparing")
     metrics = ("rouge_l", "exact_match", "nll", "cut", "tokens")
     return Table(
-        ids, seeds, {m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run]) for m in metrics}
+        ids,
+        seeds,
+        {m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run]) for m in metrics},
     )
 
 

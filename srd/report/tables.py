@@ -36,7 +36,9 @@ def cost_table(rows: list[Row]) -> Cells:
         by_stage = cost.seconds_by_stage
         ordering = sum(by_stage.get(stage, 0) for stage in ("rank", "filter", "partition"))
         seconds = [cost.seconds, by_stage.get("reflect", 0), by_stage.get("cache", 0), ordering]
-        lines.append([arm, f"{cost.sample_passes:,.0f}", f"{cost.training_tokens:,.0f}", *(f"{s:.1f}" for s in seconds), f"{cost.flops:.2e}"])
+        lines.append(
+            [arm, f"{cost.sample_passes:,.0f}", f"{cost.training_tokens:,.0f}", *(f"{s:.1f}" for s in seconds), f"{cost.flops:.2e}"]
+        )
     return header, lines
 
 
@@ -48,7 +50,15 @@ def summary_table(rows: list[Row]) -> Cells:
         by_stage = row.cost.seconds_by_stage
         name = row.arm if len({r.suite for r in rows}) == 1 else f"{row.arm}, {row.suite}"
         cost = [f"{row.cost.sample_passes:,.0f}", f"{row.cost.training_tokens:,.0f}", f"{row.cost.seconds:.0f}"]
-        lines.append([name, f"{row.rouge_l.mean:.2f}", _interval(row.rouge_l), *cost, *(f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache"))])
+        lines.append(
+            [
+                name,
+                f"{row.rouge_l.mean:.2f}",
+                _interval(row.rouge_l),
+                *cost,
+                *(f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")),
+            ]
+        )
     return header, lines
 
 

@@ -31,7 +31,9 @@ def distillation(teacher: PreTrainedModel, method: Method, phase: PhaseLoss, voc
         logits = logits_at(student, batch, vocabulary)
         with torch.no_grad():
             teacher_logits = logits_at(teacher, batch, vocabulary)
-        kd = divergence_at(teacher_logits, logits, str(method.divergence), phase.temperature, method.temperature_power, **method.parameters).sum()
+        kd = divergence_at(
+            teacher_logits, logits, str(method.divergence), phase.temperature, method.temperature_power, **method.parameters
+        ).sum()
         with torch.set_grad_enabled(phase.sft_weight > 0):
             ce = cross_entropy(logits, batch.targets).sum()
         return {"loss": phase.sft_weight * ce + (1 - phase.sft_weight) * kd, "ce": ce, "kd": kd}

@@ -35,7 +35,17 @@ def make(cfg: Config, work: Work) -> None:
             answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch])
             losses = reference_nll(model, encoded, tokenizer)
         scores = [
-            Score(task, sample.id, seed, a.text, rouge_l(a.text, sample.references), exact_match(a.text, sample.references), nll, a.tokens, a.cut)
+            Score(
+                task,
+                sample.id,
+                seed,
+                a.text,
+                rouge_l(a.text, sample.references),
+                exact_match(a.text, sample.references),
+                nll,
+                a.tokens,
+                a.cut,
+            )
             for (seed, sample, _), a, nll in zip(batch, answers, losses, strict=True)
         ]
         return scores, count_tokens(encoded, sum(a.tokens for a in answers), num_parameters(model))

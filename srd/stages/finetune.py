@@ -27,7 +27,6 @@ def reference_loss(vocabulary: int) -> Objective:
 def make(cfg: Config, work: Work) -> None:
     role = work.node.settings["role"]
     side = side_of(cfg, role)
-    assert side.finetune is not None, "the graph makes this node for a side with a recipe only"
     recipe = side.finetune
     tokenizer = load_tokenizer(cfg, work.inputs)
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)

@@ -31,7 +31,9 @@ def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "student", work.inputs, tokenizer)
     samples = read_samples(work, "train")
-    pairs = sorted(zip(samples, encode_all(samples, tokenizer, cfg.model), strict=True), key=lambda pair: (-len(pair[1].prompt), pair[0].id))
+    pairs = sorted(
+        zip(samples, encode_all(samples, tokenizer, cfg.model), strict=True), key=lambda pair: (-len(pair[1].prompt), pair[0].id)
+    )
 
     def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
         with autocast(model.device, cfg.engine):

@@ -41,7 +41,10 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         id = sample_id(row["instruction"], row["input"], output)
         why = "with an empty response" if not any(text.strip() for text in texts) else "duplicates" if id in samples else None
         if why is not None and strict:
-            raise UserError(f"{row['where']}: row {why.replace('duplicates', 'is a duplicate')} (dataset.strict=true); mend the file or set dataset.strict=false to skip such rows")
+            raise UserError(
+                f"{row['where']}: row {why.replace('duplicates', 'is a duplicate')} (dataset.strict=true); "
+                "mend the file or set dataset.strict=false to skip such rows"
+            )
         if why is not None:
             skipped[why] += 1
             continue

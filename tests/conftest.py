@@ -1,0 +1,73 @@
+"""What all tests share: small models and data made on the spot, and the real command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with golden values and real data beside the checkout; tests that need it skip without."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there: no golden values or real data to test against")
+    return SHARED
+
+
+def make_rows(count: int) -> list[dict[str, str]]:
+    """Small instruction data: every row different, lengths varied."""
+    words = ["red", "green", "blue", "small", "large", "round", "heavy", "light", "old", "new"]
+    return [
+        {
+            "instruction": f"Describe thing {i} {words[i % 10]}",
+            "input": "in few words" if i % 3 == 0 else "",
+            "output": " ".join(words[(i + j) % 10] for j in range(2 + i % 5)),
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in make_rows(40)))
+    return path
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "srd", *words]
+
+
+def environment() -> dict[str, str]:
+    """One thread a process: two workers share two cores, and floats must not depend on it."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """Run `srd` in a process of its own; asserts the expected exit code and shows stderr when it differs."""
+
+    def run(*words: str, cwd: Path, code: int = 0, **options: object) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command(*words), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, **options)  # pyright: ignore
+        assert done.returncode == code, f"srd {' '.join(words)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def smoke(data_file: Path) -> list[str]:
+    """Overrides of the smallest real run."""
+    return ["debug=smoke", "dataset=jsonl", f"dataset.path={data_file}", "engine=cpu"]

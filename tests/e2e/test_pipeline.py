@@ -1,0 +1,204 @@
+"""The real command line, end to end on the smallest models: stages, reuse, sweeps, reports."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, command, environment
+
+pytestmark = pytest.mark.slow
+
+STAGES = ["finetune role=teacher", "finetune role=student", "reflect", "rank", "filter", "partition", "distill", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def finished(cli: Cli, smoke: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `srd run` has gone through once."""
+    folder = tmp_path_factory.mktemp("finished")
+    cli("run", *smoke, cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def manifests(folder: Path) -> dict[str, dict[str, object]]:
+    return {
+        str(path.parent.relative_to(folder / "outputs")): json.loads(path.read_text())
+        for path in (folder / "outputs").glob("*/*/manifest.json")
+    }
+
+
+def count(folder: Path, stage: str) -> int:
+    return sum(name.startswith(stage + "/") for name in manifests(folder))
+
+
+def test_the_stages_one_by_one_make_what_the_whole_run_makes(cli: Cli, smoke: list[str], finished: Path, tmp_path: Path) -> None:
+    for words in STAGES:
+        cli(*words.split(), *smoke, cwd=tmp_path)
+    assert manifests(tmp_path).keys() == manifests(finished).keys()
+    for name, manifest in manifests(finished).items():
+        for file, entry in manifest["files"].items():  # pyright: ignore
+            if not file.endswith("metrics.jsonl"):
+                assert manifests(tmp_path)[name]["files"][file] == entry, f"{name}/{file}"  # pyright: ignore
+    assert len(manifests(finished)) == 12
+
+
+def test_a_stage_without_its_inputs_names_the_command(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    done = cli("rank", *smoke, cwd=tmp_path, code=2)
+    assert "not there yet; run `srd reflect`" in done.stderr
+    done = cli("reflect", *smoke, cwd=tmp_path, code=2)
+    assert "run `srd finetune role=student`" in done.stderr
+
+
+def test_a_second_run_does_nothing_and_is_quick(cli: Cli, smoke: list[str], finished: Path) -> None:
+    before = manifests(finished)
+    begin = time.monotonic()
+    done = cli("run", *smoke, cwd=finished)
+    assert "nothing to do, all 12 artefacts are there" in done.stderr
+    assert time.monotonic() - begin < 20  # the promise is 5 s on a quiet machine; `make bench` times it
+    assert manifests(finished) == before
+
+
+def test_a_manifest_names_its_causes(finished: Path) -> None:
+    for name, manifest in manifests(finished).items():
+        assert {
+            "stage",
+            "version",
+            "settings",
+            "inputs",
+            "files",
+            "ledger",
+            "started",
+            "code",
+            "packages",
+            "hardware",
+        } <= manifest.keys(), name
+        assert manifest["ledger"]["seconds"] >= 0  # pyright: ignore
+        assert manifest["packages"]["torch"]  # pyright: ignore
+    distill = next(manifest for name, manifest in manifests(finished).items() if name.startswith("distill/"))
+    # Six samples of eight in phases of two, four and six, one epoch each.
+    assert distill["ledger"]["sample_passes"] == 12  # pyright: ignore
+    assert distill["ledger"]["training_tokens"] > 0  # pyright: ignore
+    assert distill["ledger"]["flops"] > 0  # pyright: ignore
+
+
+def test_logged_scalars_are_complete_and_a_phase_has_its_settings(finished: Path) -> None:
+    rows = [json.loads(line) for line in next((finished / "outputs/distill").glob("*/metrics.jsonl")).read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    wanted = "loss_nats ce_nats kd_nats learning_rate temperature sft_weight gradient_norm tokens_per_second"
+    assert {f"train/{name}" for name in wanted.split()} <= rows[0].keys()
+    by_phase = {row["phase"]: (row["train/temperature"], round(row["train/sft_weight"], 6)) for row in rows}
+    assert by_phase == {0: (1.0, 0.3), 1: (1.5, 0.2), 2: (2.0, 0.1)}
+
+
+def test_a_sweep_over_the_kept_share_reflects_and_ranks_once(cli: Cli, smoke: list[str], copy: Path) -> None:
+    cli("run", "-m", *smoke, "filter.keep=0.5,0.75,1.0", cwd=copy)
+    assert {stage: count(copy, stage) for stage in ("reflect", "rank", "filter", "distill")} == {
+        "reflect": 1,
+        "rank": 1,
+        "filter": 3,
+        "distill": 3,
+    }
+
+
+def test_changing_the_fusion_redoes_ranking_and_what_follows(cli: Cli, smoke: list[str], copy: Path) -> None:
+    cli("run", *smoke, "rank.rrf_k=1", cwd=copy)
+    assert {stage: count(copy, stage) for stage in ("finetune", "reflect", "rank", "filter", "partition", "distill")} == {
+        "finetune": 2,
+        "reflect": 1,
+        "rank": 2,
+        "filter": 2,
+        "partition": 2,
+        "distill": 2,
+    }
+
+
+def test_changing_the_engine_redoes_nothing(cli: Cli, smoke: list[str], copy: Path) -> None:
+    done = cli("run", *smoke, "engine.micro_batch_tokens=64", "engine.generation_sequences=3", cwd=copy)
+    assert "nothing to do" in done.stderr
+
+
+def test_two_processes_on_the_same_artefact_both_end_well(cli: Cli, smoke: list[str], copy: Path) -> None:
+    for stage in ("distill", "evaluate"):
+        shutil.rmtree(copy / "outputs" / stage)
+    both = [subprocess.Popen(command("run", *smoke), cwd=copy, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    messages = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert count(copy, "distill") == 1
+    assert not list((copy / "outputs").glob("*/*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("artefact", "file", "command_word"), [("reflect", "reflections.jsonl", "rank"), ("finetune", "model/model.safetensors", "distill")]
+)
+def test_an_edited_artefact_stops_the_next_stage_with_the_file(
+    cli: Cli, smoke: list[str], copy: Path, artefact: str, file: str, command_word: str
+) -> None:
+    path = sorted((copy / "outputs" / artefact).glob(f"*/{file}"))[0]
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    shutil.rmtree(copy / "outputs" / command_word)
+    done = cli(command_word, *smoke, cwd=copy, code=2)
+    assert f"{path.relative_to(copy)}: changed since it was made" in done.stderr
+    assert done.stderr.strip().count("\nsrd: ") <= 1
+
+
+def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], finished: Path) -> None:
+    cli("run", *smoke, "curriculum=none", "filter.keep=1", cwd=finished)
+    done = cli("report", "smoke", cwd=finished)
+    report = json.loads((finished / "outputs/report/smoke/report.json").read_text())
+    by_arm = {row["arm"]: row for row in report["rows"]}
+    assert set(by_arm) == {"teacher (random)", "student (random)", "fkl", "fkl+baby_step-3, keep 0.75"}
+    curated, plain = by_arm["fkl+baby_step-3, keep 0.75"], by_arm["fkl"]
+    assert (curated["cost"]["sample_passes"], plain["cost"]["sample_passes"]) == (12, 8)
+    assert curated["cost"]["seconds_by_stage"]["reflect"] > 0
+    assert "reflect" not in plain["cost"]["seconds_by_stage"]
+    assert curated["difference"] is not None
+    assert "| teacher (random) |" in (finished / "outputs/report/smoke/report.md").read_text()
+    assert "data:image/png;base64" in (finished / "outputs/report/smoke/report.html").read_text()
+    assert "report.html" in done.stdout
+    for stage in ("samples", "reflect", "rank", "partition", "distill", "evaluate"):
+        name = next((finished / "outputs" / stage).glob("*/manifest.json")).parent.relative_to(finished / "outputs")
+        assert "cost" in cli("show", str(name), cwd=finished).stdout
+    listed = cli("ls", cwd=finished).stdout
+    assert "smollm2" in listed
+    assert "evaluate/" in listed
+    assert "did you mean" in cli("report", "smokey", cwd=finished, code=2).stderr
+    assert "no artefact" in cli("show", "rank/none", cwd=finished, code=2).stderr
+
+
+def test_predictions_are_kept_for_every_id_and_seed(finished: Path) -> None:
+    for path in (finished / "outputs/evaluate").glob("*/scores.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(rows) == 8
+        assert {row["seed"] for row in rows} == {10, 20}
+        assert rows == sorted(rows, key=lambda row: (row["task"], row["id"], row["seed"]))
+        assert {"task", "id", "seed", "prediction", "rouge_l", "exact_match", "nll", "tokens", "cut"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("method", ["sft", "rkl", "jsd", "tvd", "skl", "srkl"])
+def test_every_method_trains(cli: Cli, smoke: list[str], copy: Path, method: str) -> None:
+    cli("distill", *smoke, f"method={method}", cwd=copy)
+    assert count(copy, "distill") == 2
+
+
+def test_tensorboard_gets_the_same_scalars(cli: Cli, smoke: list[str], copy: Path) -> None:
+    pytest.importorskip("tensorboard")
+    cli("distill", *smoke, "logger=tensorboard", "distill.seed=3", cwd=copy)
+    assert list((copy / "outputs/tensorboard/distill").glob("*/events*"))
+
+
+def test_a_lora_student_goes_all_the_way(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    lora = ["model.student.lora.rank=2", "model.student.finetune.epochs=0", "evaluate.targets=[distill]"]
+    cli("run", *smoke, *lora, cwd=tmp_path)
+    best = next((tmp_path / "outputs/distill").glob("*/best"))
+    assert (best / "adapter_model.safetensors").is_file()
+    assert not list((tmp_path / "outputs").rglob("*.bin"))

@@ -1,0 +1,120 @@
+"""Every divergence is what its docstring says, to float64, and what the official code computes."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from srd.divergences import DIVERGENCES, check_parameters
+from srd.errors import UserError
+from srd.loss import distillation_loss
+
+TEMPERATURES = (1.0, 1.5, 2.0)
+
+
+def log_probabilities(seed: int, shape: tuple[int, ...] = (5, 11), scale: float = 3.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.log_softmax(scale * torch.randn(shape, generator=generator, dtype=torch.float64), -1)
+
+
+def reference(name: str, p: np.ndarray, q: np.ndarray, weight: float) -> np.ndarray:
+    """The textbook sums, in probability space."""
+
+    def kl(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a * np.log(a / b)).sum(-1)
+
+    mixture = weight * p + (1 - weight) * q
+    return {
+        "forward_kl": lambda: kl(p, q),
+        "reverse_kl": lambda: kl(q, p),
+        "jensen_shannon": lambda: weight * kl(p, mixture) + (1 - weight) * kl(q, mixture),
+        "total_variation": lambda: 0.5 * np.abs(p - q).sum(-1),
+        "skew_forward_kl": lambda: kl(p, mixture),
+        "skew_reverse_kl": lambda: kl(q, weight * q + (1 - weight) * p),
+    }[name]()
+
+
+def parameters_of(name: str, weight: float) -> dict[str, float]:
+    key = {"jensen_shannon": "beta", "skew_forward_kl": "alpha", "skew_reverse_kl": "alpha"}.get(name)
+    return {key: weight} if key else {}
+
+
+def test_all_divergences_are_covered() -> None:
+    assert len(DIVERGENCES) == 6
+
+
+@pytest.mark.parametrize(("name", "weight"), product(DIVERGENCES, (0.1, 0.5, 0.9)))
+def test_value_is_the_textbook_sum(name: str, weight: float) -> None:
+    logp, logq = log_probabilities(1), log_probabilities(2)
+    ours = DIVERGENCES[name](logp, logq, **parameters_of(name, weight))
+    assert ours.shape == (5,)
+    np.testing.assert_allclose(ours, reference(name, logp.exp().numpy(), logq.exp().numpy(), weight), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_zero_at_equality_and_positive_elsewhere(name: str) -> None:
+    logp, logq = log_probabilities(1), log_probabilities(2)
+    assert torch.all(DIVERGENCES[name](logp, logp).abs() < 1e-15)
+    assert torch.all(DIVERGENCES[name](logp, logq) > 1e-3)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_gradient_matches_finite_differences(name: str) -> None:
+    logp = log_probabilities(1, (3, 5))
+    logits = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: DIVERGENCES[name](logp, torch.log_softmax(x, -1)).sum(), (logits,))
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_impossible_classes_and_extreme_logits_stay_finite(name: str) -> None:
+    teacher = torch.tensor([[1.0, -torch.inf, 2.0, 1e4], [3.0, -torch.inf, -1e4, 0.0]])
+    student = torch.tensor([[0.5, -torch.inf, 1e4, -1e4], [0.0, 2.0, -torch.inf, -1e4]], requires_grad=True)
+    value = DIVERGENCES[name](torch.log_softmax(teacher, -1), torch.log_softmax(student, -1))
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_class_impossible_for_both_adds_nothing(name: str) -> None:
+    logp, logq = log_probabilities(1), log_probabilities(2)
+    nothing = torch.full((5, 1), -torch.inf, dtype=torch.float64)
+    wide = DIVERGENCES[name](torch.cat([logp, nothing], -1), torch.cat([logq, nothing], -1))
+    torch.testing.assert_close(wide, DIVERGENCES[name](logp, logq))
+
+
+GOLDEN = {
+    "forward_kl": ("tem_forward_kl T={T}", {}, 2, "p"),
+    "reverse_kl": ("tem_reverse_kl T={T}", {}, 0, None),
+    "jensen_shannon": ("tem_js_distance T={T} lam=0.9", {"beta": 0.1}, 2, None),
+    "total_variation": ("tem_tv_distance T={T}", {}, 0, None),
+    "skew_forward_kl": ("tem_skewed_forward_kl T={T} lam=0.1", {"alpha": 0.1}, 0, "p"),
+    "skew_reverse_kl": ("tem_skewed_reverse_kl T={T} lam=0.1", {"alpha": 0.1}, 2, None),
+}
+
+
+@pytest.mark.parametrize(("name", "temperature"), product(GOLDEN, TEMPERATURES))
+def test_parity_with_the_official_code(shared: Path, name: str, temperature: float) -> None:
+    arrays, values = np.load(shared / "golden/divergences.npz"), json.loads((shared / "golden/divergences.json").read_text())
+    teacher, student, labels = (torch.from_numpy(arrays[key]) for key in ("teacher_logits", "student_logits", "labels"))
+    key, parameters, power, omitted_entropy = GOLDEN[name]
+    mask = labels != -100
+    ours = float(distillation_loss(teacher, student, mask, name, temperature, power, **parameters))
+    if omitted_entropy:
+        logp = torch.log_softmax(teacher[mask] / temperature, -1)
+        ours += float(-(logp.exp() * logp).sum(-1).mean()) * temperature**power
+    assert ours == pytest.approx(values[key.format(T=temperature)], rel=1e-5)
+
+
+def test_unknown_names_and_parameters_are_refused() -> None:
+    with pytest.raises(UserError, match="did you mean 'forward_kl'"):
+        check_parameters("forward_k", {})
+    with pytest.raises(UserError, match="takes beta"):
+        check_parameters("jensen_shannon", {"alpha": 0.1})
+    with pytest.raises(UserError, match=r"expected a weight in \[0, 1\]"):
+        check_parameters("jensen_shannon", {"beta": 1.5})

@@ -1,0 +1,92 @@
+"""Answers depend on the prompt and the row's seed, not on the batch around it."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from srd.config import Generation
+from srd.generate import answer, reference_nll
+from srd.models import logits_at
+from srd.tokens import Encoded, collate
+from tests.small import encoded, model, tokenizer
+
+SAMPLING = Generation(temperature=1.0, max_new_tokens=6)
+GREEDY = Generation(temperature=0.0, max_new_tokens=6)
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLING, Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6)])
+def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
+    net, rows = model(), encoded()
+    together = answer(net, rows, tokenizer(), settings, [10] * len(rows))
+    alone = [answer(net, [row], tokenizer(), settings, [10])[0] for row in rows]
+    assert together == alone
+    assert len(rows) == 8
+
+
+def test_greedy_is_the_library_greedy() -> None:
+    net, row = model(), encoded()[2]
+    theirs = net.generate(input_ids=torch.tensor([row.prompt]), max_new_tokens=6, do_sample=False, eos_token_id=1, pad_token_id=0)
+    given = answer(net, [row], tokenizer(), GREEDY, [10])[0]
+    ids = theirs[0, len(row.prompt) :].tolist()
+    assert given.text == tokenizer().decode(ids, skip_special_tokens=True).strip()
+
+
+def test_the_seed_decides_a_sampled_answer() -> None:
+    net, rows = model(), encoded()
+    first, again, other = (answer(net, rows, tokenizer(), SAMPLING, [seed] * 8) for seed in (10, 10, 20))
+    assert first == again
+    assert first != other
+
+
+def test_sampling_follows_the_distribution() -> None:
+    net, prompt = model(), [5, 6, 7]
+    rows = [Encoded(f"{i:016x}", prompt, [1], False) for i in range(2000)]
+    one = Generation(temperature=1.0, max_new_tokens=1)
+    drawn = Counter(given.text for given in answer(net, rows, tokenizer(), one, [1] * len(rows)))
+    logits = net(input_ids=torch.tensor([prompt])).logits[0, -1].detach()
+    likely = int(logits.argmax())
+    share = drawn[tokenizer().decode([likely]).strip()] / len(rows)
+    expected = float(torch.softmax(logits, -1)[likely])
+    assert abs(share - expected) < 4 * (expected * (1 - expected) / len(rows)) ** 0.5 + 0.01
+
+
+def test_an_answer_without_eos_is_cut_and_one_with_it_is_not() -> None:
+    net, rows = model(), encoded()
+    with torch.no_grad():
+        net.get_output_embeddings().weight[1] = 0.0
+    cut = answer(net, rows, tokenizer(), GREEDY, [1] * 8)
+    assert all(given.cut and given.tokens == 6 for given in cut)
+    # Every id is a stop id now: each answer ends with its first token.
+    net.generation_config.eos_token_id = list(range(300))
+    ended = answer(net, rows, tokenizer(), GREEDY, [1] * 8)
+    assert all(not given.cut and given.tokens == 1 and given.text == "" for given in ended)
+
+
+def test_no_ngram_repeats_where_that_is_asked() -> None:
+    net, rows = model(), encoded()
+    long = Generation(temperature=0.0, max_new_tokens=40, no_repeat_ngram_size=2)
+    sequences = net.generate(
+        input_ids=torch.tensor([rows[0].prompt]), max_new_tokens=40, do_sample=False, eos_token_id=1, pad_token_id=0, no_repeat_ngram_size=2
+    )
+    theirs = tokenizer().decode(sequences[0, len(rows[0].prompt) :], skip_special_tokens=True).strip()
+    assert answer(net, rows[:1], tokenizer(), long, [1])[0].text == theirs
+
+
+def test_no_answer_holds_a_class_beyond_the_tokenizer() -> None:
+    net = model(vocabulary=400)
+    with torch.no_grad():
+        net.get_output_embeddings().weight[len(tokenizer()) :] *= 50
+    for settings in (GREEDY, SAMPLING):
+        assert all(given.text is not None for given in answer(net, encoded(), tokenizer(), settings, [1] * 8))
+        assert all(len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8))
+
+
+def test_reference_nll_is_the_mean_over_response_and_eos() -> None:
+    net, rows = model(), encoded()
+    together = reference_nll(net, rows, tokenizer())
+    for row, nll in zip(rows, together, strict=True):
+        batch = collate([row], 0)
+        logp = torch.log_softmax(logits_at(net, batch, len(tokenizer())).double(), -1)
+        expected = -logp[torch.arange(len(row.response)), torch.tensor(row.response)].mean()
+        assert nll == pytest.approx(float(expected), rel=1e-4)

@@ -1,0 +1,143 @@
+"""The loss over a batch: one reducer, no trace of padding, micro-batches or masked positions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srd.config import Engine, Method, Recipe
+from srd.divergences import DIVERGENCES
+from srd.loss import cross_entropy, distillation_loss, divergence_at
+from srd.models import logits_at
+from srd.schedules import PhaseLoss
+from srd.stages.distill import distillation
+from srd.tokens import Encoded, collate
+from srd.train import PhaseWork, Training
+from tests.small import encoded, model
+
+
+def logits(seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return 3 * torch.randn(3, 7, 31, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_masked_positions_do_not_matter(name: str) -> None:
+    mask = torch.rand(3, 7, generator=torch.Generator().manual_seed(5)) < 0.6
+    teacher, student = logits(1), logits(2)
+    noisy = torch.where(mask.unsqueeze(-1), student, torch.full_like(student, torch.nan))
+    assert distillation_loss(teacher, noisy, mask, name) == distillation_loss(teacher, student, mask, name)
+
+
+def test_an_empty_mask_has_no_mean() -> None:
+    with pytest.raises(AssertionError, match="no supervised position"):
+        distillation_loss(logits(1), logits(2), torch.zeros(3, 7), "forward_kl")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_half_precision_logits_never_make_a_negative_divergence(name: str, dtype: torch.dtype) -> None:
+    teacher = logits(1, dtype)
+    near = teacher + torch.tensor(1e-2, dtype=dtype)
+    mask = torch.ones(3, 7)
+    assert float(distillation_loss(teacher, teacher, mask, name)) == 0
+    assert float(distillation_loss(teacher, near, mask, name)) >= -1e-6
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_temperature_power_is_a_plain_factor(name: str) -> None:
+    mask = torch.ones(3, 7)
+    flat, scaled = (distillation_loss(logits(1), logits(2), mask, name, 2.0, power) for power in (0, 2))
+    torch.testing.assert_close(scaled, 4 * flat)
+
+
+def test_temperature_power_two_keeps_the_gradient_of_forward_kl_from_vanishing() -> None:
+    def norm(temperature: float, power: int) -> float:
+        student = logits(2).requires_grad_()
+        distillation_loss(logits(1), student, torch.ones(3, 7), "forward_kl", temperature, power).backward()
+        assert student.grad is not None
+        return float(student.grad.norm())
+
+    assert norm(8.0, 2) > 0.5 * norm(1.0, 2)
+    assert norm(8.0, 0) < 0.05 * norm(1.0, 0)
+
+
+def test_logits_predict_the_next_token_by_a_hand_made_answer() -> None:
+    row = Encoded("0" * 16, [5, 6], [7, 1], False)
+    batch = collate([row], pad_id=0)
+    assert batch.supervised.tolist() == [[False, True, True, False]]
+    assert batch.targets.tolist() == [7, 1]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_padding_side_and_neighbours_do_not_matter(kind: str) -> None:
+    net, rows = model(kind), encoded()
+    alone = torch.cat([logits_at(net, collate([row], 0), 300) for row in rows])
+    for side in ("right", "left"):
+        together = logits_at(net, collate(rows, 0, side), 300)
+        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_pad_id_equal_to_eos_changes_nothing_and_eos_is_trained() -> None:
+    net, rows = model(), encoded()
+    with_pad, with_eos = collate(rows, pad_id=0), collate(rows, pad_id=1)
+    assert torch.equal(with_pad.targets, with_eos.targets)
+    assert int((with_eos.targets == 1).sum()) == len(rows)
+    torch.testing.assert_close(logits_at(net, with_pad, 300), logits_at(net, with_eos, 300))
+
+
+@contextmanager
+def training(tmp_path: Path, micro_batch_tokens: int, student: nn.Module) -> Iterator[Training]:
+    engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
+    yield Training(student, Recipe(), engine, tmp_path, 0, lambda row: None)
+
+
+@pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
+def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
+    rows, results = encoded(8), []
+    work = PhaseWork(rows, distillation(model(seed=1), Method(), PhaseLoss(2.0, sft_weight), 300))
+    widest = max(row.num_tokens for row in rows)
+    for tokens in (widest, 4 * widest, 100 * widest):
+        student = model(seed=2).requires_grad_(True)
+        folder = tmp_path / str(tokens)
+        folder.mkdir()
+        with training(folder, tokens, student) as run:
+            sums, padded = run._accumulate(rows, work.objective, sum(len(row.response) for row in rows))
+        results.append((sums["loss"], {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}, padded))
+    assert len({padded for *_, padded in results}) == 3, "the splits must differ for the test to say anything"
+    for loss, gradients, _ in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-6)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, results[0][1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
+    rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
+    with training(tmp_path, 40, student) as run:
+        sums, _ = run._accumulate(rows, distillation(teacher, Method(), PhaseLoss(2.0, 0.3), 300), 1)
+    batch = collate(rows, 0)
+    p, q = logits_at(teacher, batch, 300).double(), logits_at(student, batch, 300).double()
+    kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).sum(), cross_entropy(q, batch.targets).sum()
+    assert sums["loss"] == pytest.approx(float(0.3 * ce + 0.7 * kd), rel=1e-5)
+    assert sums["kd"] == pytest.approx(float(kd), rel=1e-5)
+    assert sums["ce"] == pytest.approx(float(ce), rel=1e-5)
+
+
+def test_the_teacher_gets_no_gradient_and_no_dropout() -> None:
+    teacher: Any = model("gpt2", seed=1, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
+    student = model("gpt2", seed=2).requires_grad_(True).train()
+    objective = distillation(teacher, Method(), PhaseLoss(1.0, 0.0), 300)
+    first, second = (objective(student.eval(), collate(encoded(), 0))["loss"] for _ in range(2))
+    assert first == second
+    first.backward()
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_student_equal_to_teacher_has_no_loss_to_distil() -> None:
+    net = model(seed=1)
+    for name in DIVERGENCES:
+        sums = distillation(net, Method(divergence=name), PhaseLoss(2.0, 0.0), 300)(net, collate(encoded(), 0))
+        assert float(sums["loss"]) == 0

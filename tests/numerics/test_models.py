@@ -1,0 +1,64 @@
+"""Logits at supervised positions are the model's own; students are cut and adapted as told."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from srd.config import Lora, Side
+from srd.errors import UserError
+from srd.models import keep_layers, load_model, logits_at, save_model, trainable
+from srd.tokens import collate
+from tests.small import SIZES, config, encoded, model, tokenizer
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", SIZES)
+def test_gathered_logits_equal_the_full_forward(kind: str, tied: bool) -> None:
+    net, batch = model(kind, tie_word_embeddings=tied), collate(encoded(), 0)
+    full = net(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids).logits
+    torch.testing.assert_close(logits_at(net, batch, 300), full[batch.supervised])
+
+
+def test_rows_that_pad_the_vocabulary_are_cut() -> None:
+    net, batch = model(vocabulary=320), collate(encoded(), 0)
+    assert logits_at(net, batch, 300).shape == (len(batch.targets), 300)
+
+
+def test_a_layer_subset_is_those_layers_and_generates() -> None:
+    whole, cut = model(num_hidden_layers=4), model(num_hidden_layers=4)
+    keep_layers(cut, [0, 3])
+    names = {name for name, _ in cut.named_parameters()}
+    assert not any(".layers.2." in name for name in names)
+    for name, parameter in cut.model.layers[1].named_parameters():
+        assert torch.equal(parameter, whole.model.layers[3].get_parameter(name))
+    assert cut.generate(input_ids=torch.tensor([[5, 6]]), max_new_tokens=3, do_sample=False).shape[1] >= 3
+    with pytest.raises(UserError, match=r"expected indices in 0 … 1"):
+        keep_layers(cut, [2])
+
+
+def test_lora_trains_the_adapter_only_and_starts_at_the_base_model() -> None:
+    base, batch = model(seed=3), collate(encoded(), 0)
+    before = logits_at(base, batch, 300).detach().clone()
+    adapted = trainable(base, Side(name="x", lora=Lora(rank=2, alpha=4, dropout=0.0)), seed=1)
+    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+    torch.testing.assert_close(logits_at(adapted.eval(), batch, 300), before)
+
+
+def test_a_saved_adapter_is_merged_on_load(tmp_path: Path) -> None:
+    base = model(seed=3)
+    save_model(base, tokenizer(), tmp_path / "base")
+    side = f"model.student.name={tmp_path / 'base'}"
+    cfg = config("model=pair", side, f"model.teacher.name={tmp_path / 'base'}", "model.student.lora.rank=2", "engine=cpu")
+    adapted = trainable(model(seed=3), cfg.model.student, seed=1)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(1))
+    save_model(adapted, tokenizer(), tmp_path / "adapter")
+    loaded = load_model(cfg, "student", {"checkpoint": tmp_path / "adapter"}, tokenizer())
+    batch = collate(encoded(), 0)
+    torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(adapted.eval(), batch, 300), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(base, batch, 300), atol=1e-3)

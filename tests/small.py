@@ -1,0 +1,80 @@
+"""Small objects for tests: a byte-level tokenizer, random models, a composed config."""
+
+from functools import cache
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from srd.compose import conf_folder, to_config
+from srd.config import Config
+from srd.tokens import Encoded, train_bpe
+
+SIZES: dict[str, dict[str, Any]] = {
+    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+    "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 128},
+    "gemma2": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "final_logit_softcapping": 2.0,
+    },
+    "cohere": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "logit_scale": 0.3,
+    },
+}
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What Hydra composes for these overrides."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def config(*overrides: str) -> Config:
+    return to_config(composed(*overrides))
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerBase:
+    return train_bpe(texts(), 300)
+
+
+def texts() -> list[str]:
+    """Enough different words for a vocabulary of a few hundred."""
+    syllables = ["ba", "ce", "di", "fo", "gu", "la", "me", "ni", "po", "ru", "sta", "tri"]
+    return [f"{a}{b}{c} {b}{c}" for a in syllables for b in syllables for c in syllables]
+
+
+def model(kind: str = "llama", vocabulary: int = 300, seed: int = 0, **more: Any) -> PreTrainedModel:
+    """A random model in eval mode, its weights large enough that its answers vary."""
+    torch.manual_seed(seed)
+    settings = {"vocab_size": vocabulary, "eos_token_id": 1, "bos_token_id": None, "pad_token_id": 0, **SIZES[kind], **more}
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.3)
+    return made.eval()
+
+
+def encoded(count: int = 8) -> list[Encoded]:
+    """Rows of different lengths; ids from 2 on, responses end in EOS (1)."""
+    generator = torch.Generator().manual_seed(1)
+
+    def ids(length: int) -> list[int]:
+        return torch.randint(2, 300, (length,), generator=generator).tolist()
+
+    return [Encoded(f"{i:016x}", ids(2 + i % 4), [*ids(1 + (3 * i) % 5), 1], False) for i in range(count)]

@@ -1,0 +1,198 @@
+"""Every config composes, every mistake in one is named, and a fingerprint changes exactly when a result does."""
+
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from srd import graph
+from srd.artefacts import closure
+from srd.compose import conf_folder, explain, groups, keys, to_config
+from srd.config import Config
+from srd.errors import UserError
+from tests.small import composed, config
+
+OPTIONS = [
+    (path.relative_to(conf_folder()).parts[0], path) for path in sorted(conf_folder().rglob("*.yaml")) if path.parent != conf_folder()
+]
+PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
+
+
+def name_of(path: Path) -> str:
+    return "/".join(path.relative_to(conf_folder()).with_suffix("").parts[1:])
+
+
+@pytest.mark.parametrize(("group", "path"), OPTIONS, ids=[f"{group}-{name_of(path)}" for group, path in OPTIONS])
+def test_every_option_composes_into_checked_dataclasses(group: str, path: Path) -> None:
+    name = name_of(path)
+    more = PAIR if name == "pair" else []
+    assert isinstance(config(f"{group}={name}", *more), Config)
+
+
+def test_the_promised_options_exist() -> None:
+    found = {(group, name_of(path)) for group, path in OPTIONS}
+    promised = {
+        "model": "tiny smollm2 gpt2_1.5b_to_0.1b openllama2_7b_to_3b qwen2.5_1.5b_to_0.5b pair",
+        "dataset": "pydoc dolly jsonl hub",
+        "evaluate": "heldout dolly self_inst vicuna sinst uinst minillm",
+        "method": "sft fkl rkl jsd tvd skl srkl",
+        "curriculum": "none baby_step",
+        "schedule": "srd constant",
+        "logger": "none wandb tensorboard",
+        "debug": "smoke overfit",
+        "experiment": "demo/plain demo/srd smollm2_dolly gpt2_dolly_plain gpt2_dolly_srd openllama2_dolly_plain openllama2_dolly_srd",
+    }
+    wanted = set(chain.from_iterable([(group, name) for name in names.split()] for group, names in promised.items()))
+    assert wanted <= found
+    assert len(wanted) == 38
+
+
+def test_every_option_says_what_it_is() -> None:
+    silent = [str(path) for _, path in OPTIONS if "loggers" not in path.parts and not path.read_text().startswith(("#", "name: "))]
+    assert not silent
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("filter.kep=1", "unknown key 'filter.kep'; did you mean 'filter.keep'"),
+        ("method=flk", "unknown option 'method=flk'; did you mean 'fkl'"),
+        ("modle=tiny", "unknown key 'modle'; did you mean 'model'"),
+        ("+fliter.keep=1", "unknown key 'fliter'; did you mean 'filter'"),
+        ("filter.keep=2", r"filter.keep=2.0: expected a share in \(0, 1\]"),
+        ("filter.keep=some", "filter.keep: Value 'some'"),
+        ("distill.learning_rate=0", "learning_rate=0.0: expected more than 0"),
+        ("evaluate.seeds=[1,1]", "evaluate.seeds"),
+        ("evaluate.targets=[techer]", "did you mean 'teacher'"),
+        ("rank.signals=[rogue_l]", "did you mean 'rouge_l'"),
+        ("curriculum.name=babystep", "did you mean 'baby_step'"),
+        ("dataset.name=doly", "did you mean 'dolly'"),
+        ("model.template=alpacca", "did you mean 'alpaca'"),
+        ("method.divergence=forwardkl", "did you mean 'forward_kl'"),
+        ("method.temperature_power=1", "expected 0 or 2"),
+        ("schedule.temperature_end=-1", "schedule.temperature_end=-1.0: expected more than 0"),
+        ("role=pupil", "unknown role 'pupil'"),
+        ("engine.precision=int8", "expected float32 or bfloat16"),
+        ("model.student.name=x", "one of name, package, architecture"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_right_word(override: str, message: str) -> None:
+    import re
+
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        to_config(composed(override))
+    except UserError as error:
+        line = str(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        line = explain(error)
+    else:
+        pytest.fail(f"{override} was accepted")
+    assert re.search(message, line), line
+    assert "\n" not in line
+
+
+def test_every_field_is_documented() -> None:
+    import ast
+    import inspect
+
+    from srd import config as module
+
+    fields = 0
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ClassDef) and node.name != "UserError":
+            body = node.body
+            for statement, after in zip(body, [*body[1:], None], strict=True):
+                if isinstance(statement, ast.AnnAssign) and node.name != "Config":
+                    fields += 1
+                    assert isinstance(after, ast.Expr), f"{node.name}.{ast.unparse(statement.target)} has no doc line"
+    assert fields > 70
+    assert len(keys(Config)) > 90
+    assert len(groups()) >= 10
+
+
+SMALL = ["debug=smoke", "dataset=pydoc"]
+CHAIN = ["samples", "tokenizer", "finetune", "reflect", "rank", "filter", "partition", "distill", "evaluate"]
+
+
+def fingerprints(*overrides: str) -> dict[str, str]:
+    """Fingerprint of every stage on the way to the distilled student's scores."""
+    cfg = config(*SMALL, *overrides)
+    return {
+        node.stage: node.fingerprint
+        for node in closure([graph.evaluate(cfg, "distill", "heldout")])
+        if node.settings.get("role") != "teacher"
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "first_changed"),
+    [
+        ("dataset.limit=7", "samples"),
+        ("model.vocabulary=310", "tokenizer"),
+        ("model.student.finetune.learning_rate=1e-3", "finetune"),
+        ("reflect.generation.max_new_tokens=9", "reflect"),
+        ("rank.rrf_k=10", "rank"),
+        ("rank.signals=[nll]", "rank"),
+        ("filter.keep=0.5", "filter"),
+        ("curriculum.phases=2", "partition"),
+        ("schedule.temperature_end=3", "distill"),
+        ("method=rkl", "distill"),
+        ("distill.seed=11", "distill"),
+        ("evaluate.seeds=[10,30]", "evaluate"),
+        ("evaluate.checkpoint=last", "evaluate"),
+    ],
+)
+def test_a_setting_redoes_its_stage_and_what_follows_and_nothing_before(override: str, first_changed: str) -> None:
+    before, after = fingerprints(), fingerprints(override)
+    changed = [stage for stage in CHAIN if before[stage] != after[stage]]
+    assert changed == CHAIN[CHAIN.index(first_changed) :]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "engine.device=cpu",
+        "engine.micro_batch_tokens=100",
+        "engine.precision=bfloat16",
+        "logger=wandb",
+        "study=x",
+        "arm=y",
+        "outputs=z",
+        "method.name=w",
+    ],
+)
+def test_what_changes_no_result_changes_no_fingerprint(override: str) -> None:
+    assert fingerprints(override) == fingerprints()
+
+
+def test_plain_distillation_needs_no_reflection() -> None:
+    stages = {node.stage for node in closure(graph.evaluations(config("experiment=demo/plain")))}
+    assert not stages & {"reflect", "rank", "filter"}
+
+
+def test_sft_needs_no_teacher_and_no_schedule() -> None:
+    plain, scheduled = (
+        graph.distill(config("method=sft", "curriculum=none", "filter.keep=1", f"schedule={name}")) for name in ("constant", "srd")
+    )
+    assert plain.fingerprint == scheduled.fingerprint
+    assert "teacher" not in plain.inputs
+
+
+def test_the_same_data_in_another_place_is_the_same_data(tmp_path: Path, data_file: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(data_file.read_bytes())
+    here, there = (fingerprints("dataset=jsonl", f"dataset.path={path}") for path in (data_file, copy))
+    assert here == there
+    copy.write_text(copy.read_text() + '{"instruction": "one", "output": "more"}\n')
+    assert fingerprints("dataset=jsonl", f"dataset.path={copy}") != here
+
+
+def test_fingerprints_of_today_are_pinned(data_file: Path) -> None:
+    """A change here means that everybody's artefacts are made again: raise `VERSIONS` knowingly or find the accident."""
+    assert fingerprints("dataset=jsonl", f"dataset.path={data_file}") == PINNED
+
+
+PINNED = {}
