@@ -8,6 +8,7 @@ writes the manifest last and renames the folder into place.
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -86,6 +87,30 @@ def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path
         _commit(work, folder, begin)
     say(f"{node}  done in {work.ledger['seconds']:.1f} s")
     return folder
+
+
+def prepare(outputs: str | Path) -> None:
+    """Make the outputs folder; one that cannot be made or written is a `UserError`."""
+    try:
+        Path(outputs).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"outputs={outputs}: cannot be made ({error.strerror}); choose another folder with outputs=FOLDER") from None
+    if not os.access(outputs, os.W_OK | os.X_OK):
+        raise UserError(f"outputs={outputs}: no permission to write; choose another folder with outputs=FOLDER")
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a failed write into the `OSError` that it was."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def require(node: Node, outputs: str | Path) -> Path:

@@ -86,7 +86,9 @@ def dispatch(word: str, rest: list[str]) -> int:
 def run_stage(word: str, cfg: Any) -> None:
     """Make the artefacts of a command under a checked config."""
     from srd import graph, stages
+    from srd.artefacts import prepare
 
+    prepare(cfg.outputs)
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,
         "rank": graph.rank,

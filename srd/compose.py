@@ -10,9 +10,9 @@ from typing import Any, get_args, get_type_hints
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from srd.config import Config
 from srd.errors import UserError, nearest
@@ -42,7 +42,7 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
         try:
             if not failures:
                 task(to_config(composed))
-        except (UserError, OSError, KeyboardInterrupt) as error:
+        except (UserError, OSError, KeyboardInterrupt, OmegaConfBaseException) as error:
             if wants_traceback:
                 raise
             failures.append(error)  # carried past Hydra, which would add lines of its own
@@ -53,6 +53,8 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
     sys.argv = [f"srd-{word}", *overrides]
     try:
         job()
+        if failures:
+            raise failures[0]
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
@@ -61,8 +63,6 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
         sys.argv = before
         if wants_traceback is None:
             del os.environ[FULL_ERROR]
-    if failures:
-        raise failures[0]
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -93,8 +93,10 @@ def explain(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"unknown option '{group}={name}'; {nearest(name, error.options)}"
     text = " ".join(str(cause).split(" full_key:")[0].splitlines()[0].split())
-    if text.startswith("Error parsing override"):
-        return f"{text}; expected key=value, group=option, +key=value or ~key"
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{getattr(cause, 'full_key', '')} is not set; give it a value, as in model.teacher.name=… model.student.name=…"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override '{error.override}'; expected key=value, group=option, +key=value or ~key"
     key = getattr(cause, "full_key", None)
     if key and "not in" in text:
         return f"unknown key '{key}'; {_nearest_key(key)}"

@@ -136,8 +136,12 @@ class Side:
     """Supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
 
     def __post_init__(self) -> None:
-        sources = [self.name, self.package, self.architecture]
-        require(sum(source is not None for source in sources) == 1, "model source", sources, "one of name, package, architecture")
+        given = [key for key in ("name", "package", "architecture") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise UserError(
+                f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or folder), "
+                "package and architecture, as in model.teacher.name=… model.student.name=…"
+            )
         require((self.package is None) or self.gguf_file is not None, "gguf_file", self.gguf_file, "a file inside the package")
         require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
 

@@ -32,7 +32,14 @@ def wandb(settings: "Logger", name: str, outputs: Path) -> Iterator[Log]:
     except ImportError:
         raise UserError("logger=wandb: the package wandb is not installed; run `pip install 'srd[wandb]'`") from None
     outputs.mkdir(parents=True, exist_ok=True)
-    run = client.init(project=settings.project, id=name.replace("/", "-"), name=name, dir=outputs, mode=settings.mode, resume="allow")
+    run = client.init(
+        project=settings.project,
+        id=name.replace("/", "-"),
+        name=name,
+        dir=outputs,
+        mode="online" if settings.mode == "online" else "offline",
+        resume="allow",
+    )
     try:
         yield lambda row: run.log(_scalars(row), step=row["step"])
     finally:

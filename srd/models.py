@@ -12,6 +12,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from srd.artefacts import disk_errors
 from srd.config import Config, Engine, Side
 from srd.errors import UserError
 from srd.tokens import Batch
@@ -55,7 +56,8 @@ def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTr
         model = _merge(_initial(side, role, tokenizer, seed), str(folder), None)
     else:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, side.dtype))
-    return model.to(device(cfg.engine)).eval()
+    nn.Module.to(model, device(cfg.engine))
+    return model.eval()
 
 
 def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
@@ -70,7 +72,8 @@ def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only."""
-    model.save_pretrained(folder)
+    with disk_errors(folder):
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

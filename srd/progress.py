@@ -58,7 +58,7 @@ def _rich_bar(title: str, total: float, done: float) -> Iterator[Advance]:
     ]
     begin, count_done = time.monotonic(), 0.0
     with Progress(*columns, console=console(), transient=True) as progress:
-        task = progress.add_task(title, total=total, completed=done, rate="", note="")
+        task = progress.add_task(title, total=total, completed=int(done), rate="", note="")
 
         def advance(count: float, note: str = "") -> None:
             nonlocal count_done

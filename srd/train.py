@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from srd.artefacts import disk_errors
 from srd.config import Engine, Recipe
 from srd.errors import UserError
 from srd.loggers import Log
@@ -177,9 +178,10 @@ class Training:
             for key, value in self.optimiser.state.get(p, {}).items():
                 tensors[f"{key}.{name}"] = value
         temporary = self.folder / (STATE + ".tmp")
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))}
-        )
+        with disk_errors(temporary):
+            save_file(
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))}
+            )
         os.replace(temporary, self.folder / STATE)
 
     def finish(self) -> None:

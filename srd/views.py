@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -173,7 +174,7 @@ def _one(words: list[str], command: str, what: str, default: str | None = None) 
 
 
 def _print_table(header: list[str], lines: list[list[str]], title: str | None = None) -> None:
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name, column in zip(header, zip(*lines, strict=True), strict=True):
         numeric = all(cell.replace(",", "").replace(".", "").replace("-", "").isdigit() for cell in column if cell)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")

@@ -28,13 +28,14 @@ def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
 def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:
     """The splits of a hub data set; a hub out of reach is a `UserError` that says what to place where."""
     import datasets
+    from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError
 
     datasets.disable_progress_bars()
     name = str(dataset.hub)
     try:
         return dict(datasets.load_dataset(name, revision=dataset.revision, **options))
-    except (OSError, HfHubHTTPError, datasets.exceptions.DatasetNotFoundError) as error:
+    except (OSError, HfHubHTTPError, DatasetNotFoundError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"hub data set {name}@{dataset.revision}: cannot be fetched ({reason}); run again when the hub can be reached, "

@@ -43,22 +43,15 @@ def cost_table(rows: list[Row]) -> Cells:
 
 
 def summary_table(rows: list[Row]) -> Cells:
-    """The few columns that fit a terminal of 80 columns."""
-    header = ["", "ROUGE-L", "95 % interval", "passes", "tokens", "seconds", "reflect", "cache"]
+    """The few columns that fit a terminal of 80 columns; tokens in thousands."""
+    header = ["", "ROUGE-L", "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
     for row in rows:
-        by_stage = row.cost.seconds_by_stage
-        name = row.arm if len({r.suite for r in rows}) == 1 else f"{row.arm}, {row.suite}"
-        cost = [f"{row.cost.sample_passes:,.0f}", f"{row.cost.training_tokens:,.0f}", f"{row.cost.seconds:.0f}"]
-        lines.append(
-            [
-                name,
-                f"{row.rouge_l.mean:.2f}",
-                _interval(row.rouge_l),
-                *cost,
-                *(f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")),
-            ]
-        )
+        name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
+        cost, by_stage = row.cost, row.cost.seconds_by_stage
+        counts = [f"{cost.sample_passes:,.0f}", f"{cost.training_tokens / 1000:,.0f}", f"{cost.seconds:.0f}"]
+        scoring = [f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")]
+        lines.append([name, f"{row.rouge_l.mean:.2f}", f"{row.rouge_l.low:.1f}…{row.rouge_l.high:.1f}", *counts, *scoring])
     return header, lines
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ def make(cfg: Config, work: Work) -> None:
     work.ledger |= {**training_ledger(training.counters, flops), "best": best}
 
 
-def dev_rouge_l(student: PreTrainedModel, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
+def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
     """Mean ROUGE-L in [0, 1] of the student's answers to the dev prompts, decoded as in the evaluation."""
     size, scores = cfg.engine.generation_sequences, []
     for start in range(0, len(dev), size):

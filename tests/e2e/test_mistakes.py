@@ -32,12 +32,12 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
         (["run", "filter.kep=1"], "unknown key 'filter.kep'; did you mean 'filter.keep'?"),
         (["run", "method=flk"], "unknown option 'method=flk'; did you mean 'fkl'?"),
         (["run", "+surprise=1"], "unknown key 'surprise'"),
-        (["run", "keep 1"], "Error parsing override"),
+        (["run", "keep 1"], "cannot read the override 'keep 1'; expected key=value"),
         (["run", "filter.keep=0"], "filter.keep=0.0: expected a share in (0, 1]"),
         (["run", "-m", "filter.keep=0,1"], "filter.keep=0.0: expected a share in (0, 1]"),
         (["run", "engine.device=cuda"], "engine.device=cuda"),
         (["run", "engine.device=tpu"], "expected auto, cpu, cuda, cuda:N or mps"),
-        (["run", "model=pair"], "model.teacher"),
+        (["run", "model=pair"], "model.teacher.name="),
         (["show"], "expected one artefact"),
         (["ls", "metod"], "did you mean 'method'?"),
     ],
@@ -175,17 +175,24 @@ while True:
 def limit_file_size() -> None:
     """As a full disk: writes beyond this fail."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
 
 def test_a_disk_that_fills_up_loses_nothing_finished(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    large = "model.student.architecture.hidden_size=256"
     done = subprocess.run(
-        command("run", *smoke), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200, preexec_fn=limit_file_size
+        command("run", *smoke, large),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        preexec_fn=limit_file_size,
     )
     assert done.returncode == 2, done.stderr
     assert "run the same command again; nothing finished is lost" in only_line(done)
     assert list((tmp_path / "outputs/samples").glob("*/manifest.json"))
-    assert "samples" in cli("run", *smoke, cwd=tmp_path).stderr
+    assert "continued" in cli("run", *smoke, large, cwd=tmp_path).stderr
 
 
 def test_no_permission_to_write(cli: Cli, smoke: list[str], tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def kill_when(reached: Callable[[], bool], words: list[str], cwd: Path) -> bool:
             if reached():
                 process.send_signal(signal.SIGKILL)
                 break
-        except (OSError, json.JSONDecodeError):
+        except (OSError, RuntimeError, json.JSONDecodeError):
             pass  # looked in the middle of a replacement
         time.sleep(0.002)
     process.wait(timeout=30)
