@@ -63,6 +63,8 @@ class Work:
     inputs: dict[str, Path]
     ledger: dict[str, Any] = field(default_factory=dict)
     """Costs to record: `seconds` of the work that stands, tokens, passes, counts worth keeping."""
+    scratch: set[str] = field(default_factory=set)
+    """Files that only a continued run needs; they go when the artefact is complete, not before."""
 
 
 def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path:
@@ -77,16 +79,22 @@ def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path
             say(f"{node}  made by another process, reused")
             return folder
         partial = folder.with_name(folder.name + ".partial")
-        verb = "continued" if partial.exists() else "started"
-        partial.mkdir(exist_ok=True)
-        say(f"{node}  {verb}")
-        work = Work(node, partial, {name: require(child, outputs) for name, child in node.inputs.items()})
-        begin = time.time()
-        make(work)
-        work.ledger.setdefault("seconds", time.time() - begin)
-        _commit(work, folder, begin)
-    say(f"{node}  done in {work.ledger['seconds']:.1f} s")
+        if not (partial / MANIFEST).is_file():
+            _fill(node, outputs, partial, make)
+        _finish(partial, folder)
+    say(f"{node}  done in {read_manifest(folder)['ledger']['seconds']:.1f} s")
     return folder
+
+
+def _fill(node: Node, outputs: str | Path, partial: Path, make: Callable[[Work], None]) -> None:
+    """Make the files of an artefact and its manifest in the partial folder."""
+    say(f"{node}  {'continued' if partial.exists() else 'started'}")
+    partial.mkdir(exist_ok=True)
+    work = Work(node, partial, {name: require(child, outputs) for name, child in node.inputs.items()})
+    begin = time.time()
+    make(work)
+    work.ledger.setdefault("seconds", time.time() - begin)
+    _write_manifest(work, begin)
 
 
 def prepare(outputs: str | Path) -> None:
@@ -177,25 +185,33 @@ def _lock(folder: Path, node: Node) -> Iterator[None]:
         lock.release()
 
 
-def _commit(work: Work, folder: Path, begin: float) -> None:
-    """Hash what was made, write the manifest, rename the folder into place."""
-    files = sorted(path for path in work.path.rglob("*") if path.is_file() and path.name != MANIFEST)
+def _write_manifest(work: Work, begin: float) -> None:
+    """Hash what was made and write the manifest: from here on the artefact is complete."""
+    names = sorted(str(path.relative_to(work.path)) for path in work.path.rglob("*") if path.is_file())
+    files = {name: work.path / name for name in names if name not in work.scratch and name != MANIFEST}
     manifest = {
         "stage": work.node.stage,
         "version": work.node.version,
         "fingerprint": work.node.fingerprint,
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
-        "files": {
-            str(path.relative_to(work.path)): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for path in files
-        },
+        "files": {name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for name, path in files.items()},
         "ledger": {**work.ledger, "peak_memory_bytes": _peak_memory_bytes()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **provenance(),
     }
     replace_text(work.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(work.path, folder)
+
+
+def _finish(partial: Path, folder: Path) -> None:
+    """Drop what the manifest does not name and rename the folder into place; a killed run repeats it."""
+    named = {partial / name for name in [*read_manifest(partial)["files"], MANIFEST]}
+    for path in partial.rglob("*"):
+        if path.is_file() and path not in named:
+            path.unlink()
+    if folder.exists():
+        shutil.rmtree(folder)  # without a manifest it was never an artefact
+    os.replace(partial, folder)
 
 
 def _rows(path: Path) -> int | None:

@@ -88,6 +88,10 @@ def run_stage(word: str, cfg: Any) -> None:
     from srd import graph, stages
     from srd.artefacts import prepare
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: a run is one process so far; start srd without torchrun or accelerate launch"
+        )
     prepare(cfg.outputs)
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,

@@ -102,7 +102,7 @@ def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     role = "student" if target == "distill" else target
     model, inputs = _model(cfg, role)
     if target == "distill":
-        inputs = {"checkpoint": distill(cfg), **tokenizer(cfg)}
+        inputs = {"checkpoint": distill(cfg), **inputs}
         settings["checkpoint"] = cfg.evaluate.checkpoint
     return Node("evaluate", VERSIONS["evaluate"], settings | model, {"samples": suite(cfg, suite_name), **inputs})
 

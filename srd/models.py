@@ -45,17 +45,19 @@ def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerB
 def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> PreTrainedModel:
     """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
 
-    `checkpoint` (distilled) before the role's fine-tuned weights before the configured ones. LoRA
-    adapters are merged; a model to train gets its own through `trainable`.
+    The configured weights, then the role's fine-tuned ones, then the distilled `checkpoint`: whole
+    weights replace what came before, LoRA adapters are merged into it. A model to train gets an
+    adapter of its own through `trainable`.
     """
     side = side_of(cfg, role)
-    folder = inputs.get("checkpoint") or (inputs[role] / "model" if role in inputs else None)
-    if folder is None:
-        model = _initial(side, role, tokenizer, seed)
-    elif (folder / "adapter_config.json").is_file():
-        model = _merge(_initial(side, role, tokenizer, seed), str(folder), None)
+    folders = [folder for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint")) if folder is not None]
+    whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
+    if whole:
+        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], dtype=getattr(torch, side.dtype))
     else:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, side.dtype))
+        model = _initial(side, role, tokenizer, seed)
+    for adapter in folders[whole[-1] + 1 if whole else 0 :]:
+        model = _merge(model, str(adapter))
     nn.Module.to(model, device(cfg.engine))
     return model.eval()
 
@@ -127,7 +129,7 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase, seed: in
         del options["use_safetensors"]
     model = _from_hub(AutoModelForCausalLM, where, role, **options)
     if side.adapter is not None:
-        model = _merge(model, side.adapter, None)
+        model = _merge(model, side.adapter)
     if side.layers is not None:
         keep_layers(model, side.layers)
     return model
@@ -209,11 +211,11 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _merge(model: PreTrainedModel, adapter: str, revision: str | None) -> PreTrainedModel:
+def _merge(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
     """The model with a LoRA adapter folded into its weights."""
     peft = _peft()
     try:
-        return peft.PeftModel.from_pretrained(model, adapter, revision=revision).merge_and_unload()
+        return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (OSError, ValueError) as error:
         raise UserError(
             f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and adapter_model.safetensors there"

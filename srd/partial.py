@@ -54,6 +54,5 @@ def fill(
     temporary = work.path / (name + ".tmp")
     write_rows(temporary, sorted(read_dicts(unsorted), key=key))
     os.replace(temporary, work.path / name)
-    unsorted.unlink()
-    place.unlink()
+    work.scratch |= {unsorted.name, place.name}
     work.ledger |= done["counts"]

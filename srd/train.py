@@ -184,10 +184,6 @@ class Training:
             )
         os.replace(temporary, self.folder / STATE)
 
-    def finish(self) -> None:
-        """Drop what only a continued run would need."""
-        (self.folder / STATE).unlink()
-
     def _restore(self) -> None:
         """Continue from the saved state: weights, moments, counters; rows logged after it are taken back."""
         path = self.folder / STATE

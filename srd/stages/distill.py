@@ -22,7 +22,7 @@ from srd.schedules import PhaseLoss, schedule
 from srd.stages.finetune import reference_loss, training_ledger
 from srd.stages.inputs import read_samples
 from srd.tokens import Batch, Encoded, encode_all, pad_id
-from srd.train import Objective, PhaseWork, Training, num_steps
+from srd.train import STATE, Objective, PhaseWork, Training, num_steps
 
 
 def distillation(teacher: PreTrainedModel, method: Method, phase: PhaseLoss, vocabulary: int) -> Objective:
@@ -66,7 +66,7 @@ def make(cfg: Config, work: Work) -> None:
 
         with bar("distill", num_steps([len(phase.rows) for phase in phases], recipe), training.counters.step) as advance:
             training.run(phases, advance, end_epoch, end_phase)
-    training.finish()
+    work.scratch.add(STATE)
     tokens = training.counters.tokens
     flops = 6 * num_parameters(student) * tokens + (0 if teacher is None else 2 * num_parameters(teacher) * tokens)
     best = {"rouge_l": training.counters.best_rouge_l, "phase": training.counters.best_phase, "epoch": training.counters.best_epoch}

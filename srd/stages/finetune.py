@@ -12,7 +12,7 @@ from srd.models import load_model, load_tokenizer, logits_at, num_parameters, sa
 from srd.progress import bar
 from srd.stages.inputs import read_samples
 from srd.tokens import Batch, encode_all, pad_id
-from srd.train import Counters, Objective, PhaseWork, Training, num_steps
+from srd.train import STATE, Counters, Objective, PhaseWork, Training, num_steps
 
 
 def reference_loss(vocabulary: int) -> Objective:
@@ -36,8 +36,7 @@ def make(cfg: Config, work: Work) -> None:
         with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
             training.run([PhaseWork(rows, reference_loss(len(tokenizer)))], advance)
     save_model(model, tokenizer, work.path / "model")
-    training.finish()
-    (work.path / "dev.jsonl").unlink()
+    work.scratch |= {STATE, "dev.jsonl"}
     work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)
 
 

@@ -40,25 +40,36 @@ def test_a_layer_subset_is_those_layers_and_generates() -> None:
 def test_lora_trains_the_adapter_only_and_starts_at_the_base_model() -> None:
     base, batch = model(seed=3), collate(encoded(), 0)
     before = logits_at(base, batch, 300).detach().clone()
-    adapted = trainable(base, Side(name="x", lora=Lora(rank=2, alpha=4, dropout=0.0)), seed=1)
-    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    tuned = trainable(base, Side(name="x", lora=Lora(rank=2, alpha=4, dropout=0.0)), seed=1)
+    trained = [name for name, p in tuned.named_parameters() if p.requires_grad]
     assert trained
     assert all("lora_" in name for name in trained)
-    torch.testing.assert_close(logits_at(adapted.eval(), batch, 300), before)
+    torch.testing.assert_close(logits_at(tuned.eval(), batch, 300), before)
 
 
-def test_a_saved_adapter_is_merged_on_load(tmp_path: Path) -> None:
-    base = model(seed=3)
-    save_model(base, tokenizer(), tmp_path / "base")
-    side = f"model.student.name={tmp_path / 'base'}"
-    cfg = config("model=pair", side, f"model.teacher.name={tmp_path / 'base'}", "model.student.lora.rank=2", "engine=cpu")
-    adapted = trainable(model(seed=3), cfg.model.student, seed=1)
+def adapted(base: torch.nn.Module, side: Side, seed: int) -> torch.nn.Module:
+    """A LoRA model whose adapter does something."""
+    made = trainable(base, side, seed)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
+        for name, parameter in made.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(1))
-    save_model(adapted, tokenizer(), tmp_path / "adapter")
-    loaded = load_model(cfg, "student", {"checkpoint": tmp_path / "adapter"}, tokenizer())
+                parameter.normal_(0, 0.5, generator=torch.Generator().manual_seed(seed))
+    return made.eval()
+
+
+def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path) -> None:
+    """A warm start with LoRA, then distillation with LoRA on top of it."""
+    save_model(model(seed=3), tokenizer(), tmp_path / "base")
+    names = [f"model.{role}.name={tmp_path / 'base'}" for role in ("teacher", "student")]
+    cfg = config("model=pair", *names, "model.student.lora.rank=2", "engine=cpu")
     batch = collate(encoded(), 0)
-    torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(adapted.eval(), batch, 300), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(base, batch, 300), atol=1e-3)
+    warm = adapted(model(seed=3), cfg.model.student, seed=1)
+    save_model(warm, tokenizer(), tmp_path / "student" / "model")
+    inputs = {"student": tmp_path / "student"}
+    started = load_model(cfg, "student", inputs, tokenizer())
+    torch.testing.assert_close(logits_at(started, batch, 300), logits_at(warm, batch, 300), rtol=1e-4, atol=1e-4)
+    distilled = adapted(started, cfg.model.student, seed=2)
+    save_model(distilled, tokenizer(), tmp_path / "best")
+    loaded = load_model(cfg, "student", {**inputs, "checkpoint": tmp_path / "best"}, tokenizer())
+    torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(distilled, batch, 300), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(warm, batch, 300), atol=1e-2)
