@@ -63,6 +63,8 @@ class Work:
     inputs: dict[str, Path]
     ledger: dict[str, Any] = field(default_factory=dict)
     """Costs to record: `seconds` of the work that stands, tokens, passes, counts worth keeping."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """What else belongs into the manifest."""
     scratch: set[str] = field(default_factory=set)
     """Files that only a continued run needs; they go when the artefact is complete, not before."""
 
@@ -139,6 +141,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The record of a finished artefact."""
     try:
         return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no such artefact; run `srd run` with its settings again") from None
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{folder / MANIFEST}: damaged; delete the folder {folder} to make it again") from None
 
@@ -165,7 +169,7 @@ def digest(path: Path) -> str:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
@@ -188,7 +192,7 @@ def _lock(folder: Path, node: Node) -> Iterator[None]:
 def _write_manifest(work: Work, begin: float) -> None:
     """Hash what was made and write the manifest: from here on the artefact is complete."""
     names = sorted(str(path.relative_to(work.path)) for path in work.path.rglob("*") if path.is_file())
-    files = {name: work.path / name for name in names if name not in work.scratch and name != MANIFEST}
+    files = {name: work.path / name for name in names if name not in work.scratch and name != MANIFEST and not name.endswith(".tmp")}
     manifest = {
         "stage": work.node.stage,
         "version": work.node.version,
@@ -198,6 +202,7 @@ def _write_manifest(work: Work, begin: float) -> None:
         "files": {name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for name, path in files.items()},
         "ledger": {**work.ledger, "peak_memory_bytes": _peak_memory_bytes()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
+        **work.record,
         **provenance(),
     }
     replace_text(work.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return dispatch(words[0], words[1:])
     except UserError as error:
-        return _fail(str(error), 2)
+        return _fail(str(error).splitlines()[0], 2)  # OmegaConf adds lines of its own to errors it passes on
     except KeyboardInterrupt:
         return _fail("interrupted; the same command continues", 130)
     except OSError as error:

@@ -107,6 +107,11 @@ class Lora:
     dropout: float = 0.1
     """Dropout on the adapter's input."""
 
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, "lora.rank", self.rank, "0 (off) or more")
+        require(self.alpha > 0, "lora.alpha", self.alpha, "more than 0")
+        require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "a probability in [0, 1)")
+
 
 @dataclass
 class Side:
@@ -142,6 +147,9 @@ class Side:
                 f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or folder), "
                 "package and architecture, as in model.teacher.name=… model.student.name=…"
             )
+        if self.architecture is not None:
+            for key in ("revision", "gguf_file", "layers", "adapter"):
+                require(getattr(self, key) is None, key, getattr(self, key), "nothing beside architecture (random weights)")
         require((self.package is None) or self.gguf_file is not None, "gguf_file", self.gguf_file, "a file inside the package")
         require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
 
@@ -164,6 +172,9 @@ class Model:
     """Longest prompt; of a longer one the tail is kept."""
     max_tokens: int = 512
     """Longest prompt and response together; a longer response is cut, its EOS with it."""
+
+    def side(self, role: str) -> Side:
+        return self.teacher if role == "teacher" else self.student
 
     def __post_init__(self) -> None:
         require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
@@ -206,6 +217,9 @@ class Reflect:
     """Decoding of the answers."""
     seed: int = 10
     """Seed of sampled answers."""
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "reflect.seed", self.seed, "0 or more")
 
 
 @dataclass
@@ -302,7 +316,7 @@ class Distill(Recipe):
 class Evaluate:
     """What is scored, and how."""
 
-    suites: dict[str, Dataset | None] = field(default_factory=lambda: {"heldout": None})
+    suites: dict[str, Dataset | None] = field(default_factory=dict)
     """Benchmark suites by name; one without a data set is the test split of `dataset`."""
     path: str | None = None
     """Folder that holds a folder for each suite; a suite's own path wins."""
@@ -317,7 +331,8 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         require(len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds")
-        require(len(self.suites) > 0, "evaluate.suites", self.suites, "at least one suite")
+        require(min(self.seeds) >= 0, "evaluate.seeds", self.seeds, "seeds of 0 or more")
+        require(len(self.targets) > 0, "evaluate.targets", self.targets, "one or more of teacher, student, distill")
         for target in self.targets:
             look_up(dict.fromkeys(("teacher", "student", "distill")), target, "evaluate.targets entry")
         require(self.checkpoint in ("best", "last"), "evaluate.checkpoint", self.checkpoint, "best or last")
@@ -325,7 +340,11 @@ class Evaluate:
 
 @dataclass
 class Engine:
-    """How it is computed; never what. Outside every fingerprint."""
+    """How it is computed; never what. Outside every fingerprint, recorded in every manifest.
+
+    Results agree across engines to float tolerance, but for dropout (GPT-2, LoRA), whose draws depend
+    on how a step is cut into micro-batches.
+    """
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
@@ -412,6 +431,9 @@ class Config:
 
         look_up(dict.fromkeys(("teacher", "student")), self.role, "role")
         look_up(DATASETS, self.dataset.name, "dataset.name")
+        require(len(self.evaluate.suites) > 0, "evaluate.suites", self.evaluate.suites, "at least one suite")
+        for suite in self.evaluate.suites.values():
+            look_up(DATASETS, suite.name if suite else self.dataset.name, "evaluate.suites.*.name")
         look_up(LOGGERS, self.logger.name, "logger.name")
         look_up(TEMPLATES, self.model.template, "model.template")
         look_up(CURRICULA, self.curriculum.name, "curriculum.name")

@@ -14,7 +14,7 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopK
 from srd.config import Generation
 from srd.loss import cross_entropy
 from srd.models import logits_at
-from srd.tokens import Encoded, collate, decode, eos_id, pad_id
+from srd.tokens import Encoded, collate, decode, eos_id, pack, pad_id
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,18 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
 
 
 @torch.no_grad()
-def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase) -> list[float]:
-    """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32."""
-    batch = collate(rows, pad_id(tokenizer)).to(model.device)
-    nll = cross_entropy(logits_at(model, batch, len(tokenizer)), batch.targets).cpu()
-    return [float(part.double().mean()) for part in nll.split([len(row.response) for row in rows])]
+def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[float]:
+    """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32.
+
+    Computed in batches of at most `max_tokens` padded tokens; a sample that occurs twice is scored once.
+    """
+    nll_by_id: dict[str, float] = {}
+    for part in pack(list({row.id: row for row in rows}.values()), max_tokens):
+        batch = collate(part, pad_id(tokenizer)).to(model.device)
+        nll = cross_entropy(logits_at(model, batch, len(tokenizer)), batch.targets).cpu()
+        means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
+        nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
+    return [nll_by_id[row.id] for row in rows]
 
 
 def stream_seed(seed: int, id: str) -> int:

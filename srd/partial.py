@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from srd.artefacts import Work, replace_text
-from srd.progress import bar
+from srd.progress import bar, say
 from srd.rows import dump, read_dicts, write_rows
 
 Item = TypeVar("Item")
@@ -36,6 +36,11 @@ def fill(
     done: dict[str, Any] = {"items": 0, "bytes": 0, "batch_sequences": batch_sequences, "counts": {"seconds": 0.0}}
     if place.is_file():
         done = json.loads(place.read_text())
+        if done["batch_sequences"] != batch_sequences:
+            say(
+                f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
+                f"delete {work.path} to begin anew with {batch_sequences}"
+            )
     unsorted.touch()
     os.truncate(unsorted, done["bytes"])
     with bar(f"{work.node.stage}", len(items), done["items"]) as advance:

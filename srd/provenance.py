@@ -13,12 +13,12 @@ PACKAGES = ("srd", "torch", "transformers", "tokenizers", "datasets", "accelerat
 DIFF_BYTES = 100_000
 
 
-@cache
 def provenance() -> dict[str, Any]:
     """Commit and uncommitted changes of the code, versions of the packages, and the hardware."""
     return {"code": _code(), "packages": _packages(), "hardware": _hardware()}
 
 
+@cache
 def _code() -> dict[str, str | None]:
     """Commit and diff of the checkout that `srd` runs from; nothing where it runs from an installed wheel."""
     root = Path(__file__).parent.parent
@@ -36,6 +36,7 @@ def _code() -> dict[str, str | None]:
     return {"commit": commit and commit.strip(), "diff": diff and diff[:DIFF_BYTES]}
 
 
+@cache
 def _packages() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in PACKAGES:

@@ -1,7 +1,7 @@
 """A study: the runs that one report compares, each filed under its arm and training seed."""
 
 import json
-import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +28,20 @@ def run(cfg: Config) -> None:
 
 
 def file_run(cfg: Config) -> None:
-    """Write down which artefacts belong to this arm and seed of the study; a rerun replaces the entry."""
+    """Write down which artefacts belong to this run of the study."""
+    distilled, suites = graph.distill(cfg), cfg.evaluate.suites
     entry = {
         "arm": cfg.arm_name,
         "model": cfg.model.name,
         "method": cfg.method.name,
         "seed": cfg.distill.seed,
         "curated": cfg.is_curated,
-        "distill": str(graph.distill(cfg)),
-        "evaluations": {
-            target: {name: str(graph.evaluate(cfg, target, name)) for name in cfg.evaluate.suites} for target in cfg.evaluate.targets
-        },
+        "distill": str(distilled),
+        "evaluations": {target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets},
     }
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    slug = re.sub(r"[^a-z0-9.]+", "-", cfg.arm_name.lower()).strip("-")
-    replace_text(folder / f"{slug}.seed-{cfg.distill.seed}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    replace_text(folder / f"{distilled.fingerprint}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:
@@ -56,4 +54,13 @@ def read_study(outputs: Path, study: str) -> list[dict[str, Any]]:
     if not folder.is_dir():
         known = [path.parent.name for path in Path(outputs).glob("report/*/runs")]
         raise UserError(f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return with_distinct_arms([json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))], folder)
+
+
+def with_distinct_arms(entries: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Entries of one arm and seed but different settings get the fingerprint into their names, so that none hides another."""
+    count = Counter((entry["arm"], entry["seed"]) for entry in entries)
+    twice = {arm for (arm, _), number in count.items() if number > 1}
+    for arm in sorted(twice):
+        say(f"arm '{arm}' was run with different settings; each is a row; name them with arm=… or delete old entries in {folder}")
+    return [{**entry, "arm": f"{entry['arm']} ({entry['distill'][-16:-10]})"} if entry["arm"] in twice else entry for entry in entries]

@@ -30,6 +30,9 @@ from srd.schedules import cosine
 from srd.tokens import Batch, Encoded, collate, pack
 
 STATE = "state.safetensors"
+NOT_FINITE = "not-finite.json"
+SCRATCH = {STATE, NOT_FINITE}
+"""Files of a training that is under way or has failed."""
 
 Objective = Callable[[nn.Module, Batch], dict[str, Tensor]]
 """Sums over a batch's supervised positions: `loss` to differentiate, and parts of it to log."""
@@ -157,7 +160,7 @@ class Training:
     def _check_finite(self, loss: float, norm: Tensor, rows: list[Encoded]) -> None:
         if math.isfinite(loss) and bool(torch.isfinite(norm)):
             return
-        path = self.folder / "not-finite.json"
+        path = self.folder / NOT_FINITE
         path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
         raise UserError(
             f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; "

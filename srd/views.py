@@ -28,7 +28,7 @@ def report(words: list[str]) -> None:
         if row.difference is not None:
             d = row.difference
             print(
-                f"{row.arm}, {row.suite}: {d.mean:+.2f} ROUGE-L against plain, 95 % interval {d.low:+.2f} … {d.high:+.2f}, "
+                f"{row.arm}, {row.suite}: {d.mean:+.2f} ROUGE-L against {row.baseline}, 95 % interval {d.low:+.2f} … {d.high:+.2f}, "
                 f"{row.num_runs} training run(s)"
             )
     for path in paths.values():

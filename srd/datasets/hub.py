@@ -6,23 +6,34 @@ from typing import Any
 from srd.config import Dataset
 from srd.datasets.jsonl import pick
 from srd.errors import UserError
+from srd.progress import say
 
 SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
+    if dataset.path is not None:
+        raise UserError(f"dataset.path={dataset.path}: the hub loader reads no local path; use dataset=jsonl")
     if dataset.hub is None or dataset.revision is None:
         raise UserError(
             f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to pin; "
-            "set both, or dataset.path to a local copy"
+            "set both, or use dataset=jsonl dataset.path=FOLDER"
         )
     return {"hub": dataset.hub, "revision": dataset.revision, "columns": vars(dataset.columns)}
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    for split, rows in fetch(dataset).items():
+    splits = fetch(dataset)
+    others = sorted(set(splits) - set(SPLITS))
+    if not set(splits) & set(SPLITS):
+        raise UserError(f"{dataset.hub}: splits {', '.join(others)}; expected train and, if any, validation and test")
+    if others:
+        say(f"{dataset.hub}: splits {', '.join(others)} are not used")
+    for split, rows in splits.items():
+        if split in others:
+            continue
         for number, row in enumerate(rows):
-            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLITS.get(split, "train")}
+            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLITS[split]}
 
 
 def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:

@@ -85,4 +85,8 @@ def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:
     texts = [instruction, text, *(output if isinstance(output, list) else [output])]
     if not all(isinstance(value, str) for value in texts):
         raise UserError(f"{where}: instruction, input and output must be text (output may be a list of texts)")
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: not text that UTF-8 can hold ({error.reason}); mend the row") from None
     return {"instruction": instruction, "input": text, "output": output, "where": where}

@@ -6,6 +6,7 @@ the same everywhere for one Python version, which is its identity.
 """
 
 import ast
+import hashlib
 import platform
 import re
 import sysconfig
@@ -21,16 +22,23 @@ MIN_WORDS = 3
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
-    return {"python": platform.python_version()}
+    # Distributions leave out parts of the library, so its files belong to the identity as well.
+    listing = "".join(f"{'.'.join(parts)} {path.stat().st_size}\n" for path, parts in _files())
+    return {"python": platform.python_version(), "files": hashlib.sha256(listing.encode()).hexdigest()}
+
+
+def _files() -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The source files of public modules, with the parts of their names."""
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(library.rglob("*.py")):
+        parts = path.relative_to(library).with_suffix("").parts
+        if not SKIPPED & set(parts) and not any(part.startswith("_") and part != "__init__" for part in parts):
+            yield path, parts
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    library = Path(sysconfig.get_path("stdlib"))
     seen: set[str] = set()
-    for path in sorted(library.rglob("*.py")):
-        parts = path.relative_to(library).with_suffix("").parts
-        if SKIPPED & set(parts) or any(part.startswith("_") and part != "__init__" for part in parts):
-            continue
+    for path, parts in _files():
         module = ".".join(part for part in parts if part != "__init__")
         for signature, sentence in documented(path.read_bytes(), module):
             # An inherited docstring repeated word for word would be in the training and in the test split.

@@ -28,7 +28,7 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
 
 NOTES = [
     "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training runs, sample ids and "
-    "sampling seeds. Difference: paired with the first plain arm over the same runs, ids and seeds.",
+    "sampling seeds. Difference: against the plain arm of the same method, paired by training seed, id and sampling seed.",
     "With a single training run the interval says nothing of the spread between training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, ranking, "
     "caching of the teacher and distillation with its dev evaluations. Teacher and student rows state their own fine-tuning.",

@@ -40,10 +40,13 @@ def _first_runs(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({entry["arm"]: entry for entry in sorted(entries, key=lambda e: (e["curated"], e["arm"], -e["seed"]))}.values())
 
 
-def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure:
+def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
+    done = [entry for entry in _first_runs(entries) if (outputs / entry["distill"]).is_dir()]
+    if not done:
+        return None
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    for entry, colour in zip(_first_runs(entries), COLOURS * 9, strict=False):
+    for entry, colour in zip(done, COLOURS * 9, strict=False):
         folder = outputs / entry["distill"]
         metrics, dev = read_dicts(folder / "metrics.jsonl"), read_dicts(folder / "dev.jsonl")
         losses = [row["train/loss_nats"] for row in metrics]
@@ -64,7 +67,7 @@ def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure:
 
 
 def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
-    curated = [entry for entry in _first_runs(entries) if entry["curated"]]
+    curated = [entry for entry in _first_runs(entries) if entry["curated"] and (outputs / entry["distill"]).is_dir()]
     if not curated:
         return None
     manifests = {manifest["stage"]: manifest for manifest in ancestry(outputs, curated[0]["distill"])}

@@ -50,6 +50,7 @@ class Row:
     cost: Cost
     fingerprints: list[str]
     difference: Estimate | None = None
+    baseline: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +59,7 @@ class Row:
 def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
     """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
 
-    `difference` is an arm's ROUGE-L minus that of the first plain arm, paired by run, id and seed.
+    `difference` is an arm's ROUGE-L minus that of its plain `baseline`, paired by training seed, id and sampling seed.
     """
     groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -76,7 +77,7 @@ def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
         names = groups[target, arm, suite]
         distilled = [entry["distill"] for entry in runs[arm]] if target == "distill" else names
         rows.append(_row(arm, target, suite, names, tables[target, arm, suite], cost_of(outputs, distilled, target)))
-    _compare(rows, tables, {arm for arm, of_arm in runs.items() if not of_arm[0]["curated"]})
+    _compare(rows, tables, runs)
     return rows
 
 
@@ -111,15 +112,25 @@ def _values(outputs: Path, names: list[str]) -> Table:
     )
 
 
-def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], plain: set[str]) -> None:
-    """Fill in the paired difference to the first plain arm of the same suite, where samples, seeds and runs match."""
-    for row in rows:
-        baseline = next((r for r in rows if r.target == "distill" and r.suite == row.suite and r.arm in plain), None)
-        if baseline is None or row is baseline or row.target != "distill":
+def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], runs: dict[str, list[dict[str, Any]]]) -> None:
+    """Fill in the paired difference to the plain arm: of the same method where there is one, with the same seeds, ids and suite."""
+
+    def training_seeds(row: Row) -> list[int]:
+        return [entry["seed"] for entry in runs[row.arm]]
+
+    distilled = [row for row in rows if row.target == "distill"]
+    plain = [row for row in distilled if not runs[row.arm][0]["curated"]]
+    for row in distilled:
+        peers = sorted(
+            (other for other in plain if other.suite == row.suite and training_seeds(other) == training_seeds(row)),
+            key=lambda other: runs[other.arm][0]["method"] != runs[row.arm][0]["method"],
+        )
+        if not peers or peers[0] is row:
             continue
-        ours, theirs = tables[row.target, row.arm, row.suite], tables["distill", baseline.arm, row.suite]
-        if (ours.ids, ours.seeds) == (theirs.ids, theirs.seeds) and row.num_runs == baseline.num_runs:
+        ours, theirs = tables["distill", row.arm, row.suite], tables["distill", peers[0].arm, row.suite]
+        if (ours.ids, ours.seeds) == (theirs.ids, theirs.seeds):
             row.difference = _percent(bootstrap(ours.metrics["rouge_l"] - theirs.metrics["rouge_l"]))
+            row.baseline = peers[0].arm
 
 
 def cost_of(outputs: Path, names: list[str], target: str) -> Cost:

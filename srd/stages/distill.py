@@ -15,14 +15,14 @@ from srd.generate import answer
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, divergence_at
 from srd.metrics import rouge_l
-from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, side_of, trainable
+from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
 from srd.progress import bar, say
 from srd.rows import Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
 from srd.stages.finetune import reference_loss, training_ledger
 from srd.stages.inputs import read_samples
 from srd.tokens import Batch, Encoded, encode_all, pad_id
-from srd.train import STATE, Objective, PhaseWork, Training, num_steps
+from srd.train import SCRATCH, Objective, PhaseWork, Training, autocast, num_steps
 
 
 def distillation(teacher: PreTrainedModel, method: Method, phase: PhaseLoss, vocabulary: int) -> Objective:
@@ -44,8 +44,8 @@ def distillation(teacher: PreTrainedModel, method: Method, phase: PhaseLoss, voc
 
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
-    side, recipe = side_of(cfg, "student"), cfg.distill
-    student = trainable(load_model(cfg, "student", work.inputs, tokenizer, recipe.seed), side, recipe.seed)
+    side, recipe = cfg.model.student, cfg.distill
+    student = trainable(load_model(cfg, "student", work.inputs, tokenizer), side, recipe.seed)
     teacher = None if cfg.method.divergence is None else load_model(cfg, "teacher", work.inputs, tokenizer).requires_grad_(False)
     phases = _phases(cfg, work, teacher, tokenizer)
     dev = _dev(cfg, work, tokenizer)
@@ -66,7 +66,7 @@ def make(cfg: Config, work: Work) -> None:
 
         with bar("distill", num_steps([len(phase.rows) for phase in phases], recipe), training.counters.step) as advance:
             training.run(phases, advance, end_epoch, end_phase)
-    work.scratch.add(STATE)
+    work.scratch |= SCRATCH
     tokens = training.counters.tokens
     flops = 6 * num_parameters(student) * tokens + (0 if teacher is None else 2 * num_parameters(teacher) * tokens)
     best = {"rouge_l": training.counters.best_rouge_l, "phase": training.counters.best_phase, "epoch": training.counters.best_epoch}
@@ -78,7 +78,8 @@ def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreT
     size, scores = cfg.engine.generation_sequences, []
     for start in range(0, len(dev), size):
         batch = dev[start : start + size]
-        answers = answer(student, [row for _, row in batch], tokenizer, cfg.evaluate.generation, [cfg.evaluate.seeds[0]] * len(batch))
+        with autocast(student.device, cfg.engine):
+            answers = answer(student, [row for _, row in batch], tokenizer, cfg.evaluate.generation, [cfg.evaluate.seeds[0]] * len(batch))
         scores += [rouge_l(given.text, sample.references) for given, (sample, _) in zip(answers, batch, strict=True)]
     return sum(scores) / len(scores)
 

@@ -33,7 +33,7 @@ def make(cfg: Config, work: Work) -> None:
         encoded = [row for _, _, row in batch]
         with autocast(model.device, cfg.engine):
             answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch])
-            losses = reference_nll(model, encoded, tokenizer)
+            losses = reference_nll(model, encoded, tokenizer, cfg.engine.micro_batch_tokens)
         scores = [
             Score(
                 task,

@@ -8,11 +8,11 @@ from srd.artefacts import Work
 from srd.config import Config
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy
-from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, side_of, trainable
+from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
 from srd.progress import bar
 from srd.stages.inputs import read_samples
 from srd.tokens import Batch, encode_all, pad_id
-from srd.train import STATE, Counters, Objective, PhaseWork, Training, num_steps
+from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
 
 
 def reference_loss(vocabulary: int) -> Objective:
@@ -26,17 +26,17 @@ def reference_loss(vocabulary: int) -> Objective:
 
 def make(cfg: Config, work: Work) -> None:
     role = work.node.settings["role"]
-    side = side_of(cfg, role)
+    side = cfg.model.side(role)
     recipe = side.finetune
     tokenizer = load_tokenizer(cfg, work.inputs)
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
-    model = trainable(load_model(cfg, role, work.inputs, tokenizer, recipe.seed), side, recipe.seed)
+    model = trainable(load_model(cfg, role, work.inputs, tokenizer), side, recipe.seed)
     with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
         with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
             training.run([PhaseWork(rows, reference_loss(len(tokenizer)))], advance)
     save_model(model, tokenizer, work.path / "model")
-    work.scratch |= {STATE, "dev.jsonl"}
+    work.scratch |= SCRATCH | {"dev.jsonl"}
     work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)
 
 

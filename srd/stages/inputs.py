@@ -12,7 +12,5 @@ def read_samples(work: Work, split: str) -> list[Sample]:
     path = Path(work.inputs["samples"]) / "samples.jsonl"
     samples = [sample for sample in read_rows(path, Sample) if sample.split == split]
     if not samples:
-        raise UserError(
-            f"{path}: no {split} samples; raise dataset.{split}_samples or choose data with that split".replace("train_samples", "limit")
-        )
+        raise UserError(f"{path}: no {split} samples; use more data or set dataset.{split}_samples")
     return samples

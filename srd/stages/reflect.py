@@ -16,11 +16,13 @@ from srd.train import autocast
 Pair = tuple[Sample, Encoded]
 
 
-def reflect(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect) -> list[Reflection]:
+def reflect(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect, max_tokens: int
+) -> list[Reflection]:
     """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
     samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
     answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows))
-    losses = reference_nll(model, rows, tokenizer)
+    losses = reference_nll(model, rows, tokenizer, max_tokens)
     return [
         Reflection(sample.id, given.text, rouge_l(given.text, sample.references), nll, given.tokens)
         for sample, given, nll in zip(samples, answers, losses, strict=True)
@@ -37,7 +39,7 @@ def make(cfg: Config, work: Work) -> None:
 
     def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
         with autocast(model.device, cfg.engine):
-            rows = reflect(model, tokenizer, batch, cfg.reflect)
+            rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine.micro_batch_tokens)
         return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
 
     fill(work, "reflections.jsonl", pairs, cfg.engine.generation_sequences, compute, key=lambda row: row["id"])

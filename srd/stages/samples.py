@@ -18,6 +18,7 @@ def make(cfg: Config, work: Work) -> None:
     dataset = _dataset_of(cfg, work.node)
     samples, skipped = clean(DATASETS[dataset.name].load(dataset), dataset.strict)
     splits = split(samples, dataset)
+    check_splits(splits, cfg, work.node)
     write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
     counts = {name: len(splits[name]) for name in SPLITS}
     say(f"{dataset.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -67,6 +68,17 @@ def split(samples: list[Sample], dataset: Dataset) -> dict[str, list[Sample]]:
             splits[name] = [Sample(s.id, s.instruction, s.input, s.output, name) for s in held]
     splits["train"] = splits["train"][: dataset.limit]
     return splits
+
+
+def check_splits(splits: dict[str, list[Sample]], cfg: Config, node: Node) -> None:
+    """A `UserError` for a split that a later stage will need and that is empty: better now than after hours."""
+    needed = {"test": any(graph.suite(cfg, name).fingerprint == node.fingerprint for name in cfg.evaluate.suites)}
+    if graph.samples(cfg.dataset).fingerprint == node.fingerprint:
+        needed |= {"train": True, "dev": True}
+    for name, is_needed in needed.items():
+        if is_needed and not splits[name]:
+            hint = "use more data" if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
+            raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
 
 
 def _dataset_of(cfg: Config, node: Node) -> Dataset:

@@ -33,7 +33,7 @@ def test_a_layer_subset_is_those_layers_and_generates() -> None:
     for name, parameter in cut.model.layers[1].named_parameters():
         assert torch.equal(parameter, whole.model.layers[3].get_parameter(name))
     assert cut.generate(input_ids=torch.tensor([[5, 6]]), max_new_tokens=3, do_sample=False).shape[1] >= 3
-    with pytest.raises(UserError, match=r"expected indices in 0 … 1"):
+    with pytest.raises(UserError, match=r"expected different indices in 0 … 1"):
         keep_layers(cut, [2])
 
 
