@@ -4,6 +4,7 @@ Axes: B sequences, T tokens, N supervised positions, V vocabulary.
 """
 
 import json
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -153,11 +154,23 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
     if side.gguf_file is not None:
         del options["use_safetensors"]
     model = _from_hub(AutoModelForCausalLM, where, role, **options)
+    if side.gguf_file is not None:
+        model = _unquantised(model)
     if side.adapter is not None:
         model = _merge(model, side.adapter)
     if side.layers is not None:
         keep_layers(model, side.layers)
     return model
+
+
+def _unquantised(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights in a plain model: transformers de-quantises GGUF on load but goes on calling it quantised, and would not save it."""
+    settings = deepcopy(model.config)
+    del settings.quantization_config
+    fresh = AutoModelForCausalLM.from_config(settings, dtype=model.dtype)
+    fresh.load_state_dict(model.state_dict())
+    fresh.generation_config = model.generation_config
+    return fresh
 
 
 def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

@@ -1,5 +1,6 @@
 """What a person sees while it runs: lines on stderr, and bars with rate and remaining time on a terminal."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
 
+os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' own bars would draw over ours
 LINE_SECONDS = 15.0
 """Between two progress lines where stderr is not a terminal."""
 

@@ -73,3 +73,35 @@ def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path
     loaded = load_model(cfg, "student", {**inputs, "checkpoint": tmp_path / "best"}, tokenizer())
     torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(distilled, batch, 300), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(warm, batch, 300), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.student.architecture.model_type=lama", "not a causal language model that can be built"),
+        ("model.student.architecture.hidden_size=63", "not a causal language model that can be built"),
+        ("+model.student.architecture.hiden_size=8", "LlamaConfig has no such setting"),
+        ("model.student.architecture.max_position_embeddings=40", "40 positions, but a prompt with its answer may take 64"),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused_in_one_line(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_model(config("debug=smoke", "engine=cpu", override), "student", {}, tokenizer())
+
+
+def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None:
+    first, again, other = (
+        load_model(config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer())
+        for seed in (10, 10, 11)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_a_saved_adapter_has_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    import json
+
+    save_model(trainable(model(seed=3), Side(name="x", lora=Lora(rank=2)), seed=1), tokenizer(), tmp_path)
+    modules = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert modules == sorted(modules)
+    assert len(modules) > 1

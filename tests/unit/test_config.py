@@ -74,6 +74,11 @@ def test_every_option_says_what_it_is() -> None:
         ("role=pupil", "unknown role 'pupil'"),
         ("engine.precision=int8", "expected float32 or bfloat16"),
         ("model.student.name=x", "a side has name and architecture; expected exactly one"),
+        ("model.student.layers=[0]", "expected nothing beside architecture"),
+        ("model.student.lora.dropout=3", r"lora.dropout=3.0: expected a probability in \[0, 1\)"),
+        ("evaluate.seeds=[-1]", "expected seeds of 0 or more"),
+        ("evaluate.targets=[]", "expected one or more of teacher, student, distill"),
+        ("+evaluate.suites.extra.name=vicunia", "did you mean 'vicuna'"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_nearest_right_word(override: str, message: str) -> None:
@@ -190,9 +195,67 @@ def test_the_same_data_in_another_place_is_the_same_data(tmp_path: Path, data_fi
     assert fingerprints("dataset=jsonl", f"dataset.path={copy}") != here
 
 
+def test_a_group_of_suites_replaces_the_default() -> None:
+    assert list(config("evaluate=vicuna").evaluate.suites) == ["vicuna"]
+    assert sorted(config("evaluate=minillm").evaluate.suites) == ["dolly", "self_inst", "sinst", "uinst", "vicuna"]
+
+
+def test_greedy_decoding_has_no_use_for_seeds() -> None:
+    greedy = ["evaluate.generation.temperature=0", "reflect.generation.temperature=0"]
+    assert fingerprints(*greedy) == fingerprints(*greedy, "evaluate.seeds=[7]", "reflect.seed=7")
+
+
+def test_lora_changes_training_and_no_reflection_of_the_untrained_student() -> None:
+    untrained = "model.student.finetune.epochs=0"
+    before, after = fingerprints(untrained), fingerprints(untrained, "model.student.lora.rank=2")
+    assert before["reflect"] == after["reflect"]
+    assert before["distill"] != after["distill"]
+
+
+def test_the_tokenizer_of_given_weights_is_part_of_every_text(tmp_path: Path) -> None:
+    pair = [
+        "model=pair",
+        "model.teacher.name=org/teacher",
+        "model.teacher.revision=a",
+        "model.teacher.finetune.epochs=1",
+        "model.student.revision=b",
+    ]
+    one, other = (graph.finetune(config(*pair, f"model.student.name=org/{name}"), "teacher") for name in ("base", "instruct"))
+    assert one.fingerprint != other.fingerprint
+
+
+def test_weights_that_nothing_pins_are_refused() -> None:
+    with pytest.raises(UserError, match=r"a hub model needs model.student.revision=COMMIT"):
+        graph.reflect(config("model=pair", "model.teacher.name=a/b", "model.student.name=c/d"))
+    with pytest.raises(UserError, match="no such folder; expected adapter_config.json"):
+        graph.finetune(config("model=openllama2_7b_to_3b", "+model.teacher.adapter=nowhere"), "teacher")
+
+
+def test_runs_of_one_name_and_different_settings_stay_apart(tmp_path: Path) -> None:
+    from srd.studies import file_run, read_study
+
+    outputs = f"outputs={tmp_path}"
+    for rate in ("1e-3", "2e-3"):
+        file_run(config(*SMALL, outputs, f"distill.learning_rate={rate}"))
+    file_run(config(*SMALL, outputs, "arm=other", "distill.learning_rate=3e-3"))
+    arms = sorted(entry["arm"] for entry in read_study(tmp_path, "smoke"))
+    assert len(set(arms)) == len(arms) == 3
+    assert arms[-1] == "other"
+
+
 def test_fingerprints_of_today_are_pinned(data_file: Path) -> None:
     """A change here means that everybody's artefacts are made again: raise `VERSIONS` knowingly or find the accident."""
     assert fingerprints("dataset=jsonl", f"dataset.path={data_file}") == PINNED
 
 
-PINNED = {}
+PINNED = {
+    "samples": "7af240b7c4a547a8",
+    "tokenizer": "e4d05326a1aa8072",
+    "finetune": "b4d3f7e8b772cd1d",
+    "reflect": "8d38c98cb6387007",
+    "rank": "f6c6b9c67351d7cd",
+    "filter": "8fc30581ad16e56c",
+    "partition": "fb37a5d5e163fe9b",
+    "distill": "a482c8b7824bfac6",
+    "evaluate": "466cb602b85d85a9",
+}
