@@ -46,20 +46,21 @@ def bar(title: str, total: float, done: float = 0) -> Iterator[Advance]:
 
 @contextmanager
 def _rich_bar(title: str, total: float, done: float) -> Iterator[Advance]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     columns = [
-        TextColumn("         {task.description}"),
-        BarColumn(bar_width=16),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("left"),
+        # The note gives way first where the terminal is narrow.
+        TextColumn("{task.fields[note]}", style="dim", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     ]
     begin, count_done = time.monotonic(), 0.0
-    with Progress(*columns, console=console(), transient=True) as progress:
+    with Progress(*columns, console=console(), transient=True, expand=True) as progress:
         task = progress.add_task(title, total=total, completed=int(done), rate="", note="")
 
         def advance(count: float, note: str = "") -> None:

@@ -105,7 +105,7 @@ class Training:
             row = self._step([work.rows[i] for i in chosen], work, steps)
             c.seconds += time.monotonic() - begin
             self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in work.settings.items()})
-            advance(1, f"phase {c.phase + 1} epoch {epoch + 1} loss {row['train/loss_nats']:.3f}")
+            advance(1, f"loss {row['train/loss_nats']:.3f} phase {c.phase + 1} epoch {epoch + 1}")
             if index + 1 == steps_per_epoch:
                 begin = time.monotonic()
                 end_epoch(c.phase, epoch)

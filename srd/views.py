@@ -19,18 +19,13 @@ SHOWN = 5
 def report(words: list[str]) -> None:
     """`srd report [STUDY]`."""
     from srd.report import write_report
-    from srd.report.tables import summary_table
+    from srd.report.tables import comparisons, summary_table
 
     outputs, rest = outputs_of(words)
     rows, paths = write_report(outputs, _one(rest, "report", "study", default="default"))
     _print_table(*summary_table(rows))
-    for row in rows:
-        if row.difference is not None:
-            d = row.difference
-            print(
-                f"{row.arm}, {row.suite}: {d.mean:+.2f} ROUGE-L against {row.baseline}, 95 % interval {d.low:+.2f} … {d.high:+.2f}, "
-                f"{row.num_runs} training run(s)"
-            )
+    for line in comparisons(rows):
+        print(line)
     for path in paths.values():
         print(path)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from srd.artefacts import replace_text
 from srd.report.scores import Row, rows_of
-from srd.report.tables import cost_table, markdown, score_table
+from srd.report.tables import comparisons, cost_table, markdown, score_table
 from srd.studies import read_study, study_folder
 
 
@@ -36,7 +36,7 @@ NOTES = [
 
 
 def _markdown(study: str, rows: list[Row], plots: dict[str, Path]) -> str:
-    parts = [f"# Study {study}", markdown(*score_table(rows)), "## Cost", markdown(*cost_table(rows)), *NOTES]
+    parts = [f"# Study {study}", markdown(*score_table(rows)), "## Cost", markdown(*cost_table(rows)), *comparisons(rows), *NOTES]
     parts += ["## Plots", *(f"![{title}]({path.name})" for title, path in plots.items()), "## Artefacts"]
     parts += ["\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)]
     return "\n\n".join(parts) + "\n"
@@ -48,4 +48,6 @@ def _html(study: str, rows: list[Row], plots: dict[str, Path]) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
     tables: list[Any] = [("Scores", *score_table(rows)), ("Cost", *cost_table(rows))]
-    return environment.get_template("template.html").render(study=study, tables=tables, images=images, notes=NOTES, rows=rows)
+    return environment.get_template("template.html").render(
+        study=study, tables=tables, images=images, notes=[*comparisons(rows), *NOTES], rows=rows
+    )

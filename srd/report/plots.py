@@ -98,7 +98,7 @@ def _cost(rows: list[Row]) -> Figure:
         axes.errorbar(row.cost.seconds, row.rouge_l.mean, yerr=[[below], [above]], fmt="o", color=colour, capsize=3, label=row.arm)
     for row, style in zip([r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False):
         axes.axhline(row.rouge_l.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.1 * max((row.cost.seconds for row in arms), default=1))
     axes.set_xlabel("seconds of the arm, scoring included")
     axes.set_ylabel(f"ROUGE-L, {rows[0].suite} (95 % interval)")
     axes.legend(frameon=False)

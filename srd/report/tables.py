@@ -55,6 +55,22 @@ def summary_table(rows: list[Row]) -> Cells:
     return header, lines
 
 
+def comparisons(rows: list[Row]) -> list[str]:
+    """What each arm gains and costs against its plain baseline, one sentence each."""
+    cost = {row.arm: row.cost for row in rows}
+    return [
+        f"{row.arm} against {row.baseline}, {row.suite}: {_difference(row.difference)} ROUGE-L, {row.num_runs} training run(s); "
+        f"{_share(row.cost.sample_passes, cost[row.baseline].sample_passes)} of its sample passes, "
+        f"{_share(row.cost.seconds, cost[row.baseline].seconds)} of its seconds"
+        for row in rows
+        if row.baseline is not None
+    ]
+
+
+def _share(ours: float, theirs: float) -> str:
+    return f"{100 * ours / theirs:.1f} %"
+
+
 def markdown(header: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])

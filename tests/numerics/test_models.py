@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from srd.config import Lora, Side
 from srd.errors import UserError
@@ -90,10 +91,10 @@ def test_a_student_that_cannot_be_is_refused_in_one_line(override: str, message:
 
 
 def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None:
-    first, again, other = (
-        load_model(config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer())
-        for seed in (10, 10, 11)
-    )
+    def drawn(seed: int) -> PreTrainedModel:
+        return load_model(config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer())
+
+    first, again, other = drawn(10), drawn(10), drawn(11)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 

@@ -212,7 +212,7 @@ def test_lora_changes_training_and_no_reflection_of_the_untrained_student() -> N
     assert before["distill"] != after["distill"]
 
 
-def test_the_tokenizer_of_given_weights_is_part_of_every_text(tmp_path: Path) -> None:
+def test_the_tokenizer_of_given_weights_is_part_of_every_text() -> None:
     pair = [
         "model=pair",
         "model.teacher.name=org/teacher",
@@ -227,7 +227,7 @@ def test_the_tokenizer_of_given_weights_is_part_of_every_text(tmp_path: Path) ->
 def test_weights_that_nothing_pins_are_refused() -> None:
     with pytest.raises(UserError, match=r"a hub model needs model.student.revision=COMMIT"):
         graph.reflect(config("model=pair", "model.teacher.name=a/b", "model.student.name=c/d"))
-    with pytest.raises(UserError, match="no such folder; expected adapter_config.json"):
+    with pytest.raises(UserError, match=r"no such folder; expected adapter_config.json"):
         graph.finetune(config("model=openllama2_7b_to_3b", "+model.teacher.adapter=nowhere"), "teacher")
 
 
