@@ -77,7 +77,8 @@ def check_splits(splits: dict[str, list[Sample]], cfg: Config, node: Node) -> No
         needed |= {"train": True, "dev": True}
     for name, is_needed in needed.items():
         if is_needed and not splits[name]:
-            hint = "use more data" if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
+            held = f"{len(splits['dev'])} dev and {len(splits['test'])} test samples took all; lower dataset.dev_samples and test_samples"
+            hint = held if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
 
 

@@ -15,6 +15,8 @@ from tests.small import model, tokenizer
 
 pytestmark = pytest.mark.slow
 
+HELD_OUT = ["dataset.dev_samples=4", "dataset.test_samples=4"]
+
 
 def only_line(done: subprocess.CompletedProcess[str]) -> str:
     """The one line that says what is wrong; there is no traceback and nothing after it."""
@@ -101,8 +103,11 @@ def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:
     done = cli(
         "run",
         *[word for word in overrides if word != "debug=smoke"],
+        *HELD_OUT,
         "model.max_tokens=64",
         "model.max_prompt_tokens=32",
+        "reflect.generation.max_new_tokens=8",
+        "evaluate.generation.max_new_tokens=8",
         cwd=tmp_path,
         code=2,
     )
@@ -133,7 +138,7 @@ HUB = [
 def test_what_cannot_be_fetched_says_what_to_place_where(
     cli: Cli, smoke: list[str], tmp_path: Path, words: list[str], message: str
 ) -> None:
-    data = [] if any(word.startswith("dataset=") for word in words) else smoke[1:3]
+    data = [] if any(word.startswith("dataset=") for word in words) else [*smoke[1:3], *HELD_OUT]
     line = only_line(cli("run", *data, *words, "evaluate.targets=[teacher]", cwd=tmp_path, code=2))
     assert message in line
     assert any(hint in line for hint in ("place", "set", "install"))
@@ -157,7 +162,7 @@ while True:
     os.set_inheritable(server.fileno(), True)
     process = subprocess.Popen([sys.executable, "-c", hub, str(server.fileno())], pass_fds=[server.fileno()])
     try:
-        words = ["model=qwen2.5_1.5b_to_0.5b", "evaluate.targets=[teacher]", *smoke[1:3]]
+        words = ["model=qwen2.5_1.5b_to_0.5b", "evaluate.targets=[teacher]", *smoke[1:3], *HELD_OUT]
         env = environment() | {
             "HF_HUB_OFFLINE": "0",
             "HF_ENDPOINT": f"http://127.0.0.1:{port}",
