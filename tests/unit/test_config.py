@@ -78,7 +78,6 @@ def test_every_option_says_what_it_is() -> None:
         ("model.student.lora.dropout=3", r"lora.dropout=3.0: expected a probability in \[0, 1\)"),
         ("evaluate.seeds=[-1]", "expected seeds of 0 or more"),
         ("evaluate.targets=[]", "expected one or more of teacher, student, distill"),
-        ("+evaluate.suites.extra.name=vicunia", "did you mean 'vicuna'"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_nearest_right_word(override: str, message: str) -> None:
@@ -197,6 +196,8 @@ def test_the_same_data_in_another_place_is_the_same_data(tmp_path: Path, data_fi
 
 def test_a_group_of_suites_replaces_the_default() -> None:
     assert list(config("evaluate=vicuna").evaluate.suites) == ["vicuna"]
+    with pytest.raises(UserError, match="did you mean 'vicuna'"):
+        config("evaluate=vicuna", "evaluate.suites.vicuna.name=vicunia")
     assert sorted(config("evaluate=minillm").evaluate.suites) == ["dolly", "self_inst", "sinst", "uinst", "vicuna"]
 
 
