@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import Node, digest
+from srd.artefacts import Node, known_digest
 from srd.config import Config, Dataset, Generation, Side
 from srd.datasets import DATASETS
 from srd.errors import UserError
@@ -174,6 +174,6 @@ def _folder_identity(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     small = 16 << 20
     return {
-        path.name: digest(path) if path.stat().st_size < small else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
+        path.name: known_digest(path) if path.stat().st_size < small else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
         for path in files
     }

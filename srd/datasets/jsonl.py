@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import digest
+from srd.artefacts import known_digest
 from srd.config import Columns, Dataset
 from srd.errors import UserError
 
@@ -20,7 +20,7 @@ NAMES = {"train": ["train"], "dev": ["dev", "validation"], "test": ["test"]}
 
 def source(dataset: Dataset) -> dict[str, Any]:
     columns = {"columns": vars(dataset.columns)} if dataset.columns != Columns() else {}
-    return {split: digest(path) for split, path in files(dataset, NAMES).items()} | columns
+    return {split: known_digest(path) for split, path in files(dataset, NAMES).items()} | columns
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from srd.artefacts import digest
+from srd.artefacts import known_digest
 from srd.config import Columns, Dataset
 from srd.datasets import hub, jsonl
 from srd.errors import UserError
@@ -26,7 +26,7 @@ class MiniLLM:
         if dataset.path is None:
             self._check_hub(dataset)
             return hub.source(dataset)
-        return {split: digest(path) for split, path in jsonl.files(dataset, self.names).items()}
+        return {split: known_digest(path) for split, path in jsonl.files(dataset, self.names).items()}
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
         if dataset.path is None:

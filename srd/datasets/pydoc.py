@@ -11,6 +11,7 @@ import platform
 import re
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ MIN_WORDS = 3
 
 def source(dataset: Dataset) -> dict[str, Any]:
     # Distributions leave out parts of the library, so its files belong to the identity as well.
+    return {"python": platform.python_version(), "files": _listing_digest()}
+
+
+@cache
+def _listing_digest() -> str:
     listing = "".join(f"{'.'.join(parts)} {path.stat().st_size}\n" for path, parts in _files())
-    return {"python": platform.python_version(), "files": hashlib.sha256(listing.encode()).hexdigest()}
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _files() -> Iterator[tuple[Path, tuple[str, ...]]]:
