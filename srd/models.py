@@ -70,7 +70,7 @@ def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTr
 
 def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenizerBase, cfg: Config) -> None:
     """A `UserError` for a model with fewer rows than tokens or fewer positions than a text may have."""
-    rows = model.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportAttributeAccessIssue]
+    rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
     if rows < len(tokenizer):
         raise UserError(f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model")
     answers = max(cfg.reflect.generation.max_new_tokens, cfg.evaluate.generation.max_new_tokens)
@@ -166,7 +166,7 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
 def _unquantised(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights in a plain model: transformers de-quantises GGUF on load but goes on calling it quantised, and would not save it."""
     settings = deepcopy(model.config)
-    del settings.quantization_config
+    vars(settings).pop("quantization_config")
     fresh = AutoModelForCausalLM.from_config(settings, dtype=model.dtype)
     fresh.load_state_dict(model.state_dict())
     fresh.generation_config = model.generation_config
@@ -182,7 +182,7 @@ def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTra
         unknown = [key for key in architecture if not hasattr(kind(), key)]
         if unknown:
             raise UserError(f"model.{role}.architecture.{unknown[0]}: {kind.__name__} has no such setting")
-        config = kind(vocab_size=len(tokenizer), **special, **architecture)
+        config = kind(**{"vocab_size": len(tokenizer), **special, **architecture})
         torch.manual_seed(side.finetune.seed)
         return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
     except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
