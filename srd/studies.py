@@ -1,4 +1,4 @@
-"""A study: the runs that one report compares, each filed under its arm and training seed."""
+"""A study: the runs that one report compares, each filed under the fingerprint of its distilled student."""
 
 import json
 from collections import Counter
