@@ -142,7 +142,14 @@ def test_an_interrupt_ends_with_130_and_the_same_command_continues(cli: Cli, ove
     outputs = tmp_path / "outputs"
     shutil.copytree(straight, outputs)
     shutil.rmtree(outputs / "distill")
-    process = subprocess.Popen(command("distill", *overrides), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("distill", *overrides),
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job is born deaf to interrupts
+    )
     while progress(outputs / "distill") < 3:
         time.sleep(0.002)
     process.send_signal(signal.SIGINT)
