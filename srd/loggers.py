@@ -28,7 +28,7 @@ def none(settings: "Logger", name: str, outputs: Path) -> Iterator[Log]:
 def wandb(settings: "Logger", name: str, outputs: Path) -> Iterator[Log]:
     """Weights & Biases, under `<outputs>/wandb`; offline unless `logger.mode=online`."""
     try:
-        import wandb as client
+        import wandb as client  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("logger=wandb: the package wandb is not installed; run `pip install 'srd[wandb]'`") from None
     outputs.mkdir(parents=True, exist_ok=True)
