@@ -48,6 +48,10 @@ class Dataset:
     """At most this many dev samples, taken from the training split where the source has no dev split; none: all that the source has."""
     test_samples: int | None = None
     """At most this many test samples, taken from the training split where the source has no test split; none: all that the source has."""
+    corrupt: float = 0.0
+    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose place is known."""
+    corrupt_seed: int = 10
+    """Seed of that choice."""
     strict: bool = False
     """Stop at a row with an empty response or at a duplicate, instead of counting and skipping it."""
 
@@ -55,6 +59,8 @@ class Dataset:
         for key in ("limit", "dev_samples", "test_samples"):
             value = getattr(self, key)
             require(value is None or value >= 1, f"dataset.{key}", value, "at least 1")
+        require(0 <= self.corrupt < 1, "dataset.corrupt", self.corrupt, "a share in [0, 1)")
+        require(self.corrupt_seed >= 0, "dataset.corrupt_seed", self.corrupt_seed, "0 or more")
 
 
 @dataclass
@@ -106,6 +112,8 @@ class Lora:
     """Scale of the update, divided by the rank."""
     dropout: float = 0.1
     """Dropout on the adapter's input."""
+    merge: bool = True
+    """Leave the best distilled weights as a whole model with the adapter folded in; false leaves the adapter alone."""
 
     def __post_init__(self) -> None:
         require(self.rank >= 0, "lora.rank", self.rank, "0 (off) or more")
@@ -230,10 +238,13 @@ class Rank:
     """Keys of `srd.ranking.SIGNALS`, fused by reciprocal rank fusion."""
     rrf_k: float = 60.0
     """The constant k of 1 / (k + rank)."""
+    seed: int = 10
+    """Seed of the signal `random`."""
 
     def __post_init__(self) -> None:
-        require(len(self.signals) > 0, "rank.signals", self.signals, "at least one signal")
+        require(len(self.signals) == len(set(self.signals)) > 0, "rank.signals", self.signals, "one or more different signals")
         require(self.rrf_k >= 0, "rank.rrf_k", self.rrf_k, "0 or more")
+        require(self.seed >= 0, "rank.seed", self.seed, "0 or more")
 
 
 @dataclass
@@ -242,61 +253,178 @@ class Filter:
 
     keep: float = 0.75
     """λ: share of the training samples that stay, easiest first."""
+    by: str = "rank"
+    """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair control)."""
+    seed: int = 10
+    """Seed of `by: random`."""
 
     def __post_init__(self) -> None:
         require(0 < self.keep <= 1, "filter.keep", self.keep, "a share in (0, 1]")
+        require(self.seed >= 0, "filter.seed", self.seed, "0 or more")
 
 
 @dataclass
 class Curriculum:
-    """Which samples each phase sees."""
+    """Which samples each phase sees, and in which order."""
 
     name: str = "baby_step"
     """A key of `srd.schedules.CURRICULA`."""
     phases: int = 3
     """Number of phases n."""
+    sizes: list[float] | None = None
+    """Share of the selection in each of the n subsets, adding up to 1; none: equal subsets."""
+    replay: float = 0.25
+    """Share of the earlier subsets' samples that a phase of `mixed` sees again."""
+    order: str = "shuffled"
+    """Order inside an epoch: shuffled (by distill.seed) or kept (as ranked, the same in every epoch)."""
+    seed: int = 10
+    """Seed of `random_order` and of what `mixed` sees again."""
 
     def __post_init__(self) -> None:
         require(self.phases >= 1, "curriculum.phases", self.phases, "at least 1")
+        require(
+            self.sizes is None or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
+            "curriculum.sizes",
+            self.sizes,
+            f"curriculum.phases={self.phases} shares above 0 that add up to 1",
+        )
+        require(0 <= self.replay <= 1, "curriculum.replay", self.replay, "a share in [0, 1]")
+        require(self.order in ("shuffled", "kept"), "curriculum.order", self.order, "shuffled or kept")
+        require(self.seed >= 0, "curriculum.seed", self.seed, "0 or more")
+
+
+@dataclass
+class Course:
+    """How one loss setting runs through training."""
+
+    start: float
+    """Value in the first phase (`by: phase`) or at the first step (`by: step`)."""
+    end: float
+    """Value in the last phase, or at the last step."""
+    by: str = "phase"
+    """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start throughout."""
+    values: list[float] | None = None
+    """One value a phase, in place of a line from start to end."""
+
+    def check(self, key: str, low: float, high: float, expected: str) -> None:
+        """A `UserError` unless every value is in [low, high]."""
+        require(self.by in ("phase", "step", "constant"), f"{key}.by", self.by, "phase, step or constant")
+        require(self.values is None or self.by == "phase", f"{key}.by", self.by, f"phase beside {key}.values")
+        for name in ("start", "end"):
+            require(low <= getattr(self, name) <= high, f"{key}.{name}", getattr(self, name), expected)
+        for value in self.values or []:
+            require(low <= value <= high, f"{key}.values", self.values, expected)
 
 
 @dataclass
 class Schedule:
-    """Loss settings over the phases, linear from the first to the last."""
+    """Loss settings through training; either can be held constant by itself."""
 
     name: str = "srd"
     """Name in tables."""
-    temperature_start: float = 1.0
-    """τ of the first phase."""
-    temperature_end: float = 2.0
-    """τ of the last phase."""
-    sft_weight_start: float = 0.3
-    """α, weight of the cross-entropy with the reference, in the first phase."""
-    sft_weight_end: float = 0.1
-    """α in the last phase."""
+    temperature: Course = field(default_factory=lambda: Course(1.0, 2.0))
+    """τ, which divides the logits of both models in the divergence."""
+    sft_weight: Course = field(default_factory=lambda: Course(0.3, 0.1))
+    """α, weight of the cross-entropy with the reference; 1-α is the divergence's."""
 
     def __post_init__(self) -> None:
-        for key in ("temperature_start", "temperature_end"):
-            require(getattr(self, key) > 0, f"schedule.{key}", getattr(self, key), "more than 0")
-        for key in ("sft_weight_start", "sft_weight_end"):
-            require(0 <= getattr(self, key) <= 1, f"schedule.{key}", getattr(self, key), "a weight in [0, 1]")
+        self.temperature.check("schedule.temperature", 1e-3, 1e3, "more than 0")
+        self.sft_weight.check("schedule.sft_weight", 0, 1, "a weight in [0, 1]")
+
+
+@dataclass
+class StudentData:
+    """Responses that the student writes while it learns, in place of references."""
+
+    share: float = 0.0
+    """Probability that a step trains on the student's responses (GKD's λ); of `adaptive`, where it begins."""
+    adaptive: bool = False
+    """Raise the share by `share_step` whenever the dev loss has grown by `loss_margin` since the last raise (DistiLLM)."""
+    share_step: float = 0.1
+    """By how much."""
+    loss_margin: float = 0.1
+    """Growth of the dev loss, nats per token, that raises the share."""
+    replay_capacity: int = 0
+    """Responses kept to be trained on again; 0: each is used once, in the step it was written for."""
+    fresh: str = "constant"
+    """Share of the student's steps that write anew, the others replay: constant (half), decreasing or increasing over the steps."""
+    every_steps: int = 4
+    """Steps whose responses are written together, with the weights at the first of them."""
+    generation: Generation = field(default_factory=Generation)
+    """Decoding of the responses."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.share <= 1, "method.student_data.share", self.share, "a probability in [0, 1]")
+        require(0 < self.share_step <= 1, "method.student_data.share_step", self.share_step, "a step in (0, 1]")
+        require(self.loss_margin >= 0, "method.student_data.loss_margin", self.loss_margin, "0 nats or more")
+        require(self.replay_capacity >= 0, "method.student_data.replay_capacity", self.replay_capacity, "0 (off) or more")
+        require(self.every_steps >= 1, "method.student_data.every_steps", self.every_steps, "at least 1")
+        choices = ("constant", "decreasing", "increasing")
+        require(self.fresh in choices, "method.student_data.fresh", self.fresh, ", ".join(choices))
+
+
+@dataclass
+class Corpus:
+    """Plain text for a language-modelling loss beside distillation (DistiLLM, MiniLLM)."""
+
+    path: str | None = None
+    """JSON Lines file (gzip too) with a column `text`; none: no such loss. Its content, not its place, is in the fingerprint."""
+    weight: float = 1.0
+    """Weight of the mean cross-entropy of its tokens."""
+    batch_sequences: int = 8
+    """Texts a step."""
+
+    def __post_init__(self) -> None:
+        require(self.weight > 0, "method.corpus.weight", self.weight, "more than 0")
+        require(self.batch_sequences >= 1, "method.corpus.batch_sequences", self.batch_sequences, "at least 1")
 
 
 @dataclass
 class Method:
-    """The distillation loss."""
+    """The distillation loss, and whose responses it is taken on."""
 
     name: str = "fkl"
     """Name in tables."""
     divergence: str | None = "forward_kl"
-    """A key of `srd.divergences.DIVERGENCES`; none trains on the references alone."""
+    """A key of `srd.divergences.DIVERGENCES`; none trains on the responses alone."""
     parameters: dict[str, float] = field(default_factory=dict)
     """Parameters of the divergence, such as beta or alpha."""
-    temperature_power: int = 2
-    """k of the factor τ^k before the divergence."""
+    temperature_power: str = "official"
+    """k of the factor τ^k before the divergence: 0, 2, or official (what SRD's published code does for this divergence)."""
+    responses: str = "references"
+    """Responses of the samples: references, or teacher (the teacher answers every prompt first: SeqKD)."""
+    answers: Generation = field(default_factory=Generation)
+    """Decoding of the teacher's answers."""
+    answers_seed: int = 10
+    """Seed of the teacher's answers where they are sampled."""
+    student_data: StudentData = field(default_factory=StudentData)
+    """Responses by the student."""
+    corpus: Corpus = field(default_factory=Corpus)
+    """Auxiliary text."""
+
+    @property
+    def power(self) -> int:
+        """k of τ^k as a number."""
+        from srd.divergences import power_of
+
+        return power_of(str(self.divergence), self.temperature_power)
+
+    @property
+    def is_on_policy(self) -> bool:
+        """Whether the student writes some of the responses."""
+        return self.student_data.share > 0 or self.student_data.adaptive
 
     def __post_init__(self) -> None:
-        require(self.temperature_power in (0, 2), "method.temperature_power", self.temperature_power, "0 or 2")
+        require(self.temperature_power in ("official", "0", "2"), "method.temperature_power", self.temperature_power, "official, 0 or 2")
+        require(self.responses in ("references", "teacher"), "method.responses", self.responses, "references or teacher")
+        require(self.answers_seed >= 0, "method.answers_seed", self.answers_seed, "0 or more")
+        if self.is_on_policy:
+            require(
+                self.divergence is not None,
+                "method.divergence",
+                "null",
+                "a divergence: the student's own responses teach it nothing without one",
+            )
 
 
 @dataclass
@@ -305,11 +433,17 @@ class Distill(Recipe):
 
     dev_samples: int = 100
     """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first seed)."""
+    handover: str = "last"
+    """Weights that a phase hands to the next: last, or best (of the phase, by dev ROUGE-L)."""
+    course: str = "restart"
+    """restart: learning rate and AdamW moments begin anew in every phase; continue: one course over all phases."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for key in ("epochs", "dev_samples"):
             require(getattr(self, key) >= 1, f"distill.{key}", getattr(self, key), "at least 1")
+        require(self.handover in ("last", "best"), "distill.handover", self.handover, "last or best")
+        require(self.course in ("restart", "continue"), "distill.course", self.course, "restart or continue")
 
 
 @dataclass
@@ -401,6 +535,10 @@ class Config:
     """Name of the study that `srd run` files this run under and `srd report` reads."""
     arm: str | None = None
     """Name of this run's row in the report; none: method, curriculum and kept share."""
+    versus: list[str] = field(default_factory=list)
+    """Arms of the study that this one is compared with, paired; none: the plain arm of the same method."""
+    published: str | None = None
+    """Row of a published table that the report prints beside this one, as TABLE/ROW of `srd/published.json`."""
     role: str = "teacher"
     """Whom `srd finetune` trains: teacher or student."""
     outputs: str = "outputs"
@@ -408,8 +546,13 @@ class Config:
 
     @property
     def is_curated(self) -> bool:
-        """Whether the run needs a ranking: something is dropped or ordered."""
-        return self.filter.keep < 1 or self.num_phases > 1
+        """Whether something is dropped or ordered."""
+        return self.filter.keep < 1 or self.num_phases > 1 or self.curriculum.order == "kept"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of the samples that stay matters."""
+        return self.curriculum.order == "kept" or (self.num_phases > 1 and self.curriculum.name != "random_order")
 
     @property
     def num_phases(self) -> int:
@@ -427,7 +570,7 @@ class Config:
         from srd.loggers import LOGGERS
         from srd.prompts import TEMPLATES
         from srd.ranking import SIGNALS
-        from srd.schedules import CURRICULA, schedule
+        from srd.schedules import CURRICULA, plan
 
         look_up(dict.fromkeys(("teacher", "student")), self.role, "role")
         look_up(DATASETS, self.dataset.name, "dataset.name")
@@ -439,7 +582,12 @@ class Config:
         look_up(CURRICULA, self.curriculum.name, "curriculum.name")
         for signal in self.rank.signals:
             look_up(SIGNALS, signal, "ranking signal")
-        schedule(self.schedule, self.num_phases)
+        look_up({"rank": None, **SIGNALS}, self.filter.by, "filter.by")
+        plan(self.schedule, self.num_phases)
+        if self.published is not None:
+            from srd.published import published
+
+            look_up(published(), self.published.partition("/")[0], "published table")
         if self.method.divergence is not None:
             check_parameters(self.method.divergence, self.method.parameters)
         return self

@@ -39,9 +39,11 @@ def _kl_to_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
     With d = log b - log a it is -Σ a log(weight + (1 - weight) e^d); the logarithm is taken around
     one, and around e^d where that is larger, so that neither small masses nor equality lose digits.
     """
-    if weight in (0.0, 1.0):
-        return _kl(loga, logb if weight == 0.0 else loga)
     loga, logb = loga.clamp(min=FLOOR), logb.clamp(min=FLOOR)
+    if weight == 0:
+        return _kl(loga, logb)
+    if weight == 1:
+        return 0 * (loga + logb).sum(-1)  # zero, and a gradient of zero
     d = logb - loga
     below = ((1 - weight) * d.clamp(max=0).expm1()).log1p()
     above = d + (weight * (-d.clamp(min=0)).expm1()).log1p()
@@ -56,6 +58,11 @@ def forward_kl(logp: Tensor, logq: Tensor) -> Tensor:
 def reverse_kl(logp: Tensor, logq: Tensor) -> Tensor:
     """KL(q ‖ p), mode-seeking (MiniLLM, arXiv 2306.08543, eq. 1)."""
     return _kl(logq, logp)
+
+
+def symmetric_kl(logp: Tensor, logq: Tensor, weight: float = 0.9) -> Tensor:
+    """(1-w) KL(p ‖ q) + w KL(q ‖ p) (Jeffreys 1946 at w = ½; w = 0.9 in SRD's published code, where it is unused)."""
+    return (1 - weight) * _kl(logp, logq) + weight * _kl(logq, logp)
 
 
 def jensen_shannon(logp: Tensor, logq: Tensor, beta: float = 0.5) -> Tensor:
@@ -81,11 +88,28 @@ def skew_reverse_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
 DIVERGENCES: dict[str, Callable[..., Tensor]] = {
     "forward_kl": forward_kl,
     "reverse_kl": reverse_kl,
+    "symmetric_kl": symmetric_kl,
     "jensen_shannon": jensen_shannon,
     "total_variation": total_variation,
     "skew_forward_kl": skew_forward_kl,
     "skew_reverse_kl": skew_reverse_kl,
 }
+
+OFFICIAL_POWER = {
+    "forward_kl": 2,
+    "reverse_kl": 0,
+    "symmetric_kl": 2,
+    "jensen_shannon": 2,
+    "total_variation": 0,
+    "skew_forward_kl": 0,
+    "skew_reverse_kl": 2,
+}
+"""k of τ^k in SRD's published code, which is not the same for all; it has no tempered symmetric KL, so ours follows the forward KL."""
+
+
+def power_of(divergence: str, temperature_power: int | str) -> int:
+    """k of the factor τ^k: the number given, or for "official" what SRD's published code has for this divergence."""
+    return OFFICIAL_POWER[divergence] if temperature_power == "official" else int(temperature_power)
 
 
 def check_parameters(name: str, parameters: dict[str, float]) -> None:

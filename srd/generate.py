@@ -19,11 +19,15 @@ from srd.tokens import Encoded, collate, decode, eos_id, pack, pad_id
 
 @dataclass(frozen=True)
 class Answer:
-    """A decoded answer; `cut` where the length limit ended it, `tokens` with its EOS."""
+    """A decoded answer; `cut` where the length limit ended it, `ids` with its EOS where not."""
 
     text: str
-    tokens: int
+    ids: list[int]
     cut: bool
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
 
 
 class RowSampler(LogitsProcessor):
@@ -100,8 +104,7 @@ def stream_seed(seed: int, id: str) -> int:
 
 def _answer(ids: list[int], stops: set[int], tokenizer: PreTrainedTokenizerBase) -> Answer:
     end = next((index for index, id in enumerate(ids) if id in stops), None)
-    kept = ids if end is None else ids[:end]
-    return Answer(decode(kept, tokenizer), len(kept) + (end is not None), end is None)
+    return Answer(decode(ids[:end], tokenizer), ids if end is None else ids[: end + 1], end is None)
 
 
 def _processors(

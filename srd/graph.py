@@ -14,9 +14,11 @@ from srd.artefacts import Node, known_digest
 from srd.config import Config, Dataset, Generation, Side
 from srd.datasets import DATASETS
 from srd.errors import UserError
-from srd.schedules import schedule
+from srd.ranking import REFLECTED, WRITTEN
+from srd.schedules import USED_SETTINGS, plan
 
-VERSIONS = {"samples": 1, "tokenizer": 1, "finetune": 1, "reflect": 1, "rank": 1, "filter": 1, "partition": 1, "distill": 1, "evaluate": 1}
+STAGES = ("samples", "tokenizer", "finetune", "answers", "reflect", "rank", "filter", "partition", "distill", "evaluate")
+VERSIONS = dict.fromkeys(STAGES, 1)
 """Raised by hand when a stage starts to behave differently."""
 
 
@@ -24,7 +26,8 @@ def samples(dataset: Dataset) -> Node:
     """The samples of a data set, cut and split."""
     strict = {"strict": True} if dataset.strict else {}
     settings = {"name": dataset.name, "limit": dataset.limit, "dev_samples": dataset.dev_samples, "test_samples": dataset.test_samples}
-    return Node("samples", VERSIONS["samples"], settings | strict | {"source": DATASETS[dataset.name].source(dataset)})
+    noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
+    return Node("samples", VERSIONS["samples"], settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)})
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -67,34 +70,73 @@ def reflect(cfg: Config) -> Node:
 
 def rank(cfg: Config) -> Node:
     """The samples in order of difficulty."""
-    return Node("rank", VERSIONS["rank"], asdict(cfg.rank), {"reflections": reflect(cfg)})
+    return _ranking(cfg, cfg.rank.signals, cfg.rank.seed)
+
+
+def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
+    """An order by some signals; only those of the student need its reflections."""
+    reflected = {"reflections": reflect(cfg)} if any(signal in REFLECTED for signal in signals) else {}
+    written = {"samples": samples(cfg.dataset)} if any(signal in WRITTEN for signal in signals) else {}
+    drawn = {"seed": seed} if "random" in signals else {}
+    return Node("rank", VERSIONS["rank"], {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
 
 
 def filter(cfg: Config) -> Node:
-    """The samples that stay."""
-    return Node("filter", VERSIONS["filter"], asdict(cfg.filter), {"ranking": rank(cfg)})
+    """The samples that stay: the easiest of the ranking, or those that another signal or chance chooses, in the ranking's order."""
+    settings = {"keep": cfg.filter.keep}
+    if cfg.filter.by == "rank" or cfg.filter.keep == 1:
+        return Node("filter", VERSIONS["filter"], settings, {"ranking": rank(cfg)})
+    chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)
+    inputs = {"ranking": rank(cfg), "chooser": chooser} if cfg.is_ordered else {"ranking": chooser}
+    return Node("filter", VERSIONS["filter"], settings, inputs)
 
 
 def partition(cfg: Config) -> Node:
     """The samples of every phase; a run that neither drops nor orders takes them all, without a ranking."""
-    settings = {"curriculum": cfg.curriculum.name if cfg.num_phases > 1 else "none", "phases": cfg.num_phases}
-    inputs = {"selection": filter(cfg)} if cfg.is_curated else {"samples": samples(cfg.dataset)}
+    name = cfg.curriculum.name if cfg.num_phases > 1 else "none"
+    used = {key: getattr(cfg.curriculum, key) for key in USED_SETTINGS.get(name, ("sizes",))}
+    settings = {"curriculum": name, "phases": cfg.num_phases, **{key: value for key, value in used.items() if value is not None}}
+    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
     return Node("partition", VERSIONS["partition"], settings, inputs)
+
+
+def answers(cfg: Config) -> Node:
+    """The teacher's answers to the training prompts."""
+    settings, inputs = _model(cfg, "teacher")
+    decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed])
+    return Node("answers", VERSIONS["answers"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def distill(cfg: Config) -> Node:
     """The distilled student."""
     student, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
-    settings = {**student, **_lora(cfg.model.student), "recipe": asdict(cfg.distill), "dev": decoding}
+    settings = {**student, **_lora(cfg.model.student), **_method(cfg), "recipe": asdict(cfg.distill), "dev": decoding}
     inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
+    if cfg.curriculum.order == "kept":
+        settings["order"] = "kept"
+    if cfg.method.responses == "teacher":
+        inputs["answers"] = answers(cfg)
     if cfg.method.divergence is not None:
         teacher, more = _model(cfg, "teacher")
-        method = {key: value for key, value in asdict(cfg.method).items() if key != "name"}
-        phases = [asdict(phase) for phase in schedule(cfg.schedule, cfg.num_phases)]
-        settings |= {**teacher, "method": method, "schedule": phases}
+        settings |= {**teacher, "schedule": plan(cfg.schedule, cfg.num_phases)}
         inputs |= more
     return Node("distill", VERSIONS["distill"], settings, inputs)
+
+
+def _method(cfg: Config) -> dict[str, Any]:
+    """What a method reads of its settings; a method without a divergence reads none of those that shape one."""
+    method, corpus = cfg.method, cfg.method.corpus
+    settings: dict[str, Any] = {}
+    if corpus.path is not None:
+        if not Path(corpus.path).is_file():
+            raise UserError(f"method.corpus.path={corpus.path}: no such file; expected JSON Lines with a column 'text'")
+        settings["corpus"] = {**asdict(corpus), "path": known_digest(Path(corpus.path))}
+    if method.divergence is not None:
+        settings["method"] = {"divergence": method.divergence, "parameters": method.parameters, "temperature_power": method.power}
+    if method.is_on_policy:
+        settings["student_data"] = asdict(method.student_data)
+    return settings
 
 
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:

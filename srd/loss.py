@@ -11,7 +11,7 @@ step, so that the value does not depend on how the step is cut into micro-batche
 import torch
 from torch import Tensor
 
-from srd.divergences import DIVERGENCES
+from srd.divergences import DIVERGENCES, power_of
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -34,17 +34,19 @@ def distillation_loss(
     mask: Tensor,
     divergence: str,
     temperature: float = 1.0,
-    temperature_power: int = 2,
+    temperature_power: int | str = "official",
     **parameters: float,
 ) -> Tensor:
     """Mean of τ^k · D(p_τ, q_τ) over the positions where `mask` holds: logits [*pos, V], mask [*pos] → [], nats.
 
+    k is `temperature_power`, or SRD's published choice for the divergence where that is "official".
     Positions outside the mask touch neither value nor gradient, whatever they hold. An empty mask is an
     `AssertionError`: a mean over nothing has no value, and the collator never makes such a batch.
     """
     mask = mask.bool()
     assert mask.any(), "no supervised position in the batch"
-    values = divergence_at(teacher_logits[mask], student_logits[mask], divergence, temperature, temperature_power, **parameters)
+    power = power_of(divergence, temperature_power)
+    values = divergence_at(teacher_logits[mask], student_logits[mask], divergence, temperature, power, **parameters)
     return values.sum() / mask.sum()
 
 

@@ -4,6 +4,9 @@ Axes: B sequences, T tokens, N supervised positions, V vocabulary.
 """
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,8 +76,10 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
     rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
     if rows < len(tokenizer):
         raise UserError(f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model")
-    answers = max(cfg.reflect.generation.max_new_tokens, cfg.evaluate.generation.max_new_tokens)
-    longest = max(cfg.model.max_tokens, cfg.model.max_prompt_tokens + answers)
+    decodings = [cfg.reflect.generation, cfg.evaluate.generation]
+    decodings += [cfg.method.student_data.generation] if cfg.method.is_on_policy else []
+    decodings += [cfg.method.answers] if cfg.method.responses == "teacher" else []
+    longest = max(cfg.model.max_tokens, cfg.model.max_prompt_tokens + max(decoding.max_new_tokens for decoding in decodings))
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise UserError(
@@ -103,6 +108,17 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
         settings = json.loads(adapter.read_text())
         adapter.write_text(json.dumps({**settings, "target_modules": sorted(settings["target_modules"])}, indent=2))
     tokenizer.save_pretrained(folder)
+
+
+def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Callable[[], PreTrainedModel]) -> None:
+    """Replace the adapter saved in `folder` by the whole model that it is `merged` into; a killed run repeats it."""
+    whole = folder.with_name(folder.name + "-merged")
+    if (folder / "adapter_config.json").is_file():
+        save_model(merged(), tokenizer, whole)
+        (folder / "adapter_config.json").unlink()
+    if whole.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(whole, folder)
 
 
 def logits_at(model: nn.Module, batch: Batch, vocabulary: int) -> Tensor:

@@ -28,6 +28,25 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Corrupted:
+    """A training sample (`id`, once `was`) with the response of the sample `donor`."""
+
+    id: str
+    was: str
+    donor: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the teacher answered to a training prompt: ids of its tokens with the EOS, unless it was `cut`."""
+
+    id: str
+    response: str
+    token_ids: list[int]
+    cut: bool
+
+
+@dataclass(frozen=True)
 class Reflection:
     """What the student answered: `rouge_l` in [0, 1], `nll` of the reference in nats per token."""
 

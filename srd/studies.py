@@ -36,6 +36,8 @@ def file_run(cfg: Config) -> None:
         "method": cfg.method.name,
         "seed": cfg.distill.seed,
         "curated": cfg.is_curated,
+        "versus": cfg.versus,
+        "published": cfg.published,
         "distill": str(distilled),
         "evaluations": {target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets},
     }

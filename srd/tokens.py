@@ -27,6 +27,8 @@ class Encoded:
     prompt: list[int]
     response: list[int]
     prompt_was_cut: bool
+    by_student: bool = False
+    """Whether the student wrote the response: no reference then, so no cross-entropy."""
 
     @property
     def num_tokens(self) -> int:
@@ -38,7 +40,7 @@ class Batch:
     """Padded sequences with their supervised positions.
 
     `supervised[b, t]` holds where the logits at t predict a response token or EOS; `targets` [N] are
-    those tokens, in row-major order of `supervised`.
+    those tokens, in row-major order of `supervised`, and `referenced` [N] those of them that a reference gave.
     """
 
     input_ids: Tensor
@@ -46,6 +48,7 @@ class Batch:
     position_ids: Tensor
     supervised: Tensor
     targets: Tensor
+    referenced: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -60,10 +63,10 @@ def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, model: Model) -> 
     """
     prompt = TEMPLATES[model.template](sample, tokenizer)
     response = sample.references[0]
-    prompt_ids = _ids(tokenizer, prompt)
-    joint_ids = _ids(tokenizer, prompt + response)
+    prompt_ids = encode_text(prompt, tokenizer)
+    joint_ids = encode_text(prompt + response, tokenizer)
     joins = joint_ids[: len(prompt_ids)] == prompt_ids
-    response_ids = joint_ids[len(prompt_ids) :] if joins else _ids(tokenizer, response)
+    response_ids = joint_ids[len(prompt_ids) :] if joins else encode_text(response, tokenizer)
     kept = prompt_ids[-model.max_prompt_tokens :]
     room = model.max_tokens - len(kept)
     return Encoded(sample.id, kept, [*response_ids, eos_id(tokenizer)][:room], len(kept) < len(prompt_ids))
@@ -81,6 +84,12 @@ def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, mo
     return rows
 
 
+def longest_first(samples: list[Sample], tokenizer: PreTrainedTokenizerBase, model: Model) -> list[tuple[Sample, Encoded]]:
+    """Samples with their ids, longest prompt first, so that prompts answered together are of like length."""
+    pairs = zip(samples, encode_all(samples, tokenizer, model), strict=True)
+    return sorted(pairs, key=lambda pair: (-len(pair[1].prompt), pair[0].id))
+
+
 def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
     """One padded batch of whole sequences; `side` is where the padding goes and changes no result."""
     width = max(row.num_tokens for row in rows)
@@ -94,7 +103,8 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
         first = start + len(row.prompt) - 1
         supervised[b, first : first + len(row.response)] = True
     targets = input_ids.roll(-1, dims=1)[supervised]
-    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, targets)
+    referenced = torch.tensor([not row.by_student for row in rows for _ in row.response])
+    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, targets, referenced)
 
 
 def positions(attention_mask: Tensor) -> Tensor:
@@ -130,7 +140,8 @@ def decode(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode_text(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids of a text as it stands, without special tokens."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]  # pyright: ignore[reportReturnType]
 
 

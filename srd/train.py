@@ -10,9 +10,9 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,25 +26,51 @@ from srd.errors import UserError
 from srd.loggers import Log
 from srd.progress import Advance
 from srd.rows import dump
-from srd.schedules import cosine
+from srd.schedules import PhaseLoss, Settings, cosine
 from srd.tokens import Batch, Encoded, collate, pack
 
 STATE = "state.safetensors"
+KEPT = "phase-best.safetensors"
 NOT_FINITE = "not-finite.json"
-SCRATCH = {STATE, NOT_FINITE}
+SCRATCH = {STATE, KEPT, NOT_FINITE}
 """Files of a training that is under way or has failed."""
 
-Objective = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Objective = Callable[[nn.Module, Batch, PhaseLoss], dict[str, Tensor]]
 """Sums over a batch's supervised positions: `loss` to differentiate, and parts of it to log."""
 
 
 @dataclass
 class PhaseWork:
-    """One phase to train: its samples, its loss, and settings of that loss for the log."""
+    """One phase to train: its samples, its loss, and that loss's settings by share of all steps done."""
 
     rows: list[Encoded]
     objective: Objective
-    settings: dict[str, float] = field(default_factory=dict)
+    settings: Settings = lambda share: PhaseLoss()
+    shuffled: bool = True
+
+
+class Writer(Protocol):
+    """Puts rows of its own in place of a step's rows; what it remembers is saved with the weights."""
+
+    steps_ahead: int
+    """Steps whose rows it wants to see together."""
+
+    def rows(self, step: int, upcoming: list[list[Encoded]]) -> list[Encoded]:
+        """The rows to train on in `step`, given those of this and the following steps of the phase."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A second loss in every step: its rows by step, its objective, its weight."""
+
+    rows: Callable[[int], list[Encoded]]
+    objective: Objective
+    weight: float
 
 
 @dataclass
@@ -57,20 +83,38 @@ class Counters:
     sample_passes: int = 0
     tokens: int = 0
     supervised_tokens: int = 0
+    corpus_tokens: int = 0
     seconds: float = 0.0
     dev_seconds: float = 0.0
     best_rouge_l: float = -1.0
     best_phase: int = -1
     best_epoch: int = -1
+    phase_rouge_l: float = -1.0
     metrics_bytes: int = 0
     dev_bytes: int = 0
 
 
 class Training:
-    """A model under training in one artefact's folder."""
+    """A model under training in one artefact's folder.
 
-    def __init__(self, model: nn.Module, recipe: Recipe, engine: Engine, folder: Path, pad_id: int, log: Log) -> None:
+    With `restarts` the learning rate and the optimiser begin anew in every phase, else they run through.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        engine: Engine,
+        folder: Path,
+        pad_id: int,
+        log: Log,
+        *,
+        restarts: bool = True,
+        writer: Writer | None = None,
+        beside: Beside | None = None,
+    ) -> None:
         self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = model, recipe, engine, folder, pad_id, log
+        self.restarts, self.writer, self.beside = restarts, writer, beside
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
         self.counters = Counters()
@@ -86,25 +130,27 @@ class Training:
     ) -> None:
         """Train every phase from where the counters stand; the callbacks run once each, also across kills."""
         c = self.counters
+        total_steps = num_steps([len(phase.rows) for phase in phases], self.recipe)
         while c.phase < len(phases):
-            self._run_phase(phases[c.phase], advance, end_epoch)
+            self._run_phase(phases[c.phase], total_steps, advance, end_epoch)
             end_phase(c.phase)
-            c.phase, c.phase_step = c.phase + 1, 0
-            self.optimiser = self._new_optimiser()
+            c.phase, c.phase_step, c.phase_rouge_l = c.phase + 1, 0, -1.0
+            if self.restarts:
+                self.optimiser = self._new_optimiser()
             self.save()
 
-    def _run_phase(self, work: PhaseWork, advance: Advance, end_epoch: Callable[[int, int], None]) -> None:
-        c, recipe = self.counters, self.recipe
-        steps_per_epoch = math.ceil(len(work.rows) / recipe.batch_sequences)
-        steps = steps_per_epoch * recipe.epochs
+    def _run_phase(self, work: PhaseWork, total_steps: int, advance: Advance, end_epoch: Callable[[int, int], None]) -> None:
+        c = self.counters
+        steps_per_epoch = math.ceil(len(work.rows) / self.recipe.batch_sequences)
+        steps = steps_per_epoch * self.recipe.epochs
         while c.phase_step < steps:
             epoch, index = divmod(c.phase_step, steps_per_epoch)
-            order = epoch_order(len(work.rows), recipe.seed, c.phase, epoch)
-            chosen = order[index * recipe.batch_sequences : (index + 1) * recipe.batch_sequences]
             begin = time.monotonic()
-            row = self._step([work.rows[i] for i in chosen], work, steps)
+            settings = work.settings(c.step / max(1, total_steps - 1))
+            self._set_rate(*((c.phase_step, steps) if self.restarts else (c.step, total_steps)))
+            row = self._step(self._rows(work, steps_per_epoch, steps), work.objective, settings)
             c.seconds += time.monotonic() - begin
-            self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in work.settings.items()})
+            self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()})
             advance(1, f"loss {row['train/loss_nats']:.3f} phase {c.phase + 1} epoch {epoch + 1}")
             if index + 1 == steps_per_epoch:
                 begin = time.monotonic()
@@ -113,17 +159,36 @@ class Training:
             if index + 1 == steps_per_epoch or c.step % self.engine.save_steps == 0:
                 self.save()
 
-    def _step(self, rows: list[Encoded], work: PhaseWork, steps: int) -> dict[str, Any]:
-        """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
-        c, recipe, begin = self.counters, self.recipe, time.monotonic()
-        warmup_steps = round(recipe.warmup_share * steps)
-        rate = cosine(c.phase_step, steps, recipe.learning_rate, recipe.learning_rate_end, warmup_steps)
+    def _rows(self, work: PhaseWork, steps_per_epoch: int, steps: int) -> list[Encoded]:
+        """The rows of the step that comes: the phase's, or what the writer makes of them."""
+        c, size = self.counters, self.recipe.batch_sequences
+
+        def planned(phase_step: int) -> list[Encoded]:
+            epoch, index = divmod(phase_step, steps_per_epoch)
+            seeded = epoch_order(len(work.rows), self.recipe.seed, c.phase, epoch)
+            order = seeded if work.shuffled else list(range(len(work.rows)))
+            return [work.rows[i] for i in order[index * size : (index + 1) * size]]
+
+        if self.writer is None:
+            return planned(c.phase_step)
+        return self.writer.rows(c.step, [planned(s) for s in range(c.phase_step, min(steps, c.phase_step + self.writer.steps_ahead))])
+
+    def _set_rate(self, step: int, steps: int) -> None:
+        r = self.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = cosine(step, steps, r.learning_rate, r.learning_rate_end, round(r.warmup_share * steps))
+
+    def _step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
+        """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
+        c, begin = self.counters, time.monotonic()
         count = sum(len(row.response) for row in rows)
-        sums, padded_tokens = self._accumulate(rows, work.objective, count)
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), recipe.clip_norm)
-        self._check_finite(sums["loss"], norm, rows)
+        torch.manual_seed(step_seed(self.recipe.seed, c.step))
+        sums, padded_tokens = self._accumulate(rows, objective, settings, 1 / count)
+        means = {name: value / count for name, value in sums.items()}
+        if self.beside is not None:
+            means["corpus"] = self._accumulate_beside(self.beside)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
+        self._check_finite(sum(means.values()), norm, rows)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         tokens = sum(row.num_tokens for row in rows)
@@ -132,25 +197,33 @@ class Training:
         return {
             "step": c.step,
             "phase": c.phase,
-            **{f"train/{name}_nats": value / count for name, value in sums.items()},
-            "train/learning_rate": rate,
+            **{f"train/{name}_nats": value for name, value in means.items()},
+            **({} if self.writer is None else {"train/student_share": sum(row.by_student for row in rows) / len(rows)}),
+            "train/learning_rate": self.optimiser.param_groups[0]["lr"],
             "train/gradient_norm": float(norm),
             "train/padding_share": 1 - tokens / padded_tokens,
             "train/tokens_per_second": tokens / (time.monotonic() - begin),
         }
 
-    def _accumulate(self, rows: list[Encoded], objective: Objective, count: int) -> tuple[dict[str, float], int]:
-        """Gradients of the step's mean loss; returns the sums of each part and the padded tokens computed."""
+    def _accumulate_beside(self, beside: Beside) -> float:
+        """Add the gradient of the second loss; its mean, nats per token."""
+        rows = beside.rows(self.counters.step)
+        count = sum(len(row.response) for row in rows)
+        sums, _ = self._accumulate(rows, beside.objective, PhaseLoss(), beside.weight / count)
+        self.counters.corpus_tokens += sum(row.num_tokens for row in rows)
+        return sums["loss"] / count
+
+    def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, scale: float) -> tuple[dict[str, float], int]:
+        """Add the gradient of `scale` times the loss; returns the unscaled sums of each part and the padded tokens computed."""
         totals: dict[str, Tensor] = {}
         padded_tokens = 0
         self.model.train()
-        torch.manual_seed(step_seed(self.recipe.seed, self.counters.step))
         for part in pack(rows, self.engine.micro_batch_tokens):
             batch = collate(part, self.pad_id).to(self.device)
             padded_tokens += batch.input_ids.numel()
             with autocast(self.device, self.engine):
-                sums = objective(self.model, batch)
-            (sums["loss"] / count).backward()
+                sums = objective(self.model, batch, settings)
+            (sums["loss"] * scale).backward()
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach()
         self.model.eval()
@@ -180,12 +253,26 @@ class Training:
         for name, p in self.parameters.items():
             for key, value in self.optimiser.state.get(p, {}).items():
                 tensors[f"{key}.{name}"] = value
-        temporary = self.folder / (STATE + ".tmp")
+        texts = {"counters": json.dumps(asdict(self.counters))}
+        if self.writer is not None:
+            texts["writer"] = json.dumps(self.writer.state())
+        self._replace(STATE, tensors, texts)
+
+    def keep(self) -> None:
+        """Remember these weights as the best of the phase."""
+        self._replace(KEPT, {f"weights.{name}": p.detach() for name, p in self.parameters.items()}, {})
+
+    def take_back(self) -> None:
+        """Go back to the weights of the last `keep`; the optimiser's moments stay."""
+        with safe_open(self.folder / KEPT, "pt", device=str(self.device)) as file:
+            for name, p in self.parameters.items():
+                p.data.copy_(file.get_tensor(f"weights.{name}"))
+
+    def _replace(self, name: str, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
+        temporary = self.folder / (name + ".tmp")
         with disk_errors(temporary):
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"counters": json.dumps(asdict(self.counters))}
-            )
-        os.replace(temporary, self.folder / STATE)
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, texts)
+        os.replace(temporary, self.folder / name)
 
     def _restore(self) -> None:
         """Continue from the saved state: weights, moments, counters; rows logged after it are taken back."""
@@ -193,6 +280,8 @@ class Training:
         if path.is_file():
             with safe_open(path, "pt", device=str(self.device)) as file:
                 self.counters = Counters(**json.loads(file.metadata()["counters"]))
+                if self.writer is not None:
+                    self.writer.restore(json.loads(file.metadata()["writer"]))
                 names = set(file.keys())
                 for name, p in self.parameters.items():
                     p.data.copy_(file.get_tensor(f"weights.{name}"))

@@ -50,21 +50,27 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
 
 
 def read(path: Path, split: str, columns: Columns) -> Iterator[dict[str, Any]]:
-    """The rows of one file; a line that cannot be read is a `UserError` with file and line number."""
+    """The rows of one file as raw samples of a split."""
+    for where, row in read_lines(path):
+        yield pick(row, where, columns) | {"split": split}
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`file:line` and JSON object of every line that is not empty; one that cannot be read is a `UserError` with its place."""
     opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
         with opener(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield _row(line, f"{path}:{number}", columns) | {"split": split}
+                    yield f"{path}:{number}", _object(line, f"{path}:{number}")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: broken gzip file after line {number} ({error}); fetch or write it again") from None
     if number == 0:
         raise UserError(f"{path}: empty; expected one JSON object a line")
 
 
-def _row(line: bytes, where: str, columns: Columns) -> dict[str, Any]:
+def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -73,7 +79,7 @@ def _row(line: bytes, where: str, columns: Columns) -> dict[str, Any]:
         raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno}); expected one object a line") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    return pick(row, where, columns)
+    return row
 
 
 def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from srd.artefacts import read_manifest
 from srd.config import Config
 from srd.errors import UserError
+from srd.published import published
 from srd.rows import Score, read_rows
 from srd.stats import Estimate, bootstrap
 
@@ -49,8 +50,8 @@ class Row:
     mean_tokens: float
     cost: Cost
     fingerprints: list[str]
-    difference: Estimate | None = None
-    baseline: str | None = None
+    differences: dict[str, Estimate] = field(default_factory=dict)
+    published: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,7 +60,7 @@ class Row:
 def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
     """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
 
-    `difference` is an arm's ROUGE-L minus that of its plain `baseline`, paired by training seed, id and sampling seed.
+    `differences` are an arm's ROUGE-L minus that of other arms, paired by training seed, id and sampling seed.
     """
     groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -76,7 +77,9 @@ def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
     for target, arm, suite in order:
         names = groups[target, arm, suite]
         distilled = [entry["distill"] for entry in runs[arm]] if target == "distill" else names
-        rows.append(_row(arm, target, suite, names, tables[target, arm, suite], cost_of(outputs, distilled, target)))
+        row = _row(arm, target, suite, names, tables[target, arm, suite], cost_of(outputs, distilled, target))
+        row.published = _published(target, suite, runs[arm][:1] if target == "distill" else entries)
+        rows.append(row)
     _compare(rows, tables, runs)
     return rows
 
@@ -113,24 +116,34 @@ def _values(outputs: Path, names: list[str]) -> Table:
 
 
 def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], runs: dict[str, list[dict[str, Any]]]) -> None:
-    """Fill in the paired difference to the plain arm: of the same method where there is one, with the same seeds, ids and suite."""
+    """Fill in the paired differences of every arm to the arms it names, on the same suite, seeds and ids."""
+    distilled = {(row.arm, row.suite): row for row in rows if row.target == "distill"}
+    seeds = {arm: [entry["seed"] for entry in of_arm] for arm, of_arm in runs.items()}
+    for row in distilled.values():
+        for other in runs[row.arm][0].get("versus") or _plain(row.arm, runs):
+            theirs = distilled.get((other, row.suite))
+            if theirs is None or theirs is row or seeds[other] != seeds[row.arm]:
+                continue
+            ours, peer = tables["distill", row.arm, row.suite], tables["distill", other, row.suite]
+            if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
+                row.differences[other] = _percent(bootstrap(ours.metrics["rouge_l"] - peer.metrics["rouge_l"]))
 
-    def training_seeds(row: Row) -> list[int]:
-        return [entry["seed"] for entry in runs[row.arm]]
 
-    distilled = [row for row in rows if row.target == "distill"]
-    plain = [row for row in distilled if not runs[row.arm][0]["curated"]]
-    for row in distilled:
-        peers = sorted(
-            (other for other in plain if other.suite == row.suite and training_seeds(other) == training_seeds(row)),
-            key=lambda other: runs[other.arm][0]["method"] != runs[row.arm][0]["method"],
-        )
-        if not peers or peers[0] is row:
-            continue
-        ours, theirs = tables["distill", row.arm, row.suite], tables["distill", peers[0].arm, row.suite]
-        if (ours.ids, ours.seeds) == (theirs.ids, theirs.seeds):
-            row.difference = _percent(bootstrap(ours.metrics["rouge_l"] - theirs.metrics["rouge_l"]))
-            row.baseline = peers[0].arm
+def _plain(arm: str, runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The plain arm to compare with where none is named: of the same method and seeds, else of the same seeds."""
+    seeds, method = [entry["seed"] for entry in runs[arm]], runs[arm][0]["method"]
+    plain = [other for other, of_arm in runs.items() if not of_arm[0]["curated"] and [entry["seed"] for entry in of_arm] == seeds]
+    best = sorted(plain, key=lambda other: runs[other][0]["method"] != method)[:1]
+    return [] if best == [arm] else best
+
+
+def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float | None:
+    """The published score that an arm names, or of the teacher in the table that its students name."""
+    for name in (entry.get("published") for entry in entries):
+        table, _, row = (name or "").partition("/")
+        if table and target != "student":
+            return published()[table]["rows"].get("teacher" if target == "teacher" else row, {}).get(suite)
+    return None
 
 
 def cost_of(outputs: Path, names: list[str], target: str) -> Cost:

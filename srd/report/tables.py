@@ -1,5 +1,7 @@
 """The report's tables: header and cells, for a terminal, Markdown and HTML alike."""
 
+from dataclasses import replace
+
 from srd.report.scores import Row
 from srd.stats import Estimate
 
@@ -7,15 +9,16 @@ Cells = tuple[list[str], list[list[str]]]
 
 
 def score_table(rows: list[Row]) -> Cells:
-    """ROUGE-L with its interval first, then what else is known of the answers."""
-    header = ["", "suite", "ROUGE-L", "95 % interval", "difference", "n", "EM", "NLL", "cut", "length"]
+    """ROUGE-L with its interval first, then the published figure where the study names one, then what else is known of the answers."""
+    with_published = any(row.published is not None for row in rows)
+    header = ["", "suite", "ROUGE-L", "95 % interval", *(["published"] if with_published else []), "n", "EM", "NLL", "cut", "length"]
     return header, [
         [
             row.arm,
             row.suite,
             f"{row.rouge_l.mean:.2f}",
             _interval(row.rouge_l),
-            _difference(row.difference),
+            *([f"{row.published:.2f}" if row.published is not None else ""] if with_published else []),
             f"{row.num_runs}×{row.num_ids}×{row.num_seeds}",
             f"{row.exact_match:.1f}",
             f"{row.nll:.2f}",
@@ -23,6 +26,26 @@ def score_table(rows: list[Row]) -> Cells:
             f"{row.mean_tokens:.1f}",
         ]
         for row in rows
+    ]
+
+
+def difference_table(rows: list[Row]) -> Cells:
+    """Every arm against every arm it is compared with: ROUGE-L, passes and seconds."""
+    cost = {row.arm: row.cost for row in rows}
+    header = ["", "against", "suite", "difference", "95 % interval", "runs", "sample passes", "seconds"]
+    return header, [
+        [
+            row.arm,
+            other,
+            row.suite,
+            f"{estimate.mean:+.2f}",
+            f"{estimate.low:+.2f} … {estimate.high:+.2f}",
+            str(row.num_runs),
+            _share(row.cost.sample_passes, cost[other].sample_passes),
+            _share(row.cost.seconds, cost[other].seconds),
+        ]
+        for row in rows
+        for other, estimate in row.differences.items()
     ]
 
 
@@ -56,14 +79,12 @@ def summary_table(rows: list[Row]) -> Cells:
 
 
 def comparisons(rows: list[Row]) -> list[str]:
-    """What each arm gains and costs against its plain baseline, one sentence each."""
-    cost = {row.arm: row.cost for row in rows}
+    """What each arm gains and costs against the first arm it is compared with, one sentence each."""
+    lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
     return [
-        f"{row.arm} against {row.baseline}, {row.suite}: {_difference(row.difference)} ROUGE-L, {row.num_runs} training run(s); "
-        f"{_share(row.cost.sample_passes, cost[row.baseline].sample_passes)} of its sample passes, "
-        f"{_share(row.cost.seconds, cost[row.baseline].seconds)} of its seconds"
-        for row in rows
-        if row.baseline is not None
+        f"{arm} against {other}, {suite}: {mean} ({interval}) ROUGE-L, {runs} training run(s); "
+        f"{passes} of its sample passes, {seconds} of its seconds"
+        for arm, other, suite, mean, interval, runs, passes, seconds in lines
     ]
 
 
@@ -78,7 +99,3 @@ def markdown(header: list[str], lines: list[list[str]]) -> str:
 
 def _interval(estimate: Estimate) -> str:
     return f"{estimate.low:.2f} … {estimate.high:.2f}"
-
-
-def _difference(estimate: Estimate | None) -> str:
-    return "" if estimate is None else f"{estimate.mean:+.2f} ({estimate.low:+.2f} … {estimate.high:+.2f})"

@@ -11,7 +11,7 @@ from pathlib import Path
 from srd.artefacts import Node, Work, build, closure
 from srd.config import Config
 
-MADE_ON_DEMAND = ("samples", "tokenizer")
+MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
 """Stages without a command: made when another one needs them."""
 
 

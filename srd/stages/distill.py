@@ -1,6 +1,6 @@
 """distill: the student learns from the teacher, phase after phase; the best weights by dev ROUGE-L are kept."""
 
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +10,102 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.artefacts import Work
 from srd.config import Config, Method
+from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
-from srd.generate import answer
+from srd.generate import answer, reference_nll
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, divergence_at
 from srd.metrics import rouge_l
-from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
+from srd.models import fold_adapter, load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
 from srd.progress import bar, say
-from srd.rows import Phase, Sample, read_rows
+from srd.rows import Answered, Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
 from srd.stages.finetune import reference_loss, training_ledger
 from srd.stages.inputs import read_samples
-from srd.tokens import Batch, Encoded, encode_all, pad_id
-from srd.train import SCRATCH, Objective, PhaseWork, Training, autocast, num_steps
+from srd.student_data import StudentRows
+from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
+from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, autocast, num_steps
 
 
-def distillation(teacher: PreTrainedModel, method: Method, phase: PhaseLoss, vocabulary: int) -> Objective:
-    """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats)."""
+def distillation(teacher: PreTrainedModel, method: Method, vocabulary: int) -> Objective:
+    """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
 
-    def objective(student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    The cross-entropy is taken where there is a reference: not on what the student wrote itself.
+    """
+
+    def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         logits = logits_at(student, batch, vocabulary)
         with torch.no_grad():
             teacher_logits = logits_at(teacher, batch, vocabulary)
-        kd = divergence_at(
-            teacher_logits, logits, str(method.divergence), phase.temperature, method.temperature_power, **method.parameters
-        ).sum()
-        with torch.set_grad_enabled(phase.sft_weight > 0):
-            ce = cross_entropy(logits, batch.targets).sum()
-        return {"loss": phase.sft_weight * ce + (1 - phase.sft_weight) * kd, "ce": ce, "kd": kd}
+        kd = divergence_at(teacher_logits, logits, str(method.divergence), settings.temperature, method.power, **method.parameters).sum()
+        with torch.set_grad_enabled(settings.sft_weight > 0):
+            ce = (cross_entropy(logits, batch.targets) * batch.referenced).sum()
+        return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * kd, "ce": ce, "kd": kd}
 
     return objective
 
 
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
-    side, recipe = cfg.model.student, cfg.distill
-    student = trainable(load_model(cfg, "student", work.inputs, tokenizer), side, recipe.seed)
+    student = trainable(load_model(cfg, "student", work.inputs, tokenizer), cfg.model.student, cfg.distill.seed)
     teacher = None if cfg.method.divergence is None else load_model(cfg, "teacher", work.inputs, tokenizer).requires_grad_(False)
     phases = _phases(cfg, work, teacher, tokenizer)
-    dev = _dev(cfg, work, tokenizer)
+    steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
+    writer = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
     with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
-        training = Training(student, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
-
-        def end_epoch(phase: int, epoch: int) -> None:
-            score = dev_rouge_l(student, dev, tokenizer, cfg)
-            c = training.counters
-            training.append("dev", {"step": c.step, "phase": phase, "epoch": epoch, "dev/rouge_l": score})
-            if score > c.best_rouge_l:
-                c.best_rouge_l, c.best_phase, c.best_epoch = score, phase, epoch
-                save_model(student, tokenizer, work.path / "best")
-
-        def end_phase(phase: int) -> None:
-            save_model(student, tokenizer, work.path / f"phase-{phase}")
-            say(f"phase {phase + 1} of {len(phases)} done, best dev ROUGE-L so far {100 * training.counters.best_rouge_l:.2f}")
-
-        with bar("distill", num_steps([len(phase.rows) for phase in phases], recipe), training.counters.step) as advance:
-            training.run(phases, advance, end_epoch, end_phase)
+        training = Training(
+            student,
+            cfg.distill,
+            cfg.engine,
+            work.path,
+            pad_id(tokenizer),
+            log,
+            restarts=cfg.distill.course == "restart",
+            writer=writer,
+            beside=_corpus(cfg, tokenizer),
+        )
+        judge = Judge(cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), writer)
+        with bar("distill", steps, training.counters.step) as advance:
+            training.run(phases, advance, judge.end_epoch, judge.end_phase)
     work.scratch |= SCRATCH
-    tokens = training.counters.tokens
-    flops = 6 * num_parameters(student) * tokens + (0 if teacher is None else 2 * num_parameters(teacher) * tokens)
-    best = {"rouge_l": training.counters.best_rouge_l, "phase": training.counters.best_phase, "epoch": training.counters.best_epoch}
-    work.ledger |= {**training_ledger(training.counters, flops), "best": best}
+    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge:
+        best = work.path / "best"
+        fold_adapter(best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer))
+    work.ledger |= _ledger(training, writer, student, teacher)
+
+
+@dataclass
+class Judge:
+    """What happens between epochs and phases: the dev answers choose the best weights, checkpoints are left behind."""
+
+    cfg: Config
+    folder: Path
+    training: Training
+    tokenizer: PreTrainedTokenizerBase
+    dev: list[tuple[Sample, Encoded]]
+    writer: StudentRows | None
+
+    def end_epoch(self, phase: int, epoch: int) -> None:
+        c, student = self.training.counters, self.training.model
+        row = {"step": c.step, "phase": phase, "epoch": epoch, "dev/rouge_l": dev_rouge_l(student, self.dev, self.tokenizer, self.cfg)}
+        if self.writer is not None and self.cfg.method.student_data.adaptive:
+            row["dev/loss_nats"] = dev_loss(student, self.dev, self.tokenizer, self.cfg)
+            self.writer.observe(row["dev/loss_nats"])
+            row["dev/student_share"] = self.writer.share
+        self.training.append("dev", row)
+        score = row["dev/rouge_l"]
+        if self.cfg.distill.handover == "best" and score > c.phase_rouge_l:
+            c.phase_rouge_l = score
+            self.training.keep()
+        if score > c.best_rouge_l:
+            c.best_rouge_l, c.best_phase, c.best_epoch = score, phase, epoch
+            save_model(student, self.tokenizer, self.folder / "best")
+
+    def end_phase(self, phase: int) -> None:
+        if self.cfg.distill.handover == "best":
+            self.training.take_back()
+        save_model(self.training.model, self.tokenizer, self.folder / f"phase-{phase}")
+        say(f"phase {phase + 1} of {self.cfg.num_phases} done, best dev ROUGE-L so far {100 * self.training.counters.best_rouge_l:.2f}")
 
 
 def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
@@ -84,6 +119,30 @@ def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreT
     return sum(scores) / len(scores)
 
 
+def dev_loss(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
+    """Mean over the dev samples of their references' NLL, nats per token."""
+    with autocast(student.device, cfg.engine):
+        losses = reference_nll(student, [row for _, row in dev], tokenizer, cfg.engine.micro_batch_tokens)
+    return sum(losses) / len(losses)
+
+
+def student_rows(cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: PreTrainedTokenizerBase, steps: int) -> StudentRows:
+    """The writer of an on-policy method, answering with the student as it is when it is asked."""
+
+    def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
+        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].prompt), rows[i].id, seeds[i]))
+        responses: dict[int, list[int]] = {}
+        for start in range(0, len(order), cfg.engine.generation_sequences):
+            part = order[start : start + cfg.engine.generation_sequences]
+            with autocast(student.device, cfg.engine):
+                given = answer(student, [rows[i] for i in part], tokenizer, cfg.method.student_data.generation, [seeds[i] for i in part])
+            responses |= {i: a.ids for i, a in zip(part, given, strict=True)}
+        return [responses[i] for i in range(len(rows))]
+
+    rows = [row for phase in phases for row in phase.rows]
+    return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
+
+
 def _phases(cfg: Config, work: Work, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase) -> list[PhaseWork]:
     """The samples and the loss of every phase, joined by id."""
     by_id = {row.id: row for row in encode_all(read_samples(work, "train"), tokenizer, cfg.model)}
@@ -91,18 +150,52 @@ def _phases(cfg: Config, work: Work, teacher: PreTrainedModel | None, tokenizer:
     unknown = [id for phase in phases for id in phase.ids if id not in by_id]
     if unknown:
         raise UserError(f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
+    if "answers" in work.inputs:
+        by_id = teacher_responses(by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens)
+    objective = reference_loss(len(tokenizer)) if teacher is None else distillation(teacher, cfg.method, len(tokenizer))
+    settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
+    shuffled = cfg.curriculum.order == "shuffled"
     works = []
-    for phase, loss in zip(phases, schedule(cfg.schedule, len(phases)), strict=True):
-        rows = [by_id[id] for id in sorted(phase.ids)]
-        if teacher is None:
-            works.append(PhaseWork(rows, reference_loss(len(tokenizer))))
-        else:
-            works.append(PhaseWork(rows, distillation(teacher, cfg.method, loss, len(tokenizer)), asdict(loss)))
+    for phase, of_phase in zip(phases, settings, strict=True):
+        ids = [id for id in (sorted(phase.ids) if shuffled else phase.ids) if id in by_id]
+        if not ids:
+            raise UserError(f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its answers")
+        works.append(PhaseWork([by_id[id] for id in ids], objective, of_phase, shuffled))
     return works
 
 
-def _dev(cfg: Config, work: Work, tokenizer: PreTrainedTokenizerBase) -> list[tuple[Sample, Encoded]]:
-    """The dev samples that choose the weights, longest prompt first."""
-    samples = read_samples(work, "dev")[: cfg.distill.dev_samples]
-    pairs = zip(samples, encode_all(samples, tokenizer, cfg.model), strict=True)
-    return sorted(pairs, key=lambda pair: (-len(pair[1].prompt), pair[0].id))
+def teacher_responses(by_id: dict[str, Encoded], answers: list[Answered], max_tokens: int) -> dict[str, Encoded]:
+    """The rows with the teacher's answers in place of their references; empty answers leave the data, with a count.
+
+    A row without an answer is an `AssertionError`: no reference may stand in for one.
+    """
+    given = {answered.id: answered for answered in answers}
+    assert given.keys() == by_id.keys(), "the teacher answers every training prompt"
+    spoken = {id: row for id, row in by_id.items() if given[id].response}
+    if len(spoken) < len(by_id):
+        say(f"{len(by_id) - len(spoken)} of {len(by_id)} prompts have an empty answer by the teacher; they are left out")
+    return {id: replace(row, response=given[id].token_ids[: max_tokens - len(row.prompt)]) for id, row in spoken.items()}
+
+
+def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
+    """The auxiliary language-modelling loss, where one is asked for."""
+    corpus = cfg.method.corpus
+    if corpus.path is None:
+        return None
+    rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
+    return Beside(
+        lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), reference_loss(len(tokenizer)), corpus.weight
+    )
+
+
+def _dev_samples(cfg: Config, work: Work) -> list[Sample]:
+    return read_samples(work, "dev")[: cfg.distill.dev_samples]
+
+
+def _ledger(training: Training, writer: StudentRows | None, student: nn.Module, teacher: PreTrainedModel | None) -> dict[str, object]:
+    """The cost of distillation: the student trains on every token, the teacher reads those with a divergence."""
+    c, written = training.counters, writer.generated_tokens if writer is not None else 0
+    learned, read = 6 * num_parameters(student), 0 if teacher is None else 2 * num_parameters(teacher)
+    flops = learned * (c.tokens + c.corpus_tokens) + read * c.tokens + 2 * num_parameters(student) * written
+    best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}
+    return {**training_ledger(c, flops), "generated_tokens": written, "best": best}

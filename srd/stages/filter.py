@@ -1,4 +1,4 @@
-"""filter: the easiest share λ of the ranking stays."""
+"""filter: the easiest share λ of the ranking stays, or as many by one signal or by chance."""
 
 import math
 
@@ -18,4 +18,9 @@ def easiest(ranking: list[Selected], keep: float) -> list[Selected]:
 
 def make(cfg: Config, work: Work) -> None:
     ranking = read_rows(work.inputs["ranking"] / "ranking.jsonl", Selected)
-    write_rows(work.path / "selection.jsonl", easiest(ranking, cfg.filter.keep))
+    if "chooser" in work.inputs:
+        chosen = {row.id for row in easiest(read_rows(work.inputs["chooser"] / "ranking.jsonl", Selected), cfg.filter.keep)}
+        kept = sorted((row for row in ranking if row.id in chosen), key=lambda row: row.rank)
+    else:
+        kept = easiest(ranking, cfg.filter.keep)
+    write_rows(work.path / "selection.jsonl", kept)

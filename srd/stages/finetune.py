@@ -10,6 +10,7 @@ from srd.loggers import LOGGERS
 from srd.loss import cross_entropy
 from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
 from srd.progress import bar
+from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples
 from srd.tokens import Batch, encode_all, pad_id
 from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
@@ -18,7 +19,7 @@ from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_ste
 def reference_loss(vocabulary: int) -> Objective:
     """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
 
-    def objective(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         return {"loss": cross_entropy(logits_at(model, batch, vocabulary), batch.targets).sum()}
 
     return objective
@@ -49,5 +50,6 @@ def training_ledger(counters: Counters, flops: int) -> dict[str, float]:
         "sample_passes": counters.sample_passes,
         "training_tokens": counters.tokens,
         "supervised_tokens": counters.supervised_tokens,
+        "corpus_tokens": counters.corpus_tokens,
         "flops": flops,
     }

@@ -10,7 +10,7 @@ from srd.models import load_model, load_tokenizer, num_parameters
 from srd.partial import Counts, fill
 from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
-from srd.tokens import Encoded, encode_all
+from srd.tokens import Encoded, longest_first
 from srd.train import autocast
 
 Pair = tuple[Sample, Encoded]
@@ -32,10 +32,7 @@ def reflect(
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "student", work.inputs, tokenizer)
-    samples = read_samples(work, "train")
-    pairs = sorted(
-        zip(samples, encode_all(samples, tokenizer, cfg.model), strict=True), key=lambda pair: (-len(pair[1].prompt), pair[0].id)
-    )
+    pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
 
     def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
         with autocast(model.device, cfg.engine):

@@ -1,7 +1,10 @@
 """samples: raw rows to samples with ids and splits; what cannot be used is counted."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from srd import graph
 from srd.artefacts import Node, Work
@@ -9,9 +12,12 @@ from srd.config import Config, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.progress import say
-from srd.rows import Sample, sample_id, write_rows
+from srd.ranking import chance
+from srd.rows import Corrupted, Sample, sample_id, write_rows
 
 SPLITS = ("train", "dev", "test")
+DRAWS = 1000
+"""Tries to find a different response."""
 
 
 def make(cfg: Config, work: Work) -> None:
@@ -19,6 +25,11 @@ def make(cfg: Config, work: Work) -> None:
     samples, skipped = clean(DATASETS[dataset.name].load(dataset), dataset.strict)
     splits = split(samples, dataset)
     check_splits(splits, cfg, work.node)
+    if dataset.corrupt > 0:
+        splits["train"], exchanged = corrupt(splits["train"], dataset.corrupt, dataset.corrupt_seed)
+        write_rows(work.path / "corrupted.jsonl", exchanged)
+        say(f"{dataset.name}: {len(exchanged)} training samples have another's response")
+        work.ledger["corrupted"] = len(exchanged)
     write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
     counts = {name: len(splits[name]) for name in SPLITS}
     say(f"{dataset.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -68,6 +79,34 @@ def split(samples: list[Sample], dataset: Dataset) -> dict[str, list[Sample]]:
             splits[name] = [Sample(s.id, s.instruction, s.input, s.output, name) for s in held]
     splits["train"] = splits["train"][: dataset.limit]
     return splits
+
+
+def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Corrupted]]:
+    """The samples, round(share · N) of them with another one's (different) response, and what was exchanged.
+
+    Who is hit is decided by each sample's id and the seed, whose response it gets by the seed. The id
+    of a corrupted sample is that of its new text.
+    """
+    hit = {sample.id for sample in sorted(samples, key=lambda s: (chance(s.id, seed), s.id))[: round(share * len(samples))]}
+    rng = np.random.default_rng(seed)
+    taken, result, exchanged = {sample.id for sample in samples}, [], []
+    for sample in samples:
+        if sample.id in hit:
+            donors = (samples[i] for i in rng.integers(len(samples), size=DRAWS))
+            donor = next((d for d in donors if d.output != sample.output and _id(sample, d) not in taken), None)
+            if donor is None:
+                raise UserError(
+                    f"dataset.corrupt={share}: {DRAWS} responses drawn for sample {sample.id} were all its own; use more varied data"
+                )
+            exchanged.append(Corrupted(_id(sample, donor), sample.id, donor.id))
+            sample = replace(sample, id=_id(sample, donor), output=donor.output)
+            taken.add(sample.id)
+        result.append(sample)
+    return sorted(result, key=lambda s: s.id), exchanged
+
+
+def _id(sample: Sample, donor: Sample) -> str:
+    return sample_id(sample.instruction, sample.input, donor.output)
 
 
 def check_splits(splits: dict[str, list[Sample]], cfg: Config, node: Node) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from srd.divergences import DIVERGENCES, check_parameters
+from srd.divergences import DIVERGENCES, OFFICIAL_POWER, check_parameters
 from srd.errors import UserError
 from srd.loss import distillation_loss
 
@@ -31,6 +31,7 @@ def reference(name: str, p: np.ndarray, q: np.ndarray, weight: float) -> np.ndar
     return {
         "forward_kl": lambda: kl(p, q),
         "reverse_kl": lambda: kl(q, p),
+        "symmetric_kl": lambda: (1 - weight) * kl(p, q) + weight * kl(q, p),
         "jensen_shannon": lambda: weight * kl(p, mixture) + (1 - weight) * kl(q, mixture),
         "total_variation": lambda: 0.5 * np.abs(p - q).sum(-1),
         "skew_forward_kl": lambda: kl(p, mixture),
@@ -39,12 +40,13 @@ def reference(name: str, p: np.ndarray, q: np.ndarray, weight: float) -> np.ndar
 
 
 def parameters_of(name: str, weight: float) -> dict[str, float]:
-    key = {"jensen_shannon": "beta", "skew_forward_kl": "alpha", "skew_reverse_kl": "alpha"}.get(name)
+    key = {"symmetric_kl": "weight", "jensen_shannon": "beta", "skew_forward_kl": "alpha", "skew_reverse_kl": "alpha"}.get(name)
     return {key: weight} if key else {}
 
 
 def test_all_divergences_are_covered() -> None:
-    assert len(DIVERGENCES) == 6
+    assert len(DIVERGENCES) == 7
+    assert OFFICIAL_POWER.keys() == DIVERGENCES.keys()
 
 
 @pytest.mark.parametrize(("name", "weight"), product(DIVERGENCES, (0.1, 0.5, 0.9)))
@@ -104,11 +106,16 @@ def test_parity_with_the_official_code(shared: Path, name: str, temperature: flo
     teacher, student, labels = (torch.from_numpy(arrays[key]) for key in ("teacher_logits", "student_logits", "labels"))
     key, parameters, power, omitted_entropy = GOLDEN[name]
     mask = labels != -100
-    ours = float(distillation_loss(teacher, student, mask, name, temperature, power, **parameters))
+    ours = float(distillation_loss(teacher, student, mask, name, temperature, **parameters))
+    assert ours == float(distillation_loss(teacher, student, mask, name, temperature, power, **parameters)), (
+        "the official power is the default"
+    )
     if omitted_entropy:
         logp = torch.log_softmax(teacher[mask] / temperature, -1)
         ours += float(-(logp.exp() * logp).sum(-1).mean()) * temperature**power
     assert ours == pytest.approx(values[key.format(T=temperature)], rel=1e-5)
+    if temperature == 1:
+        assert ours == pytest.approx(values[key.format(T="").replace("tem_", "").replace(" T=", "")], rel=1e-5)
 
 
 def test_unknown_names_and_parameters_are_refused() -> None:

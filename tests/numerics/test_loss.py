@@ -98,14 +98,14 @@ def training(tmp_path: Path, micro_batch_tokens: int, student: nn.Module) -> Ite
 @pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
 def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
     rows, results = encoded(8), []
-    work = PhaseWork(rows, distillation(model(seed=1), Method(), PhaseLoss(2.0, sft_weight), 300))
+    work = PhaseWork(rows, distillation(model(seed=1), Method(), 300))
     widest = max(row.num_tokens for row in rows)
     for tokens in (widest, 4 * widest, 100 * widest):
         student = model(seed=2).requires_grad_(True)
         folder = tmp_path / str(tokens)
         folder.mkdir()
         with training(folder, tokens, student) as run:
-            sums, padded = run._accumulate(rows, work.objective, sum(len(row.response) for row in rows))
+            sums, padded = run._accumulate(rows, work.objective, PhaseLoss(2.0, sft_weight), 1 / sum(len(row.response) for row in rows))
         results.append((sums["loss"], {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}, padded))
     assert len({padded for *_, padded in results}) == 3, "the splits must differ for the test to say anything"
     for loss, gradients, _ in results[1:]:
@@ -117,7 +117,7 @@ def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
 def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
     rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
     with training(tmp_path, 40, student) as run:
-        sums, _ = run._accumulate(rows, distillation(teacher, Method(), PhaseLoss(2.0, 0.3), 300), 1)
+        sums, _ = run._accumulate(rows, distillation(teacher, Method(), 300), PhaseLoss(2.0, 0.3), 1)
     batch = collate(rows, 0)
     p, q = logits_at(teacher, batch, 300).detach().double(), logits_at(student, batch, 300).detach().double()
     kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).sum(), cross_entropy(q, batch.targets).sum()
@@ -129,8 +129,8 @@ def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: 
 def test_the_teacher_gets_no_gradient_and_no_dropout() -> None:
     teacher: Any = model("gpt2", seed=1, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
     student = model("gpt2", seed=2).requires_grad_(True).train()
-    objective = distillation(teacher, Method(), PhaseLoss(1.0, 0.0), 300)
-    first, second = (objective(student.eval(), collate(encoded(), 0))["loss"] for _ in range(2))
+    objective = distillation(teacher, Method(), 300)
+    first, second = (objective(student.eval(), collate(encoded(), 0), PhaseLoss(1.0, 0.0))["loss"] for _ in range(2))
     assert first == second
     first.backward()
     assert all(p.grad is None for p in teacher.parameters())
@@ -139,5 +139,5 @@ def test_the_teacher_gets_no_gradient_and_no_dropout() -> None:
 def test_student_equal_to_teacher_has_no_loss_to_distil() -> None:
     net = model(seed=1)
     for name in DIVERGENCES:
-        sums = distillation(net, Method(divergence=name), PhaseLoss(2.0, 0.0), 300)(net, collate(encoded(), 0))
+        sums = distillation(net, Method(divergence=name), 300)(net, collate(encoded(), 0), PhaseLoss(2.0, 0.0))
         assert float(sums["loss"].detach()) == 0

@@ -25,7 +25,8 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize(("group", "path"), OPTIONS, ids=[f"{group}-{name_of(path)}" for group, path in OPTIONS])
 def test_every_option_composes_into_checked_dataclasses(group: str, path: Path) -> None:
     name = name_of(path)
-    more = PAIR if name == "pair" else []
+    more = {"pair": PAIR, "pocl": ["curriculum.phases=4"]}.get(name, [])
+    name = f"[study/srd,{name}]" if name.startswith("ablation/") else name
     assert isinstance(config(f"{group}={name}", *more), Config)
 
 
@@ -35,16 +36,17 @@ def test_the_promised_options_exist() -> None:
         "model": "tiny smollm2 gpt2_1.5b_to_0.1b openllama2_7b_to_3b qwen2.5_1.5b_to_0.5b pair",
         "dataset": "pydoc dolly jsonl hub",
         "evaluate": "heldout dolly self_inst vicuna sinst uinst minillm",
-        "method": "sft fkl rkl jsd tvd skl srkl",
-        "curriculum": "none baby_step",
-        "schedule": "srd constant",
+        "method": "sft seqkd fkl rkl symkl jsd tvd skl srkl gkd imitkd distillm distillm_srkl on_policy_rkl",
+        "curriculum": "none baby_step one_pass reversed random_order mixed",
+        "schedule": "srd srd_official_gpt2 srd_official_openllama2 pocl srd_by_step constant",
         "logger": "none wandb tensorboard",
         "debug": "smoke overfit",
-        "experiment": "demo/plain demo/srd smollm2_dolly gpt2_dolly_plain gpt2_dolly_srd openllama2_dolly_plain openllama2_dolly_srd",
+        "experiment": "demo/plain demo/srd smollm2_dolly gpt2/plain gpt2/plain_12_epochs gpt2/pocl gpt2/srd openllama2/plain "
+        "openllama2/plain_6_epochs openllama2/pocl openllama2/srd study/plain study/plain_3_epochs study/random_filter study/srd",
     }
     wanted = set(chain.from_iterable([(group, name) for name in names.split()] for group, names in promised.items()))
     assert wanted <= found
-    assert len(wanted) == 40
+    assert len(wanted) == 63
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -69,8 +71,20 @@ def test_every_option_says_what_it_is() -> None:
         ("dataset.name=doly", "did you mean 'dolly'"),
         ("model.template=alpacca", "did you mean 'alpaca'"),
         ("method.divergence=forwardkl", "did you mean 'forward_kl'"),
-        ("method.temperature_power=1", "expected 0 or 2"),
-        ("schedule.temperature_end=-1", "schedule.temperature_end=-1.0: expected more than 0"),
+        ("method.temperature_power=1", "expected official, 0 or 2"),
+        ("schedule.temperature.end=-1", "schedule.temperature.end=-1.0: expected more than 0"),
+        ("schedule.sft_weight.by=epoch", "schedule.sft_weight.by=epoch: expected phase, step or constant"),
+        ("schedule.sft_weight.values=[0.1]", r"expected one value for each of 3 phases"),
+        ("curriculum.sizes=[0.5,0.5]", r"expected curriculum.phases=3 shares above 0 that add up to 1"),
+        ("curriculum.order=sorted", "expected shuffled or kept"),
+        ("filter.by=nil", "did you mean 'nll'"),
+        ("dataset.corrupt=1", r"dataset.corrupt=1.0: expected a share in \[0, 1\)"),
+        ("distill.handover=first", "expected last or best"),
+        ("distill.course=go", "expected restart or continue"),
+        ("method.responses=pupil", "expected references or teacher"),
+        ("method.student_data.share=2", r"expected a probability in \[0, 1\]"),
+        ("method.student_data.fresh=never", "expected constant, decreasing, increasing"),
+        ("published=pocl/fkl", "did you mean 'pocl_gpt2'"),
         ("role=pupil", "unknown role 'pupil'"),
         ("engine.precision=int8", "expected float32 or bfloat16"),
         ("model.student.name=x", "a side has name and architecture; expected exactly one"),
@@ -141,8 +155,14 @@ def fingerprints(*overrides: str) -> dict[str, str]:
         ("rank.rrf_k=10", "rank"),
         ("rank.signals=[nll]", "rank"),
         ("filter.keep=0.5", "filter"),
+        ("curriculum=mixed", "partition"),
+        ("curriculum.sizes=[0.5,0.25,0.25]", "partition"),
+        ("dataset.corrupt=0.25", "samples"),
+        ("method=gkd", "distill"),
+        ("schedule.sft_weight.by=step", "distill"),
+        ("distill.handover=best", "distill"),
         ("curriculum.phases=2", "partition"),
-        ("schedule.temperature_end=3", "distill"),
+        ("schedule.temperature.end=3", "distill"),
         ("method=rkl", "distill"),
         ("distill.seed=11", "distill"),
         ("evaluate.seeds=[10,30]", "evaluate"),
@@ -158,6 +178,14 @@ def test_a_setting_redoes_its_stage_and_what_follows_and_nothing_before(override
 @pytest.mark.parametrize(
     "override",
     [
+        "curriculum.seed=5",
+        "curriculum.replay=0.5",
+        "dataset.corrupt_seed=5",
+        "filter.seed=5",
+        "rank.seed=5",
+        "method.answers_seed=5",
+        "method.student_data.replay_capacity=5",
+        "method.temperature_power=2",
         "engine.device=cpu",
         "engine.micro_batch_tokens=100",
         "engine.precision=bfloat16",
@@ -175,6 +203,24 @@ def test_what_changes_no_result_changes_no_fingerprint(override: str) -> None:
 def test_plain_distillation_needs_no_reflection() -> None:
     stages = {node.stage for node in closure(graph.evaluations(config("experiment=demo/plain")))}
     assert not stages & {"reflect", "rank", "filter"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reflects"),
+    [
+        (["filter.by=random", "curriculum=none"], False),
+        (["filter.by=random", "curriculum=random_order"], False),
+        (["filter.by=random"], True),
+        (["filter.by=length", "rank.signals=[length]"], False),
+        (["filter.keep=1", "curriculum=random_order"], False),
+        (["filter.by=nll", "curriculum=none"], True),
+        (["filter.keep=1", "curriculum=none", "curriculum.order=kept"], True),
+    ],
+)
+def test_the_student_reflects_only_where_its_signals_decide(overrides: list[str], reflects: bool) -> None:
+    stages = {node.stage for node in closure([graph.distill(config(*SMALL, *overrides))])}
+    assert ("reflect" in stages) == reflects
+    assert "partition" in stages
 
 
 def test_sft_needs_no_teacher_and_no_schedule() -> None:
@@ -257,6 +303,6 @@ PINNED = {
     "rank": "f6c6b9c67351d7cd",
     "filter": "8fc30581ad16e56c",
     "partition": "fb37a5d5e163fe9b",
-    "distill": "a482c8b7824bfac6",
-    "evaluate": "466cb602b85d85a9",
+    "distill": "a7d495a1bc374e2f",
+    "evaluate": "fab72e22ac22ec1c",
 }

@@ -1,0 +1,111 @@
+"""Student-generated data: responses that the student writes while it learns, in place of references.
+
+GKD (arXiv 2306.13649, algorithm 1), ImitKD (Lin et al. 2020) and DistiLLM (arXiv 2402.03898, section 4)
+differ in how often the student writes, and in what is used again. Whether a step does, whose responses
+it replays and what each row draws depend on (seed, step) alone, never on the process or what came before.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from srd.config import StudentData
+from srd.tokens import Encoded
+
+DECISION, REPLAY, RESPONSE = 101, 102, 103
+"""Third words of the seeds, so that no two draws of a step share a stream."""
+
+Write = Callable[[list[Encoded], list[int]], list[list[int]]]
+"""Responses (ids with EOS) to the prompts of rows, each from its own seed."""
+
+
+class StudentRows:
+    """The `Writer` of on-policy methods; prompts stay, responses become the student's."""
+
+    def __init__(self, write: Write, settings: StudentData, rows: list[Encoded], seed: int, total_steps: int, max_tokens: int) -> None:
+        self.write, self.settings, self.seed, self.total_steps, self.max_tokens = write, settings, seed, total_steps, max_tokens
+        self.by_id = {row.id: row for row in rows}
+        self.steps_ahead = settings.every_steps
+        self.share = settings.share
+        self.dev_loss_mark: float | None = None
+        self.generated_tokens = 0
+        self.window: dict[int, list[Encoded]] = {}
+        self.replay: deque[Encoded] = deque(maxlen=settings.replay_capacity)
+
+    def rows(self, step: int, upcoming: list[list[Encoded]]) -> list[Encoded]:
+        """The rows of `step`: fresh responses, replayed ones, or the references of `upcoming[0]`."""
+        if step not in self.window:
+            self._write_ahead(step, upcoming)
+        return self.window.pop(step)
+
+    def observe(self, dev_loss: float) -> None:
+        """Raise the share when the dev loss (nats per token) has grown by the margin since it was last taken as the measure."""
+        s = self.settings
+        if self.dev_loss_mark is None:
+            self.dev_loss_mark = dev_loss
+        elif s.adaptive and dev_loss >= self.dev_loss_mark + s.loss_margin:
+            self.share, self.dev_loss_mark = min(1.0, self.share + s.share_step), dev_loss
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "share": self.share,
+            "dev_loss_mark": self.dev_loss_mark,
+            "generated_tokens": self.generated_tokens,
+            "replay": [_dump(row) for row in self.replay],
+            "window": {step: [_dump(row) for row in rows] for step, rows in self.window.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.share, self.dev_loss_mark, self.generated_tokens = state["share"], state["dev_loss_mark"], state["generated_tokens"]
+        self.replay = deque((self._load(row) for row in state["replay"]), self.settings.replay_capacity)
+        self.window = {int(step): [self._load(row) for row in rows] for step, rows in state["window"].items()}
+
+    def _write_ahead(self, step: int, upcoming: list[list[Encoded]]) -> None:
+        """Decide and fill the steps from `step` on; all fresh responses are written together, with the weights of now."""
+        kinds = {}
+        for number in range(step, step + len(upcoming)):
+            kinds[number] = self._kind(number, planned=sum(len(upcoming[n - step]) for n, kind in kinds.items() if kind == "fresh"))
+        fresh = [(number, row) for number, rows in enumerate(upcoming, start=step) if kinds[number] == "fresh" for row in rows]
+        seeds = [_stream(self.seed, number) for number, _ in fresh]
+        responses = self.write([row for _, row in fresh], seeds) if fresh else []
+        self.window = {number: [] for number in kinds}
+        for (number, row), response in zip(fresh, responses, strict=True):
+            self.generated_tokens += len(response)
+            room = self.max_tokens - len(row.prompt)
+            self.window[number].append(replace(row, response=response[:room], by_student=True))
+        for number, rows in enumerate(upcoming, start=step):
+            if kinds[number] == "fresh":
+                self.replay.extend(self.window[number])
+            else:
+                self.window[number] = self._again(number, len(rows)) if kinds[number] == "replay" else rows
+
+    def _kind(self, step: int, planned: int) -> str:
+        """Whose responses a step has; the replay buffer is filled before it is used."""
+        s, (writes, anew) = self.settings, np.random.default_rng([self.seed, step, DECISION]).random(2)
+        if writes >= self.share:
+            return "references"
+        if s.replay_capacity == 0 or len(self.replay) + planned < s.replay_capacity:
+            return "fresh"
+        done = step / max(1, self.total_steps - 1)
+        return "fresh" if anew < {"constant": 0.5, "decreasing": 1 - done, "increasing": done}[s.fresh] else "replay"
+
+    def _again(self, step: int, count: int) -> list[Encoded]:
+        """A seeded choice from the replay buffer."""
+        chosen = np.random.default_rng([self.seed, step, REPLAY]).choice(len(self.replay), size=min(count, len(self.replay)), replace=False)
+        return [self.replay[i] for i in chosen]
+
+    def _load(self, dumped: list[Any]) -> Encoded:
+        id, response = dumped
+        row = self.by_id[id]
+        return row if response is None else replace(row, response=response, by_student=True)
+
+
+def _dump(row: Encoded) -> list[Any]:
+    return [row.id, row.response if row.by_student else None]
+
+
+def _stream(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step, RESPONSE]).generate_state(1, np.uint64)[0])
