@@ -113,6 +113,8 @@ def distill(cfg: Config) -> Node:
     decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
     settings = {**student, **_lora(cfg.model.student), **_method(cfg), "recipe": asdict(cfg.distill), "dev": decoding}
     inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
+    if cfg.model.student.lora.rank > 0:
+        settings["merge"] = cfg.model.student.lora.merge
     if cfg.curriculum.order == "kept":
         settings["order"] = "kept"
     if cfg.method.responses == "teacher":
@@ -178,7 +180,7 @@ def _decoding(generation: Generation, seeds: list[int]) -> dict[str, Any]:
 
 def _lora(side: Side) -> dict[str, Any]:
     """The adapter that a training stage gives a model."""
-    return {"lora": asdict(side.lora)} if side.lora.rank > 0 else {}
+    return {"lora": {key: value for key, value in asdict(side.lora).items() if key != "merge"}} if side.lora.rank > 0 else {}
 
 
 def _weights(side: Side, role: str) -> dict[str, Any]:

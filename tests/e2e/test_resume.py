@@ -113,6 +113,25 @@ def test_killed_at_several_points_equals_straight(
     assert_same(outputs, straight, stage)
 
 
+def test_on_policy_distillation_killed_at_several_points_equals_straight(
+    cli: Cli, overrides: list[str], straight: Path, tmp_path: Path
+) -> None:
+    data = ["method.student_data.replay_capacity=10", "method.student_data.adaptive=true", "method.student_data.loss_margin=0"]
+    words = ["distill", *overrides, "method=gkd", *data, "distill.handover=best", "distill.course=continue"]
+    reference, ours = tmp_path / "reference", tmp_path / "ours"
+    for folder in (reference, ours):
+        shutil.copytree(straight, folder / "outputs")
+        shutil.rmtree(folder / "outputs" / "distill")
+    cli(*words, cwd=reference)
+    kills = [kill_when(lambda point=point: progress(ours / "outputs/distill") >= point, words, ours) for point in (2, 9, 21)]
+    assert all(kills), "it must have been killed in the middle for the test to say anything"
+    cli(*words, cwd=ours)
+    assert_same(ours / "outputs", reference / "outputs", "distill")
+    metrics = next((ours / "outputs/distill").glob("*/metrics.jsonl"))
+    shares = [json.loads(line)["train/student_share"] for line in metrics.read_text().splitlines()]
+    assert {0.0, 1.0} == set(shares)
+
+
 @pytest.mark.parametrize("stage", ["samples", "rank", "filter", "partition"])
 def test_a_quick_stage_killed_as_soon_as_it_begins_equals_straight(
     cli: Cli, overrides: list[str], straight: Path, tmp_path: Path, stage: str
