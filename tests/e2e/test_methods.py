@@ -106,6 +106,7 @@ def test_an_adapter_is_merged_into_the_best_weights(cli: Cli, smoke: list[str], 
     assert sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(whole).parameters()) > 1000
     assert (whole.parent / "phase-2/adapter_config.json").is_file()
     assert not list(whole.parent.glob("best-merged"))
+    assert not list((tmp_path / "outputs").rglob("*.bin")), "safetensors only"
 
 
 def test_a_study_that_knows_its_noise_reports_how_well_it_was_found(cli: Cli, smoke: list[str], tmp_path: Path) -> None:

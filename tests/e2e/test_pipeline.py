@@ -194,12 +194,3 @@ def test_tensorboard_gets_the_same_scalars(cli: Cli, smoke: list[str], copy: Pat
     pytest.importorskip("tensorboard")
     cli("distill", *smoke, "logger=tensorboard", "distill.seed=3", cwd=copy)
     assert list((copy / "outputs/tensorboard/distill").glob("*/events*"))
-
-
-def test_a_lora_student_goes_all_the_way(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("peft")
-    lora = ["model.student.lora.rank=2", "evaluate.targets=[distill]"]
-    cli("run", *smoke, *lora, cwd=tmp_path)
-    best = next((tmp_path / "outputs/distill").glob("*/best"))
-    assert (best / "adapter_model.safetensors").is_file()
-    assert not list((tmp_path / "outputs").rglob("*.bin"))

@@ -271,6 +271,18 @@ def test_the_tokenizer_of_given_weights_is_part_of_every_text() -> None:
     assert one.fingerprint != other.fingerprint
 
 
+def test_a_corpus_counts_by_its_content_and_must_be_there(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    for path in (one, other):
+        path.write_text('{"text": "some words"}\n')
+    here, there = (fingerprints(f"method.corpus.path={path}") for path in (one, other))
+    assert here == there != fingerprints()
+    other.write_text('{"text": "more words"}\n')
+    assert fingerprints(f"method.corpus.path={other}")["distill"] != here["distill"]
+    with pytest.raises(UserError, match="method.corpus.path=nowhere: no such file"):
+        fingerprints("method.corpus.path=nowhere")
+
+
 def test_weights_that_nothing_pins_are_refused() -> None:
     with pytest.raises(UserError, match=r"a hub model needs model.student.revision=COMMIT"):
         graph.reflect(config("model=pair", "model.teacher.name=a/b", "model.student.name=c/d"))

@@ -1,0 +1,119 @@
+"""The loop around the loss: order of the data, course of the learning rate, hand-over, the loss beside."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srd.config import Corpus, Distill, Engine
+from srd.corpus import corpus_rows, read_corpus
+from srd.errors import UserError
+from srd.loss import cross_entropy
+from srd.models import logits_at
+from srd.schedules import PhaseLoss
+from srd.stages.finetune import reference_loss
+from srd.tokens import Encoded, collate
+from srd.train import Beside, PhaseWork, Training
+from tests.small import encoded, model, texts, tokenizer
+
+
+def training(folder: Path, **options: Any) -> Training:
+    folder.mkdir(exist_ok=True)
+    recipe = Distill(epochs=2, batch_sequences=3, learning_rate=1e-2)
+    return Training(model(seed=2).requires_grad_(True), recipe, Engine(device="cpu"), folder, 0, lambda row: None, **options)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class Spy:
+    """A writer that changes nothing and remembers what each step was given."""
+
+    steps_ahead = 2
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def rows(self, step: int, upcoming: list[list[Encoded]]) -> list[Encoded]:
+        assert step == len(self.seen)
+        assert len(upcoming) <= 2
+        self.seen.append([row.id for row in upcoming[0]])
+        return upcoming[0]
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path, shuffled: bool) -> None:
+    rows, spy = encoded(8), Spy()
+    training(tmp_path / "run", writer=spy).run([PhaseWork(rows, reference_loss(300), shuffled=shuffled)], lambda *_: None)
+    epochs = [[id for step in spy.seen[start : start + 3] for id in step] for start in (0, 3)]
+    ids = [row.id for row in rows]
+    assert [sorted(epoch) for epoch in epochs] == [ids, ids]
+    assert (epochs == [ids, ids]) == (not shuffled)
+    assert (epochs[0] == epochs[1]) == (not shuffled)
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_the_learning_rate_restarts_in_every_phase_or_runs_through(tmp_path: Path, restarts: bool) -> None:
+    phases = [PhaseWork(encoded(count), reference_loss(300)) for count in (3, 6, 9)]
+    training(tmp_path / "run", restarts=restarts).run(phases, lambda *_: None)
+    rates = [row["train/learning_rate"] for row in metrics(tmp_path / "run")]
+    assert len(rates) == 2 * (1 + 2 + 3)
+    peaks = [step for step, rate in enumerate(rates) if rate == pytest.approx(1e-2)]
+    assert peaks == ([0, 2, 6] if restarts else [0])
+    assert rates[-1] == pytest.approx(1e-7)
+
+
+def test_loss_settings_follow_the_share_of_all_steps(tmp_path: Path) -> None:
+    phases = [PhaseWork(encoded(count), reference_loss(300), lambda share: PhaseLoss(1 + share, 0.5)) for count in (3, 6)]
+    training(tmp_path / "run").run(phases, lambda *_: None)
+    temperatures = [row["train/temperature"] for row in metrics(tmp_path / "run")]
+    assert temperatures == pytest.approx([1 + step / 5 for step in range(6)])
+
+
+def test_weights_that_were_kept_come_back(tmp_path: Path) -> None:
+    run = training(tmp_path / "run")
+    before = {name: p.detach().clone() for name, p in run.parameters.items()}
+    run.keep()
+    run.run([PhaseWork(encoded(6), reference_loss(300))], lambda *_: None)
+    assert any(not torch.equal(before[name], p) for name, p in run.parameters.items())
+    run.take_back()
+    assert all(torch.equal(before[name], p) for name, p in run.parameters.items())
+
+
+def test_the_loss_beside_adds_its_weighted_mean(tmp_path: Path) -> None:
+    main, aside = encoded(6)[:3], encoded(8)[5:]
+    with_corpus = training(tmp_path / "with", beside=Beside(lambda step: aside, reference_loss(300), 0.7))
+    count = sum(len(row.response) for row in main)
+    with_corpus._accumulate(main, reference_loss(300), PhaseLoss(), 1 / count)
+    assert with_corpus.beside is not None
+    mean = with_corpus._accumulate_beside(with_corpus.beside)
+    student = model(seed=2).requires_grad_(True)
+    losses = [cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).targets).mean() for rows in (main, aside)]
+    (losses[0] + 0.7 * losses[1]).backward()
+    assert mean == pytest.approx(float(losses[1].detach()), rel=1e-5)
+    for ours, theirs in zip(with_corpus.parameters.values(), student.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_corpus_is_read_in_turn_with_a_new_order_each_round(tmp_path: Path) -> None:
+    file = tmp_path / "texts.jsonl.gz"
+    with gzip.open(file, "wt") as out:
+        out.writelines(json.dumps({"text": text}) + "\n" for text in [*texts()[:10], "b"])
+    rows = read_corpus(Corpus(path=str(file)), tokenizer(), max_tokens=9)
+    assert len(rows) == 10, "a text of one token has nothing to predict"
+    assert all(row.num_tokens <= 9 and len(row.prompt) == 1 for row in rows)
+    rounds = [[row.id for step in range(5 * n, 5 * n + 5) for row in corpus_rows(rows, 2, 1, step)] for n in (0, 1)]
+    assert sorted(rounds[0]) == sorted(rounds[1]) == sorted(row.id for row in rows)
+    assert rounds[0] != rounds[1]
+    (tmp_path / "bad.jsonl").write_text('{"content": "x"}\n')
+    with pytest.raises(UserError, match=r"bad.jsonl:1: no column 'text' \(columns: content\)"):
+        read_corpus(Corpus(path=str(tmp_path / "bad.jsonl")), tokenizer(), 9)

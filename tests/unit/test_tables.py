@@ -1,0 +1,49 @@
+"""Every table of the Makefile composes, arm by arm, and its arms compare with arms that it has."""
+
+import re
+import subprocess
+from itertools import product
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from srd.config import Config
+from srd.published import published
+from tests.conftest import ROOT
+from tests.small import config
+
+pytestmark = pytest.mark.slow  # hundreds of compositions
+
+TABLES = re.findall(r"^TABLE_([\w-]+) =", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+ARMS = {"gpt2": 28, "gpt2-baselines": 2, "gpt2-ablation": 17, "study": 84, "study-ablation": 102, "study-noise": 12}
+
+
+def jobs(table: str) -> list[tuple[str, ...]]:
+    """The overrides of every job of a table's multirun."""
+    lines = subprocess.run(["make", "--dry-run", f"table-{table}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    line = next(line for line in lines.splitlines() if " run -m " in line)
+    overrides = OverridesParser.create().parse_overrides(line.split(" run -m ")[1].split())
+    choices = [
+        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line] for o in overrides
+    ]
+    return [tuple(str(word) for word in job) for job in product(*choices)]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_arm_of_a_table_composes_and_has_what_it_is_compared_with(table: str) -> None:
+    all_jobs = jobs(table)
+    assert len(all_jobs) == ARMS.get(table, ARMS.get(table.replace("openllama2", "gpt2")))
+    once = {tuple(word for word in job if "seed" not in word): job for job in all_jobs if "skl" not in job[-1]}
+    arms: list[Config] = [config(*job) for job in list(once.values())[:40]]
+    names = {arm.arm_name for arm in arms}
+    assert len(names) == len(arms), "every arm has a name of its own"
+    assert len({arm.study for arm in arms}) == 1
+    alone = {arm.arm_name for arm in arms if arm.versus and not set(arm.versus) & names}
+    assert all(name.endswith(" + SRD") for name in alone), "only what ablations start from may miss its controls"
+
+
+def test_published_rows_of_the_gpt2_table_are_all_used() -> None:
+    named = {config(*job).published for table in ("gpt2", "gpt2-baselines") for job in jobs(table)}
+    rows = {f"pocl_gpt2/{row}" for row in published()["pocl_gpt2"]["rows"]}
+    assert rows - named == {"pocl_gpt2/teacher"}
+    assert len(rows) == 17
