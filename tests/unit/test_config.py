@@ -279,7 +279,7 @@ def test_a_corpus_counts_by_its_content_and_must_be_there(tmp_path: Path) -> Non
     assert here == there != fingerprints()
     other.write_text('{"text": "more words"}\n')
     assert fingerprints(f"method.corpus.path={other}")["distill"] != here["distill"]
-    with pytest.raises(UserError, match="method.corpus.path=nowhere: no such file"):
+    with pytest.raises(UserError, match=r"method\.corpus\.path=nowhere: no such file"):
         fingerprints("method.corpus.path=nowhere")
 
 
