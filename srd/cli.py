@@ -95,7 +95,6 @@ def run_stage(word: str, cfg: Any) -> None:
     prepare(cfg.outputs)
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,
-        "rank": graph.rank,
         "filter": graph.filter,
         "partition": graph.partition,
         "distill": graph.distill,
@@ -104,8 +103,8 @@ def run_stage(word: str, cfg: Any) -> None:
         from srd.studies import run
 
         run(cfg)
-    elif word == "evaluate":
-        for node in graph.evaluations(cfg):
+    elif word in ("evaluate", "rank"):
+        for node in graph.evaluations(cfg) if word == "evaluate" else graph.rankings(cfg):
             print(stages.make(cfg, node))
     else:
         node = graph.finetune(cfg, cfg.role) if word == "finetune" else one[word](cfg)

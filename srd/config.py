@@ -49,7 +49,8 @@ class Dataset:
     test_samples: int | None = None
     """At most this many test samples, taken from the training split where the source has no test split; none: all that the source has."""
     corrupt: float = 0.0
-    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose place is known."""
+    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose place is known.
+    Fine-tuning of teacher and student sees it too."""
     corrupt_seed: int = 10
     """Seed of that choice."""
     strict: bool = False
@@ -461,7 +462,8 @@ class Evaluate:
     targets: list[str] = field(default_factory=lambda: ["teacher", "student", "distill"])
     """Checkpoints to score: teacher, student (before distillation), distill."""
     checkpoint: str = "best"
-    """Distilled weights to score: best (by dev ROUGE-L) or last."""
+    """Distilled weights to score: best (by dev ROUGE-L, of all phases) or last (as the last phase left them: with
+    `distill.handover: best` those are its best)."""
 
     def __post_init__(self) -> None:
         require(len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds")
@@ -552,7 +554,8 @@ class Config:
     @property
     def is_ordered(self) -> bool:
         """Whether the order of the samples that stay matters."""
-        return self.curriculum.order == "kept" or (self.num_phases > 1 and self.curriculum.name != "random_order")
+        shuffles = self.num_phases > 1 and self.curriculum.name == "random_order"
+        return not shuffles and (self.num_phases > 1 or self.curriculum.order == "kept")
 
     @property
     def num_phases(self) -> int:
@@ -584,6 +587,13 @@ class Config:
             look_up(SIGNALS, signal, "ranking signal")
         look_up({"rank": None, **SIGNALS}, self.filter.by, "filter.by")
         plan(self.schedule, self.num_phases)
+        capacity, size = self.method.student_data.replay_capacity, self.distill.batch_sequences
+        require(
+            capacity == 0 or capacity >= size,
+            "method.student_data.replay_capacity",
+            capacity,
+            f"0 or at least distill.batch_sequences={size}",
+        )
         if self.published is not None:
             from srd.published import published
 

@@ -73,6 +73,13 @@ def rank(cfg: Config) -> Node:
     return _ranking(cfg, cfg.rank.signals, cfg.rank.seed)
 
 
+def rankings(cfg: Config) -> list[Node]:
+    """Every order that a run reads: the ranking, and what else chooses who stays."""
+    nodes = [rank(cfg)] if cfg.filter.by == "rank" or cfg.is_ordered else []
+    chooses = cfg.filter.by != "rank" and cfg.filter.keep < 1
+    return [*nodes, *([_ranking(cfg, [cfg.filter.by], cfg.filter.seed)] if chooses else [])] or [rank(cfg)]
+
+
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals; only those of the student need its reflections."""
     reflected = {"reflections": reflect(cfg)} if any(signal in REFLECTED for signal in signals) else {}
@@ -137,7 +144,10 @@ def _method(cfg: Config) -> dict[str, Any]:
     if method.divergence is not None:
         settings["method"] = {"divergence": method.divergence, "parameters": method.parameters, "temperature_power": method.power}
     if method.is_on_policy:
-        settings["student_data"] = asdict(method.student_data)
+        data = method.student_data
+        unused = set() if data.adaptive else {"share_step", "loss_margin"}
+        unused |= set() if data.replay_capacity else {"fresh"}
+        settings["student_data"] = {key: value for key, value in asdict(data).items() if key not in unused}
     return settings
 
 

@@ -95,7 +95,7 @@ def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
     peft = _peft()
     torch.manual_seed(seed)
     lora = peft.LoraConfig(r=side.lora.rank, lora_alpha=side.lora.alpha, lora_dropout=side.lora.dropout, task_type="CAUSAL_LM")
-    return peft.get_peft_model(model, lora)
+    return peft.get_peft_model(model, lora).eval()  # the loop turns its dropout on for the steps alone
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -11,8 +11,11 @@ REFLECTED: dict[str, Callable[[Reflection], float]] = {"rouge_l": lambda row: -r
 """Difficulty (larger is harder) of a reflection, by signal."""
 
 
-def chance(id: str, seed: int) -> float:
-    """A number in [0, 1) drawn for one id: the same whatever other ids there are."""
+def chance(id: str, seed: int | str) -> float:
+    """A number in [0, 1) drawn for one id: the same whatever other ids there are.
+
+    Two draws that must not know of each other need different words in their seeds.
+    """
     return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:7]) / 2**56
 
 

@@ -66,7 +66,7 @@ def none(ids: list[str], settings: Curriculum) -> list[list[str]]:
 def one_pass(ids: list[str], settings: Curriculum) -> list[list[str]]:
     """Disjoint subsets, easy to hard: every sample is in one phase (One Pass, Bengio et al. 2009).
 
-    Without sizes they are equal; where they cannot be, the earlier ones are one larger.
+    Without sizes they are equal; where they cannot be, they differ by one.
     """
     if settings.phases > len(ids):
         raise UserError(f"curriculum.phases={settings.phases}: more phases than samples ({len(ids)}); lower it or raise filter.keep")

@@ -1,5 +1,6 @@
-"""A study: the runs that one report compares, each filed under the fingerprint of its distilled student."""
+"""A study: the runs that one report compares, each filed under its arm and the fingerprint of its distilled student."""
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,8 @@ def file_run(cfg: Config) -> None:
     }
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / f"{distilled.fingerprint}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    arm = hashlib.sha256(cfg.arm_name.encode()).hexdigest()[:6]  # two arms may share a student
+    replace_text(folder / f"{distilled.fingerprint}-{arm}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:

@@ -94,10 +94,12 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
 def _show_ranking(outputs: Path, folder: Path) -> None:
     ranking, samples = read_dicts(folder / "ranking.jsonl"), _samples(outputs, folder)
     manifest = read_manifest(folder)
-    reflections = {row.id: row for row in read_rows(outputs / manifest["inputs"]["reflections"] / "reflections.jsonl", Reflection)}
+    made_of = manifest["inputs"].get("reflections")
+    reflections = {row.id: row for row in read_rows(outputs / made_of / "reflections.jsonl", Reflection)} if made_of else {}
+    header = ["rank", "prompt", "reference", *(["the student's answer", "ROUGE-L", "NLL"] if made_of else [])]
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
-        lines = [[str(row["rank"]), *_reflected(samples[row["id"]], reflections[row["id"]])] for row in rows]
-        _print_table(["rank", "prompt", "reference", "the student's answer", "ROUGE-L", "NLL"], lines, title)
+        lines = [[str(row["rank"]), *_reflected(samples[row["id"]], reflections.get(row["id"]))] for row in rows]
+        _print_table(header, lines, title)
 
 
 def _show_reflections(outputs: Path, folder: Path) -> None:
@@ -106,9 +108,9 @@ def _show_reflections(outputs: Path, folder: Path) -> None:
     _print_table(["id", "prompt", "reference", "the student's answer", "ROUGE-L", "NLL"], lines)
 
 
-def _reflected(sample: Sample, row: Reflection) -> list[str]:
-    texts = (sample.instruction, sample.references[0], row.response)
-    return [*(_short(text) for text in texts), f"{100 * row.rouge_l:.1f}", f"{row.nll:.2f}"]
+def _reflected(sample: Sample, row: Reflection | None) -> list[str]:
+    texts = [_short(sample.instruction), _short(sample.references[0])]
+    return texts if row is None else [*texts, _short(row.response), f"{100 * row.rouge_l:.1f}", f"{row.nll:.2f}"]
 
 
 def _show_phases(outputs: Path, folder: Path) -> None:

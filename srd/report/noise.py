@@ -1,5 +1,6 @@
 """How well a ranking finds the corrupted rows of a study that knows them (`dataset.corrupt`)."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,29 @@ from srd.rows import Corrupted, Phase, read_dicts, read_rows
 def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
     """Area under the ROC curve of every signal and of the fusion for corrupted rows, and how many of these an arm trains on.
 
-    One line an arm and ranking; nothing where no training row was corrupted. ½ is chance, 1 puts all corrupted rows last.
+    One line an arm, with every ranking that orders or chooses; nothing where no training row was corrupted.
+    ½ is chance, 1 puts all corrupted rows last.
     """
-    lines: dict[tuple[str, str], list[str]] = {}
+    arms: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry["curated"], entry["arm"], entry["seed"])):
-        folders = {m["stage"]: outputs / m["stage"] / m["fingerprint"] for m in ancestry(outputs, entry["distill"])}
-        file = folders["samples"] / "corrupted.jsonl"
+        if not (outputs / entry["distill"]).is_dir():
+            continue  # an arm that was only evaluated before distillation
+        folders: dict[str, list[Path]] = defaultdict(list)
+        for manifest in ancestry(outputs, entry["distill"]):
+            folders[manifest["stage"]].append(outputs / manifest["stage"] / manifest["fingerprint"])
+        file = folders["samples"][0] / "corrupted.jsonl"
         if file.is_file():
             corrupted = {row.id for row in read_rows(file, Corrupted)}
-            used = {id for phase in read_rows(folders["partition"] / "phases.jsonl", Phase) for id in phase.ids}
-            share = f"{len(used & corrupted):,} of {len(used):,}"
-            areas = _areas(folders["rank"], corrupted) if "rank" in folders else "no ranking"
-            lines.setdefault((entry["arm"], areas), [entry["arm"], areas, share])
-    return (["", "area under the ROC curve", "corrupted rows trained on"], list(lines.values())) if lines else None
+            used = {id for phase in read_rows(folders["partition"][0] / "phases.jsonl", Phase) for id in phase.ids}
+            areas = "; ".join(sorted(_areas(folder, corrupted) for folder in folders["rank"])) or "no ranking"
+            arms[entry["arm"]].append((areas, len(used & corrupted), len(used)))
+    lines = [[arm, " or ".join(dict.fromkeys(areas for areas, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()]
+    return (["", "area under the ROC curve", "corrupted rows trained on, by run"], lines) if lines else None
+
+
+def _counts(runs: list[tuple[str, int, int]]) -> str:
+    different = list(dict.fromkeys((hits, used) for _, hits, used in runs))
+    return ", ".join(f"{hits:,} of {used:,}" for hits, used in different)
 
 
 def _areas(folder: Path, corrupted: set[str]) -> str:

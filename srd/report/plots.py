@@ -67,10 +67,12 @@ def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
 
 
 def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
-    curated = [entry for entry in _first_runs(entries) if entry["curated"] and (outputs / entry["distill"]).is_dir()]
-    if not curated:
+    done = [entry for entry in _first_runs(entries) if entry["curated"] and (outputs / entry["distill"]).is_dir()]
+    ancestors = [(entry, {manifest["stage"]: manifest for manifest in ancestry(outputs, entry["distill"])}) for entry in done]
+    reflected = [(entry, manifests) for entry, manifests in ancestors if "reflect" in manifests]
+    if not reflected:
         return None
-    manifests = {manifest["stage"]: manifest for manifest in ancestry(outputs, curated[0]["distill"])}
+    entry, manifests = reflected[0]
     reflections = read_rows(_folder(outputs, manifests["reflect"]) / "reflections.jsonl", Reflection)
     phases = read_rows(_folder(outputs, manifests["partition"]) / "phases.jsonl", Phase)
     first = {id: phase.phase for phase in reversed(phases) for id in phase.ids}
@@ -85,7 +87,7 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
         )
     axes.set_xlabel("NLL of the reference, nats/token (harder →)")
     axes.set_ylabel("ROUGE-L of the student's answer (easier ↑)")
-    axes.legend(frameon=False, markerscale=2, title=curated[0]["arm"])
+    axes.legend(frameon=False, markerscale=2, title=entry["arm"])
     return figure
 
 

@@ -68,7 +68,7 @@ def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
         runs[entry["arm"]].append(entry)
         for target in ("teacher", "student", "distill"):
             for suite, name in entry["evaluations"].get(target, {}).items():
-                arm = entry["arm"] if target == "distill" else f"{target} ({entry['model']})"
+                arm = entry["arm"] if target == "distill" else _untrained(target, entry, suite, entries)
                 if name not in groups[target, arm, suite]:
                     groups[target, arm, suite].append(name)
     order = sorted(groups, key=lambda key: ("teacher", "student", "distill").index(key[0]))
@@ -82,6 +82,13 @@ def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
         rows.append(row)
     _compare(rows, tables, runs)
     return rows
+
+
+def _untrained(target: str, entry: dict[str, Any], suite: str, entries: list[dict[str, Any]]) -> str:
+    """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that model."""
+    name = f"{target} ({entry['model']})"
+    peers = {other["evaluations"].get(target, {}).get(suite) for other in entries if other["model"] == entry["model"]} - {None}
+    return f"{name} {entry['evaluations'][target][suite][-16:-10]}" if len(peers) > 1 else name
 
 
 def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", cost: Cost) -> Row:
@@ -141,8 +148,9 @@ def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float 
     """The published score that an arm names, or of the teacher in the table that its students name."""
     for name in (entry.get("published") for entry in entries):
         table, _, row = (name or "").partition("/")
-        if table and target != "student":
-            return published()[table]["rows"].get("teacher" if target == "teacher" else row, {}).get(suite)
+        scores = published()[table]["rows"].get("teacher" if target == "teacher" else row, {}) if table and target != "student" else {}
+        if suite in scores:
+            return scores[suite]
     return None
 
 

@@ -65,6 +65,7 @@ def make(cfg: Config, work: Work) -> None:
             beside=_corpus(cfg, tokenizer),
         )
         judge = Judge(cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), writer)
+        judge.begin()
         with bar("distill", steps, training.counters.step) as advance:
             training.run(phases, advance, judge.end_epoch, judge.end_phase)
     work.scratch |= SCRATCH
@@ -84,6 +85,11 @@ class Judge:
     tokenizer: PreTrainedTokenizerBase
     dev: list[tuple[Sample, Encoded]]
     writer: StudentRows | None
+
+    def begin(self) -> None:
+        """The dev loss before the first step, which later ones are measured against."""
+        if self.writer is not None and self.cfg.method.student_data.adaptive and self.writer.dev_loss_mark is None:
+            self.writer.observe(dev_loss(self.training.model, self.dev, self.tokenizer, self.cfg))
 
     def end_epoch(self, phase: int, epoch: int) -> None:
         c, student = self.training.counters, self.training.model

@@ -12,5 +12,5 @@ def make(cfg: Config, work: Work) -> None:
         ids = [row.id for row in read_rows(work.inputs["selection"] / "selection.jsonl", Selected)]
     else:
         ids = [sample.id for sample in read_samples(work, "train")]
-    phases = CURRICULA[cfg.curriculum.name](ids, cfg.curriculum)
+    phases = CURRICULA[work.node.settings["curriculum"]](ids, cfg.curriculum)
     write_rows(work.path / "phases.jsonl", [Phase(index, part) for index, part in enumerate(phases)])

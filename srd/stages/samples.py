@@ -87,7 +87,10 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
     Who is hit is decided by each sample's id and the seed, whose response it gets by the seed. The id
     of a corrupted sample is that of its new text.
     """
-    hit = {sample.id for sample in sorted(samples, key=lambda s: (chance(s.id, seed), s.id))[: round(share * len(samples))]}
+    count = round(share * len(samples))
+    if not 0 < count < len(samples):
+        raise UserError(f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all")
+    hit = {sample.id for sample in sorted(samples, key=lambda s: (chance(s.id, f"corrupt {seed}"), s.id))[:count]}
     rng = np.random.default_rng(seed)
     taken, result, exchanged = {sample.id for sample in samples}, [], []
     for sample in samples:

@@ -123,3 +123,27 @@ def test_a_study_that_knows_its_noise_reports_how_well_it_was_found(cli: Cli, sm
     samples = {row["id"]: row for row in rows(next((tmp_path / "outputs/samples").glob("*/samples.jsonl")))}
     assert len(corrupted) == 5
     assert all(row["id"] in samples and row["was"] not in samples for row in corrupted)
+
+
+def test_arms_without_reflection_are_reported_and_shown(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    cli("run", *smoke, "rank.signals=[length]", "evaluate.targets=[distill]", "study=length", cwd=tmp_path)
+    cli("run", *smoke, "evaluate.targets=[teacher]", "study=length", cwd=tmp_path)
+    assert "report.html" in cli("report", "length", cwd=tmp_path).stdout
+    shown = cli("show", "rank/", cwd=tmp_path).stdout
+    assert "hardest" in shown
+    assert "ROUGE-L" not in shown
+    assert not list((tmp_path / "outputs").glob("reflect/*"))
+
+
+def test_a_filter_by_chance_is_made_stage_by_stage(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    for words in ("finetune role=student", "reflect", "rank", "filter", "partition"):
+        cli(*words.split(), *smoke, "filter.by=random", cwd=tmp_path)
+    assert len(list((tmp_path / "outputs/rank").glob("*/ranking.jsonl"))) == 2
+
+
+def test_one_phase_is_the_same_data_under_every_curriculum(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    one = [*smoke, "curriculum.phases=1", "curriculum.order=kept", "evaluate.targets=[distill]"]
+    cli("run", *one, "curriculum=reversed", "curriculum.phases=1", cwd=tmp_path)
+    ranking = [row["id"] for row in rows(next((tmp_path / "outputs/rank").glob("*/ranking.jsonl")))]
+    phases = rows(next((tmp_path / "outputs/partition").glob("*/phases.jsonl")))
+    assert [phase["ids"] for phase in phases] == [ranking[:6]], "easy to hard, whatever the name"

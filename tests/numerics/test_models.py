@@ -38,6 +38,12 @@ def test_a_layer_subset_is_those_layers_and_generates() -> None:
         keep_layers(cut, [2])
 
 
+def test_an_adapter_waits_without_dropout() -> None:
+    pytest.importorskip("peft")
+    side = Side(architecture={"model_type": "llama"}, lora=Lora(rank=2, dropout=0.5))
+    assert not any(module.training for module in trainable(model(), side, 1).modules())
+
+
 def test_lora_trains_the_adapter_only_and_starts_at_the_base_model() -> None:
     base, batch = model(seed=3), collate(encoded(), 0)
     before = logits_at(base, batch, 300).detach().clone()

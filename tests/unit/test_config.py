@@ -38,7 +38,7 @@ def test_the_promised_options_exist() -> None:
         "evaluate": "heldout dolly self_inst vicuna sinst uinst minillm",
         "method": "sft seqkd fkl rkl symkl jsd tvd skl srkl gkd imitkd distillm distillm_srkl on_policy_rkl",
         "curriculum": "none baby_step one_pass reversed random_order mixed",
-        "schedule": "srd srd_official_gpt2 srd_official_openllama2 pocl srd_by_step constant",
+        "schedule": "srd srd_official_gpt2 srd_official_openllama2 pocl srd_by_step constant constant_half",
         "logger": "none wandb tensorboard",
         "debug": "smoke overfit",
         "experiment": "demo/plain demo/srd smollm2_dolly gpt2/plain gpt2/plain_12_epochs gpt2/pocl gpt2/srd openllama2/plain "
@@ -46,7 +46,7 @@ def test_the_promised_options_exist() -> None:
     }
     wanted = set(chain.from_iterable([(group, name) for name in names.split()] for group, names in promised.items()))
     assert wanted <= found
-    assert len(wanted) == 63
+    assert len(wanted) == 64
 
 
 def test_every_option_says_what_it_is() -> None:
@@ -84,6 +84,7 @@ def test_every_option_says_what_it_is() -> None:
         ("method.responses=pupil", "expected references or teacher"),
         ("method.student_data.share=2", r"expected a probability in \[0, 1\]"),
         ("method.student_data.fresh=never", "expected constant, decreasing, increasing"),
+        ("method.student_data.replay_capacity=3", "expected 0 or at least distill.batch_sequences=16"),
         ("published=pocl/fkl", "did you mean 'pocl_gpt2'"),
         ("role=pupil", "unknown role 'pupil'"),
         ("engine.precision=int8", "expected float32 or bfloat16"),
@@ -281,6 +282,21 @@ def test_a_corpus_counts_by_its_content_and_must_be_there(tmp_path: Path) -> Non
     assert fingerprints(f"method.corpus.path={other}")["distill"] != here["distill"]
     with pytest.raises(UserError, match=r"method\.corpus\.path=nowhere: no such file"):
         fingerprints("method.corpus.path=nowhere")
+
+
+def test_settings_of_student_data_count_where_they_are_read() -> None:
+    gkd = fingerprints("method=gkd")
+    assert fingerprints("method=gkd", "method.student_data.loss_margin=9", "method.student_data.fresh=increasing") == gkd
+    assert fingerprints("method=gkd", "method.student_data.every_steps=1")["distill"] != gkd["distill"]
+    assert fingerprints("method=gkd", "method.student_data.replay_capacity=32")["distill"] != gkd["distill"]
+
+
+def test_two_arms_may_share_a_student(tmp_path: Path) -> None:
+    from srd.studies import file_run, read_study
+
+    for name in ("constant", "srd"):
+        file_run(config(*SMALL, "method=sft", f"schedule={name}", f"arm={name}", f"outputs={tmp_path}"))
+    assert sorted(entry["arm"] for entry in read_study(tmp_path, "smoke")) == ["constant", "srd"]
 
 
 def test_weights_that_nothing_pins_are_refused() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from srd.metrics import exact_match, rouge_l
+from srd.report.scores import _published
 from srd.stats import bootstrap
 
 
@@ -44,6 +45,14 @@ def test_the_seed_of_the_bootstrap_is_heeded() -> None:
     values = np.random.default_rng(1).normal(size=(2, 30, 3))
     assert bootstrap(values, 1) == bootstrap(values, 1)
     assert bootstrap(values, 1) != bootstrap(values, 2)
+
+
+def test_the_teacher_s_published_score_is_found_whatever_the_order() -> None:
+    entries = [{"published": "pocl_gpt2/fkl"}, {"published": "srd_gpt2/fkl + SRD"}, {"published": None}]
+    assert {_published("teacher", "dolly", order) for order in (entries, entries[::-1])} == {27.19}
+    assert _published("distill", "uinst", entries[:1]) == 22.01
+    assert _published("distill", "uinst", entries[1:]) is None
+    assert _published("student", "dolly", entries) is None
 
 
 def test_a_paired_difference_is_tighter_than_two_intervals() -> None:
