@@ -47,6 +47,37 @@ def test_the_seed_of_the_bootstrap_is_heeded() -> None:
     assert bootstrap(values, 1) != bootstrap(values, 2)
 
 
+def test_rouge_l_equals_rouge_score_to_the_last_bit_on_every_pair() -> None:
+    import random
+
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer, chance = RougeScorer(["rougeL"], use_stemmer=True), random.Random(3)
+    words = [
+        "running",
+        "runs",
+        "ran",
+        "The",
+        "the",
+        "e-mail",
+        "42",
+        "x",
+        "naïve",
+        "Größe",
+        "",
+        "generously",
+        "skies",
+        "dying",
+        "_",
+        "İ",
+        "'s",
+    ]
+    texts = [" ".join(chance.choices(words, k=chance.randrange(0, 40))) for _ in range(400)]
+    pairs = list(zip(texts, texts[200:] + texts[:200], strict=True))
+    assert [rouge_l(a, [b]) for a, b in pairs] == [scorer.score(b, a)["rougeL"].fmeasure for a, b in pairs]
+    assert len(pairs) == 400
+
+
 def test_the_teacher_s_published_score_is_found_whatever_the_order() -> None:
     entries = [{"published": "pocl_gpt2/fkl"}, {"published": "srd_gpt2/fkl + SRD"}, {"published": None}]
     assert {_published("teacher", "dolly", order) for order in (entries, entries[::-1])} == {27.19}
