@@ -20,6 +20,7 @@ STAGES = {
     "rank": "order the samples by difficulty",
     "filter": "drop the hardest",
     "partition": "cut the rest into curriculum phases",
+    "cache": "keep what enters the teacher's head, once for all arms",
     "distill": "train the student on the teacher, phase by phase",
     "evaluate": "score teacher, student and distilled student",
 }
@@ -93,10 +94,13 @@ def run_stage(word: str, cfg: Any) -> None:
             f"WORLD_SIZE={os.environ['WORLD_SIZE']}: a run is one process so far; start srd without torchrun or accelerate launch"
         )
     prepare(cfg.outputs)
+    if word in ("run", "cache", "distill", "evaluate"):
+        stages.settle_teacher(cfg)
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,
         "filter": graph.filter,
         "partition": graph.partition,
+        "cache": graph.cache,
         "distill": graph.distill,
     }
     if word == "run":

@@ -196,6 +196,24 @@ class Model:
 
 
 @dataclass
+class Teacher:
+    """How the teacher's distribution reaches the loss."""
+
+    signal: str = "auto"
+    """hidden: last hidden states on disk, made once and shared by all arms; online: a forward pass for every batch;
+    auto: hidden where it fits `disk_gb` and the student writes no responses."""
+    dtype: str | None = None
+    """Type of the stored states: float32, bfloat16 or float16; none: that of the teacher's weights, which loses nothing."""
+    disk_gb: float = 50.0
+    """Largest cache that `auto` makes, 10^9 bytes."""
+
+    def __post_init__(self) -> None:
+        require(self.signal in ("auto", "hidden", "online"), "teacher.signal", self.signal, "auto, hidden or online")
+        require(self.dtype in (None, "float32", "bfloat16", "float16"), "teacher.dtype", self.dtype, "float32, bfloat16, float16 or null")
+        require(self.disk_gb >= 0, "teacher.disk_gb", self.disk_gb, "0 or more")
+
+
+@dataclass
 class Generation:
     """How answers are drawn."""
 
@@ -488,6 +506,8 @@ class Engine:
     """Autocast of the forward passes: float32 (off) or bfloat16."""
     micro_batch_tokens: int = 4096
     """Largest padded size of one forward pass in training and scoring."""
+    loss_positions: int = 512
+    """Positions whose logits exist at once in the loss; beyond that they are computed in turn, and again for the gradient."""
     generation_sequences: int = 64
     """Prompts answered together."""
     save_steps: int = 50
@@ -497,7 +517,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         require(self.precision in ("float32", "bfloat16"), "engine.precision", self.precision, "float32 or bfloat16")
-        for key in ("micro_batch_tokens", "generation_sequences", "save_steps"):
+        for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps"):
             require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
         require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
 
@@ -529,6 +549,7 @@ class Config:
     curriculum: Curriculum = field(default_factory=Curriculum)
     schedule: Schedule = field(default_factory=Schedule)
     method: Method = field(default_factory=Method)
+    teacher: Teacher = field(default_factory=Teacher)
     distill: Distill = field(default_factory=Distill)
     evaluate: Evaluate = field(default_factory=Evaluate)
     engine: Engine = field(default_factory=Engine)
@@ -556,6 +577,16 @@ class Config:
         """Whether the order of the samples that stay matters."""
         shuffles = self.num_phases > 1 and self.curriculum.name == "random_order"
         return not shuffles and (self.num_phases > 1 or self.curriculum.order == "kept")
+
+    @property
+    def needs_live_teacher(self) -> bool:
+        """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its head."""
+        return self.method.is_on_policy or self.method.responses == "teacher" or self.model.teacher.trust_remote_code
+
+    @property
+    def caches_teacher(self) -> bool:
+        """Whether distillation reads the teacher from disk; `auto` has been settled before, or means the disk."""
+        return self.method.divergence is not None and self.teacher.signal != "online" and not self.needs_live_teacher
 
     @property
     def num_phases(self) -> int:
@@ -587,6 +618,11 @@ class Config:
             look_up(SIGNALS, signal, "ranking signal")
         look_up({"rank": None, **SIGNALS}, self.filter.by, "filter.by")
         plan(self.schedule, self.num_phases)
+        if self.teacher.signal == "hidden" and self.needs_live_teacher:
+            raise UserError(
+                f"teacher.signal=hidden: method={self.method.name} trains on other responses than the samples', or the teacher runs "
+                "code of its own; use teacher.signal=online"
+            )
         capacity, size = self.method.student_data.replay_capacity, self.distill.batch_sequences
         require(
             capacity == 0 or capacity >= size,

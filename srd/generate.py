@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from srd.config import Generation
+from srd.config import Engine, Generation
 from srd.loss import cross_entropy
-from srd.models import logits_at
+from srd.models import head_logits, hidden_at
 from srd.tokens import Encoded, collate, decode, eos_id, pack, pad_id
 
 
@@ -91,7 +91,9 @@ def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTra
     nll_by_id: dict[str, float] = {}
     for part in pack(list({row.id: row for row in rows}.values()), max_tokens):
         batch = collate(part, pad_id(tokenizer)).to(model.device)
-        nll = cross_entropy(logits_at(model, batch, len(tokenizer)), batch.targets).cpu()
+        hidden = hidden_at(model, batch)
+        chunks = zip(hidden.split(Engine.loss_positions), batch.targets.split(Engine.loss_positions), strict=True)
+        nll = torch.cat([cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
     return [nll_by_id[row.id] for row in rows]

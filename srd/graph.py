@@ -5,6 +5,7 @@ samples → reflect → rank → filter → partition → distill → evaluate
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
+import json
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ from srd.errors import UserError
 from srd.ranking import REFLECTED, WRITTEN
 from srd.schedules import USED_SETTINGS, plan
 
-STAGES = ("samples", "tokenizer", "finetune", "answers", "reflect", "rank", "filter", "partition", "distill", "evaluate")
+STAGES = ("samples", "tokenizer", "finetune", "answers", "reflect", "rank", "filter", "partition", "cache", "distill", "evaluate")
 VERSIONS = dict.fromkeys(STAGES, 1)
 """Raised by hand when a stage starts to behave differently."""
 
@@ -127,10 +128,21 @@ def distill(cfg: Config) -> Node:
     if cfg.method.responses == "teacher":
         inputs["answers"] = answers(cfg)
     if cfg.method.divergence is not None:
-        teacher, more = _model(cfg, "teacher")
-        settings |= {**teacher, "schedule": plan(cfg.schedule, cfg.num_phases)}
-        inputs |= more
+        settings["schedule"] = plan(cfg.schedule, cfg.num_phases)
+        if cfg.caches_teacher:
+            inputs["cache"] = cache(cfg)
+        else:
+            teacher, more = _model(cfg, "teacher")
+            settings |= teacher
+            inputs |= more
     return Node("distill", VERSIONS["distill"], settings, inputs)
+
+
+def cache(cfg: Config) -> Node:
+    """The teacher's last hidden states on the training samples."""
+    settings, inputs = _model(cfg, "teacher")
+    dtype = cfg.teacher.dtype or cfg.model.teacher.dtype
+    return Node("cache", VERSIONS["cache"], {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def _method(cfg: Config) -> dict[str, Any]:
@@ -211,6 +223,14 @@ def _weights(side: Side, role: str) -> dict[str, Any]:
     if side.package is not None:
         settings["package"] = f"{side.package} {_package_version(side.package)}"
     return settings
+
+
+def hidden_size(side: Side) -> int:
+    """Width of a side's hidden states as its config says; 8192, more than most, where that is not at hand."""
+    settings = side.architecture or {}
+    if side.name is not None and (Path(side.name) / "config.json").is_file():
+        settings = json.loads((Path(side.name) / "config.json").read_text(encoding="utf-8"))
+    return int(settings.get("hidden_size") or settings.get("n_embd") or 8192)
 
 
 def _package_version(package: str) -> str:

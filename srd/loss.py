@@ -8,8 +8,11 @@ Sums and counts travel apart: the caller divides once, by the supervised tokens 
 step, so that the value does not depend on how the step is cut into micro-batches.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from srd.divergences import DIVERGENCES, power_of
 
@@ -26,6 +29,20 @@ def divergence_at(
     logp = torch.log_softmax(_wide(teacher_logits) / temperature, dim=-1)
     logq = torch.log_softmax(_wide(student_logits) / temperature, dim=-1)
     return DIVERGENCES[divergence](logp, logq, **parameters) * temperature**temperature_power
+
+
+def summed(parts: Callable[[slice], dict[str, Tensor]], positions: int, chunk: int) -> dict[str, Tensor]:
+    """The sums that `parts` gives for `positions` positions, taken `chunk` at a time and computed again in the backward pass.
+
+    So the largest thing that ever exists is of size chunk x V, whatever the batch.
+    """
+    if positions <= chunk:
+        return parts(slice(0, positions))
+    pieces = [
+        checkpoint(parts, slice(start, start + chunk), use_reentrant=False, preserve_rng_state=False)
+        for start in range(0, positions, chunk)
+    ]
+    return {name: torch.stack([piece[name] for piece in pieces]).sum() for name in pieces[0]}
 
 
 def distillation_loss(

@@ -1,6 +1,6 @@
 """Models: loaded, built or cut down; logits at chosen positions; checkpoints.
 
-Axes: B sequences, T tokens, N supervised positions, V vocabulary.
+Axes: B sequences, T tokens, N supervised positions, H hidden size, V vocabulary.
 """
 
 import json
@@ -17,6 +17,7 @@ import transformers
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from srd.artefacts import disk_errors
 from srd.config import Config, Engine, Side
@@ -121,24 +122,58 @@ def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Calla
         os.replace(whole, folder)
 
 
-def logits_at(model: nn.Module, batch: Batch, vocabulary: int) -> Tensor:
-    """Logits [N, V] at the supervised positions of `batch`, cut to the first `vocabulary` classes.
+def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
+    """What enters the model's head at the supervised positions of `batch`: [N, H], the last hidden state after the final norm."""
+    seen: list[Tensor] = []
 
-    The hidden states are gathered in front of the head, so the model's own forward does everything
-    behind it (scale, soft-cap, bias) and nothing of size B x T x V exists. Rows that pad the
-    vocabulary to a round size hold noise and are cut on both sides.
-    """
+    def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
+        seen.append(arguments[0][batch.supervised])
+        return (arguments[0][:, :1],)  # nobody wants the logits of this pass
 
-    def gather(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (arguments[0][batch.supervised].unsqueeze(0),)
-
-    head = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
-    hook = head.register_forward_pre_hook(gather)
+    hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
     try:
-        output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids, use_cache=False)
+        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids, use_cache=False)
     finally:
         hook.remove()
-    return output.logits.squeeze(0)[:, :vocabulary]
+    return seen[0]
+
+
+def head_logits(model: nn.Module, hidden: Tensor, vocabulary: int) -> Tensor:
+    """The model's own way from hidden states [N, H] to logits, cut to the first `vocabulary` classes: [N, V].
+
+    Its forward pass runs with the body replaced, so that whatever follows the head (bias, scale,
+    soft-cap) follows here too. Rows that pad the vocabulary to a round size hold noise and are cut.
+    """
+    inner = unwrapped(model)
+    body = getattr(inner, inner.base_model_prefix)
+    setattr(inner, inner.base_model_prefix, Echo(hidden.unsqueeze(0)))
+    try:
+        ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
+        return inner(input_ids=ids, use_cache=False).logits.squeeze(0)[:, :vocabulary]
+    finally:
+        setattr(inner, inner.base_model_prefix, body)
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """The causal language model inside what other libraries put around it (data parallel's `module`, peft's base model)."""
+    inner: Any = model.module if isinstance(getattr(model, "module", None), nn.Module) else model
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+class Echo(nn.Module):
+    """Stands where a body was and gives back the hidden states it was made with."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *arguments: Any, **named: Any) -> BaseModelOutputWithPastAndCrossAttentions:
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.hidden)  # pyright: ignore[reportArgumentType]
+
+
+def logits_at(model: nn.Module, batch: Batch, vocabulary: int) -> Tensor:
+    """Logits [N, V] at the supervised positions of `batch`; nothing of size B x T x V exists."""
+    return head_logits(model, hidden_at(model, batch), vocabulary)
 
 
 def num_parameters(model: nn.Module) -> int:

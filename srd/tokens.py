@@ -6,7 +6,7 @@ Masks come from lengths, never from comparing ids, so a pad id that equals EOS c
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ class Batch:
 
     `supervised[b, t]` holds where the logits at t predict a response token or EOS; `targets` [N] are
     those tokens, in row-major order of `supervised`, and `referenced` [N] those of them that a reference gave.
+    `rows` are the sequences it was made of.
     """
 
     input_ids: Tensor
@@ -49,9 +50,10 @@ class Batch:
     supervised: Tensor
     targets: Tensor
     referenced: Tensor
+    rows: tuple[Encoded, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)})
 
 
 def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, model: Model) -> Encoded:
@@ -104,7 +106,7 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
         supervised[b, first : first + len(row.response)] = True
     targets = input_ids.roll(-1, dims=1)[supervised]
     referenced = torch.tensor([not row.by_student for row in rows for _ in row.response])
-    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, targets, referenced)
+    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, targets, referenced, tuple(rows))
 
 
 def positions(attention_mask: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+from srd import graph
 from srd.artefacts import Node, Work, build, closure
 from srd.config import Config
+from srd.progress import say
 
 MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
 """Stages without a command: made when another one needs them."""
@@ -27,6 +29,21 @@ def make_all(cfg: Config, nodes: list[Node]) -> None:
     """Make the artefacts and everything they need, inputs first, samples before all."""
     for node in sorted(closure(nodes), key=lambda node: node.stage != "samples"):
         _build(cfg, node)
+
+
+def settle_teacher(cfg: Config) -> None:
+    """Turn `teacher.signal=auto` into hidden or online: by whether the texts are known, then by an upper bound of the cache's size.
+
+    A position takes at least one byte of `samples.jsonl`; text usually has four characters a token.
+    """
+    if cfg.teacher.signal != "auto" or not cfg.caches_teacher:
+        return
+    text_bytes = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size
+    each = 4 if (cfg.teacher.dtype or cfg.model.teacher.dtype) == "float32" else 2
+    most_gb = text_bytes / 3 * graph.hidden_size(cfg.model.teacher) * each / 1e9
+    cfg.teacher.signal = "hidden" if most_gb <= cfg.teacher.disk_gb else "online"
+    if cfg.teacher.signal == "online" or not graph.cache(cfg).is_complete(cfg.outputs):
+        say(f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes at most {most_gb:.2g} GB of teacher.disk_gb={cfg.teacher.disk_gb:g}")
 
 
 def _build(cfg: Config, node: Node) -> Path:

@@ -9,38 +9,44 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.artefacts import Work
-from srd.config import Config, Method
+from srd.config import Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
 from srd.loggers import LOGGERS
-from srd.loss import cross_entropy, divergence_at
+from srd.loss import cross_entropy, divergence_at, summed
 from srd.metrics import rouge_l
-from srd.models import fold_adapter, load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
+from srd.models import device, fold_adapter, head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
 from srd.progress import bar, say
 from srd.rows import Answered, Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
 from srd.stages.finetune import reference_loss, training_ledger
 from srd.stages.inputs import read_samples
 from srd.student_data import StudentRows
+from srd.teacher import Cache, Live, Signal
 from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
 from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, autocast, num_steps
 
 
-def distillation(teacher: PreTrainedModel, method: Method, vocabulary: int) -> Objective:
+def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = Engine.loss_positions) -> Objective:
     """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
 
     The cross-entropy is taken where there is a reference: not on what the student wrote itself.
     """
 
     def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        logits = logits_at(student, batch, vocabulary)
-        with torch.no_grad():
-            teacher_logits = logits_at(teacher, batch, vocabulary)
-        kd = divergence_at(teacher_logits, logits, str(method.divergence), settings.temperature, method.power, **method.parameters).sum()
-        with torch.set_grad_enabled(settings.sft_weight > 0):
-            ce = (cross_entropy(logits, batch.targets) * batch.referenced).sum()
-        return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * kd, "ce": ce, "kd": kd}
+        hidden, states = hidden_at(student, batch), teacher.states(batch)
+
+        def parts(some: slice) -> dict[str, Tensor]:
+            logits = head_logits(student, hidden[some], vocabulary)
+            values = divergence_at(
+                teacher.logits(states[some]), logits, str(method.divergence), settings.temperature, method.power, **method.parameters
+            )
+            with torch.set_grad_enabled(settings.sft_weight > 0 and torch.is_grad_enabled()):
+                ce = (cross_entropy(logits, batch.targets[some]) * batch.referenced[some]).sum()
+            return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(), "ce": ce, "kd": values.sum()}
+
+        return summed(parts, len(batch.targets), chunk)
 
     return objective
 
@@ -48,8 +54,8 @@ def distillation(teacher: PreTrainedModel, method: Method, vocabulary: int) -> O
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     student = trainable(load_model(cfg, "student", work.inputs, tokenizer), cfg.model.student, cfg.distill.seed)
-    teacher = None if cfg.method.divergence is None else load_model(cfg, "teacher", work.inputs, tokenizer).requires_grad_(False)
-    phases = _phases(cfg, work, teacher, tokenizer)
+    teacher = load_model(cfg, "teacher", work.inputs, tokenizer) if cfg.method.divergence is not None and not cfg.caches_teacher else None
+    phases = _phases(cfg, work, _signal(cfg, work, teacher, len(tokenizer)), tokenizer)
     steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
     writer = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
     with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
@@ -149,7 +155,14 @@ def student_rows(cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: 
     return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
 
 
-def _phases(cfg: Config, work: Work, teacher: PreTrainedModel | None, tokenizer: PreTrainedTokenizerBase) -> list[PhaseWork]:
+def _signal(cfg: Config, work: Work, teacher: PreTrainedModel | None, vocabulary: int) -> Signal | None:
+    """Where the teacher's logits come from; nowhere for a method without a divergence."""
+    if "cache" in work.inputs:
+        return Cache(work.inputs["cache"], vocabulary, device(cfg.engine))
+    return None if teacher is None else Live(teacher.requires_grad_(False), vocabulary)
+
+
+def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrainedTokenizerBase) -> list[PhaseWork]:
     """The samples and the loss of every phase, joined by id."""
     by_id = {row.id: row for row in encode_all(read_samples(work, "train"), tokenizer, cfg.model)}
     phases = read_rows(work.inputs["phases"] / "phases.jsonl", Phase)
@@ -158,7 +171,11 @@ def _phases(cfg: Config, work: Work, teacher: PreTrainedModel | None, tokenizer:
         raise UserError(f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
     if "answers" in work.inputs:
         by_id = teacher_responses(by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens)
-    objective = reference_loss(len(tokenizer)) if teacher is None else distillation(teacher, cfg.method, len(tokenizer))
+    objective = (
+        reference_loss(len(tokenizer), cfg.engine.loss_positions)
+        if teacher is None
+        else distillation(teacher, cfg.method, len(tokenizer), cfg.engine.loss_positions)
+    )
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
     shuffled = cfg.curriculum.order == "shuffled"
     works = []

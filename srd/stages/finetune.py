@@ -5,10 +5,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from srd.artefacts import Work
-from srd.config import Config
+from srd.config import Config, Engine
 from srd.loggers import LOGGERS
-from srd.loss import cross_entropy
-from srd.models import load_model, load_tokenizer, logits_at, num_parameters, save_model, trainable
+from srd.loss import cross_entropy, summed
+from srd.models import head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
 from srd.progress import bar
 from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples
@@ -16,11 +16,16 @@ from srd.tokens import Batch, encode_all, pad_id
 from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
 
 
-def reference_loss(vocabulary: int) -> Objective:
+def reference_loss(vocabulary: int, chunk: int = Engine.loss_positions) -> Objective:
     """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
 
     def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        return {"loss": cross_entropy(logits_at(model, batch, vocabulary), batch.targets).sum()}
+        hidden = hidden_at(model, batch)
+
+        def parts(some: slice) -> dict[str, Tensor]:
+            return {"loss": cross_entropy(head_logits(model, hidden[some], vocabulary), batch.targets[some]).sum()}
+
+        return summed(parts, len(batch.targets), chunk)
 
     return objective
 
@@ -35,7 +40,7 @@ def make(cfg: Config, work: Work) -> None:
     with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
         with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
-            training.run([PhaseWork(rows, reference_loss(len(tokenizer)))], advance)
+            training.run([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine.loss_positions))], advance)
     save_model(model, tokenizer, work.path / "model")
     work.scratch |= SCRATCH | {"dev.jsonl"}
     work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)

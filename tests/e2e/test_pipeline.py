@@ -12,7 +12,7 @@ from tests.conftest import Cli, command, environment
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["finetune role=teacher", "finetune role=student", "reflect", "rank", "filter", "partition", "distill", "evaluate"]
+STAGES = ["finetune role=teacher", "finetune role=student", "reflect", "rank", "filter", "partition", "cache", "distill", "evaluate"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_stages_one_by_one_make_what_the_whole_run_makes(cli: Cli, smoke: li
         for file, entry in manifest["files"].items():  # pyright: ignore
             if not file.endswith("metrics.jsonl"):
                 assert manifests(tmp_path)[name]["files"][file] == entry, f"{name}/{file}"  # pyright: ignore
-    assert len(manifests(finished)) == 12
+    assert len(manifests(finished)) == 13
 
 
 def test_a_stage_without_its_inputs_names_the_command(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_second_run_does_nothing_and_is_quick(cli: Cli, smoke: list[str], fini
     before = manifests(finished)
     begin = time.monotonic()
     done = cli("run", *smoke, cwd=finished)
-    assert "nothing to do, all 12 artefacts are there" in done.stderr
+    assert "nothing to do, all 13 artefacts are there" in done.stderr
     assert time.monotonic() - begin < 20  # the promise is 5 s on a quiet machine; `make bench` times it
     assert manifests(finished) == before
 
@@ -101,9 +101,10 @@ def test_logged_scalars_are_complete_and_a_phase_has_its_settings(finished: Path
 
 def test_a_sweep_over_the_kept_share_reflects_and_ranks_once(cli: Cli, smoke: list[str], copy: Path) -> None:
     cli("run", "-m", *smoke, "filter.keep=0.5,0.75,1.0", cwd=copy)
-    assert {stage: count(copy, stage) for stage in ("reflect", "rank", "filter", "distill")} == {
+    assert {stage: count(copy, stage) for stage in ("reflect", "rank", "cache", "filter", "distill")} == {
         "reflect": 1,
         "rank": 1,
+        "cache": 1,
         "filter": 3,
         "distill": 3,
     }
@@ -137,7 +138,7 @@ def test_two_processes_on_the_same_artefact_both_end_well(cli: Cli, smoke: list[
 
 
 @pytest.mark.parametrize(
-    ("artefact", "file", "command_word"), [("reflect", "reflections.jsonl", "rank"), ("finetune", "model/model.safetensors", "distill")]
+    ("artefact", "file", "command_word"), [("reflect", "reflections.jsonl", "rank"), ("finetune", "model/model.safetensors", "cache")]
 )
 def test_an_edited_artefact_stops_the_next_stage_with_the_file(
     cli: Cli, smoke: list[str], copy: Path, artefact: str, file: str, command_word: str
@@ -164,7 +165,7 @@ def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], fi
     assert "| teacher (random) |" in (finished / "outputs/report/smoke/report.md").read_text()
     assert "data:image/png;base64" in (finished / "outputs/report/smoke/report.html").read_text()
     assert "report.html" in done.stdout
-    for stage in ("samples", "reflect", "rank", "partition", "distill", "evaluate"):
+    for stage in ("samples", "reflect", "rank", "partition", "cache", "distill", "evaluate"):
         name = next((finished / "outputs" / stage).glob("*/manifest.json")).parent.relative_to(finished / "outputs")
         assert "cost" in cli("show", str(name), cwd=finished).stdout
     listed = cli("ls", cwd=finished).stdout

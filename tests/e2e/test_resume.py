@@ -15,7 +15,7 @@ from tests.conftest import Cli, command, environment
 
 pytestmark = pytest.mark.slow
 
-SLOWLY = ["engine.generation_sequences=1", "engine.save_steps=1"]
+SLOWLY = ["engine.generation_sequences=1", "engine.save_steps=1", "engine.micro_batch_tokens=64"]
 """Many places to be killed at; the engine changes no result."""
 
 
@@ -92,6 +92,7 @@ def without_speed(path: Path) -> list[dict[str, object]]:
     [
         ("finetune", ["finetune", "role=student"], [1, 20]),
         ("reflect", ["reflect"], [1, 20]),
+        ("cache", ["cache"], [1, 12]),
         ("distill", ["distill"], [1, 8, 20]),
         ("evaluate", ["evaluate"], [1, 14]),
     ],

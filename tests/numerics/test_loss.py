@@ -14,6 +14,7 @@ from srd.loss import cross_entropy, distillation_loss, divergence_at
 from srd.models import logits_at
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation
+from srd.teacher import Live
 from srd.tokens import collate
 from srd.train import PhaseWork, Training
 from tests.small import encoded, model
@@ -65,7 +66,7 @@ def training(tmp_path: Path, micro_batch_tokens: int, student: nn.Module) -> Ite
 @pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
 def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
     rows, results = encoded(8), []
-    work = PhaseWork(rows, distillation(model(seed=1), Method(), 300))
+    work = PhaseWork(rows, distillation(Live(model(seed=1), 300), Method(), 300))
     widest = max(row.num_tokens for row in rows)
     for tokens in (widest, 4 * widest, 100 * widest):
         student = model(seed=2).requires_grad_(True)
@@ -84,7 +85,7 @@ def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
 def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
     rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
     with training(tmp_path, 40, student) as run:
-        sums, _ = run._accumulate(rows, distillation(teacher, Method(), 300), PhaseLoss(2.0, 0.3), 1)
+        sums, _ = run._accumulate(rows, distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3), 1)
     batch = collate(rows, 0)
     p, q = logits_at(teacher, batch, 300).detach().double(), logits_at(student, batch, 300).detach().double()
     kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).sum(), cross_entropy(q, batch.targets).sum()
@@ -96,5 +97,5 @@ def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: 
 def test_student_equal_to_teacher_has_no_loss_to_distil() -> None:
     net = model(seed=1)
     for name in DIVERGENCES:
-        sums = distillation(net, Method(divergence=name), 300)(net, collate(encoded(), 0), PhaseLoss(2.0, 0.0))
+        sums = distillation(Live(net, 300), Method(divergence=name), 300)(net, collate(encoded(), 0), PhaseLoss(2.0, 0.0))
         assert float(sums["loss"].detach()) == 0

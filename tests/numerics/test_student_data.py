@@ -12,6 +12,7 @@ from srd.rows import Answered
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation, teacher_responses
 from srd.student_data import StudentRows
+from srd.teacher import Live
 from srd.tokens import Encoded, collate
 from tests.small import encoded, model
 
@@ -112,7 +113,7 @@ def test_there_is_no_cross_entropy_on_what_the_student_wrote() -> None:
     rows = encoded(6)
     mixed = [Encoded(row.id, row.prompt, row.response, False, by_student=i % 2 == 0) for i, row in enumerate(rows)]
     teacher, student, batch = model(seed=1), model(seed=2), collate(mixed, 0)
-    sums = distillation(teacher, Method(), 300)(student, batch, PhaseLoss(2.0, 0.3))
+    sums = distillation(Live(teacher, 300), Method(), 300)(student, batch, PhaseLoss(2.0, 0.3))
     p, q = logits_at(teacher, batch, 300), logits_at(student, batch, 300)
     of_reference = torch.tensor([not row.by_student for row in mixed for _ in row.response])
     ce = cross_entropy(q, batch.targets)[of_reference].sum()

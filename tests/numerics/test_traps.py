@@ -21,6 +21,7 @@ from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation
 from srd.stages.samples import clean
 from srd.student_data import StudentRows
+from srd.teacher import Live
 from srd.tokens import Encoded, collate, encode
 from srd.train import NOT_FINITE, Objective, Training, step_seed
 from tests.small import config, encoded, model, tokenizer
@@ -58,7 +59,7 @@ def test_trap_01_shift_logits_at_t_predict_the_token_at_t_plus_1() -> None:
 def test_trap_02_padding_is_not_counted(side: str) -> None:
     teacher, student, rows = model(seed=1), model(seed=2), encoded(4)
     longer = Encoded("f" * 16, [3] * 40, [4] * 20, False)
-    objective, settings = distillation(teacher, Method(), 300), PhaseLoss(2.0, 0.3)
+    objective, settings = distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
     narrow = objective(student, collate(rows, 0, side), settings)["loss"]
     wide = (
         objective(student, collate([*rows, longer], 0, side), settings)["loss"] - objective(student, collate([longer], 0), settings)["loss"]
@@ -99,7 +100,7 @@ def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> N
 @pytest.mark.parametrize("tokens", [16, 40, 10_000])
 def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, tokens: int) -> None:
     rows, teacher = encoded(8), model(seed=1)
-    objective, settings = distillation(teacher, Method(), 300), PhaseLoss(2.0, 0.3)
+    objective, settings = distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
     sums = [objective(model(seed=2), collate([row], 0), settings)["loss"].item() for row in rows]
     expected = sum(sums) / sum(len(row.response) for row in rows)
     assert step_loss(rows, objective, settings, tmp_path / "run", tokens) == pytest.approx(expected, rel=1e-5)
@@ -122,7 +123,7 @@ def test_trap_08_the_sampling_temperature_never_reaches_the_loss() -> None:
     values = set()
     for temperature in (0.5, 1.0, 2.0):
         method = Method(student_data=StudentData(share=1.0, generation=Generation(temperature=temperature)))
-        values.add(float(distillation(teacher, method, 300)(student, collate(rows, 0), PhaseLoss(1.5, 0.0))["loss"].detach()))
+        values.add(float(distillation(Live(teacher, 300), method, 300)(student, collate(rows, 0), PhaseLoss(1.5, 0.0))["loss"].detach()))
     assert len(values) == 1
 
 
@@ -136,7 +137,7 @@ def test_trap_09_half_precision_logits_make_no_negative_divergence(name: str) ->
 
 def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
     rows = encoded(4)
-    objective, settings = distillation(model(seed=1, vocabulary=320), Method(), 300), PhaseLoss(2.0, 0.3)
+    objective, settings = distillation(Live(model(seed=1, vocabulary=320), 300), Method(), 300), PhaseLoss(2.0, 0.3)
     student = model(seed=2, vocabulary=320)
     before = objective(student, collate(rows, 0), settings)["loss"]
     with torch.no_grad():
@@ -176,21 +177,24 @@ def test_trap_14_a_wrapper_s_own_forward_is_called() -> None:
 
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()
-            self.inner = inner
-            self.get_output_embeddings = inner.get_output_embeddings
+            self.module = inner
 
         def forward(self, **inputs: Tensor) -> Any:
             self.calls += 1
-            return self.inner(**inputs)
+            return self.module(**inputs)
 
     wrapper = Wrapper(model(seed=2))
-    distillation(model(seed=1), Method(), 300)(wrapper, collate(encoded(3), 0), PhaseLoss(1.0, 0.0))
+    distillation(Live(model(seed=1), 300), Method(), 300)(wrapper, collate(encoded(3), 0), PhaseLoss(1.0, 0.0))
     assert wrapper.calls == 1, "else gradients would not be synchronised"
 
 
 def test_trap_15_the_teacher_has_no_gradient_and_no_dropout() -> None:
     teacher = model("gpt2", seed=1, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
-    objective, batch, student = distillation(teacher, Method(), 300), collate(encoded(), 0), model("gpt2", seed=2).requires_grad_(True)
+    objective, batch, student = (
+        distillation(Live(teacher, 300), Method(), 300),
+        collate(encoded(), 0),
+        model("gpt2", seed=2).requires_grad_(True),
+    )
     losses = [objective(student, batch, PhaseLoss(1.0, 0.0))["loss"] for _ in range(2)]
     assert losses[0] == losses[1]
     losses[0].backward()

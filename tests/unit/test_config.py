@@ -79,6 +79,8 @@ def test_every_option_says_what_it_is() -> None:
         ("curriculum.order=sorted", "expected shuffled or kept"),
         ("filter.by=nil", "did you mean 'nll'"),
         ("dataset.corrupt=1", r"dataset.corrupt=1.0: expected a share in \[0, 1\)"),
+        ("teacher.signal=disk", "expected auto, hidden or online"),
+        ("teacher.dtype=int8", "expected float32, bfloat16, float16 or null"),
         ("distill.handover=first", "expected last or best"),
         ("distill.course=go", "expected restart or continue"),
         ("method.responses=pupil", "expected references or teacher"),
@@ -187,7 +189,10 @@ def test_a_setting_redoes_its_stage_and_what_follows_and_nothing_before(override
         "method.answers_seed=5",
         "method.student_data.replay_capacity=5",
         "method.temperature_power=2",
+        "teacher.disk_gb=7",
+        "teacher.dtype=float32",
         "engine.device=cpu",
+        "engine.loss_positions=7",
         "engine.micro_batch_tokens=100",
         "engine.precision=bfloat16",
         "logger=wandb",
@@ -284,6 +289,20 @@ def test_a_corpus_counts_by_its_content_and_must_be_there(tmp_path: Path) -> Non
         fingerprints("method.corpus.path=nowhere")
 
 
+def test_the_teacher_is_on_disk_unless_the_student_writes() -> None:
+    def reads(*overrides: str) -> set[str]:
+        return set(graph.distill(config(*SMALL, *overrides)).inputs) & {"cache", "teacher"}
+
+    assert reads() == reads("teacher.signal=hidden") == {"cache"}
+    assert reads("teacher.signal=online") == reads("method=gkd") == {"teacher"}
+    assert reads("method=sft") == reads("method=seqkd") == set()
+    with pytest.raises(UserError, match=r"method=gkd trains on other responses than the samples'"):
+        config("method=gkd", "teacher.signal=hidden")
+    shared = {graph.cache(config(*SMALL, *o)).fingerprint for o in ([], ["method=jsd"], ["filter.keep=0.5"], ["distill.seed=3"])}
+    assert len(shared) == 1, "one cache for all arms"
+    assert graph.cache(config(*SMALL, "teacher.dtype=bfloat16")).fingerprint not in shared
+
+
 def test_settings_of_student_data_count_where_they_are_read() -> None:
     gkd = fingerprints("method=gkd")
     assert fingerprints("method=gkd", "method.student_data.loss_margin=9", "method.student_data.fresh=increasing") == gkd
@@ -331,6 +350,7 @@ PINNED = {
     "rank": "f6c6b9c67351d7cd",
     "filter": "8fc30581ad16e56c",
     "partition": "fb37a5d5e163fe9b",
-    "distill": "a7d495a1bc374e2f",
-    "evaluate": "fab72e22ac22ec1c",
+    "cache": "94ef8a079d602038",
+    "distill": "280bfe60feffadb6",
+    "evaluate": "32e0b672e0fd531a",
 }

@@ -1,0 +1,123 @@
+"""cache: the teacher reads every training sample once; what enters its head is kept for all arms, epochs and temperatures."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from srd.artefacts import Work, replace_text
+from srd.config import Config
+from srd.divergences import forward_kl
+from srd.errors import UserError
+from srd.models import hidden_at, load_model, load_tokenizer, logits_at, num_parameters
+from srd.progress import bar, say
+from srd.rows import write_rows
+from srd.stages.inputs import read_samples
+from srd.teacher import INDEX, LAYOUT, STORED, Cache, save_head, token_hash
+from srd.tokens import Encoded, collate, encode_all, pack, pad_id
+from srd.train import autocast
+
+SHARD_BYTES = 1 << 30
+CHECKED = 64
+"""Rows on which the cache is compared with the live teacher."""
+PROGRESS = "cache.progress.json"
+
+
+def make(cfg: Config, work: Work) -> None:
+    tokenizer = load_tokenizer(cfg, work.inputs)
+    model = load_model(cfg, "teacher", work.inputs, tokenizer)
+    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
+    dtype = STORED[work.node.settings["dtype"]]
+    rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
+    done = _progress(work, cfg.engine.micro_batch_tokens)
+    plan = pack(rows, done["max_tokens"])
+    index, shards = layout([row for batch in plan for row in batch], width * dtype.itemsize)
+    _check_disk(work.path, sum(shards) * width * dtype.itemsize)
+    _build(cfg, work, model, plan, {entry["id"]: entry for entry in index}, done, dtype, pad_id(tokenizer))
+    write_rows(work.path / INDEX, index)
+    names = [_shard(number) for number in range(len(shards))]
+    replace_text(work.path / LAYOUT, json.dumps({"width": width, "dtype": work.node.settings["dtype"], "shards": names}) + "\n")
+    save_head(model, work.path)
+    spread = [row for batch in plan for row in batch][:: max(1, len(rows) // CHECKED)][:CHECKED]
+    fidelity = compare(model, Cache(work.path, len(tokenizer), model.device), spread, pad_id(tokenizer), len(tokenizer), cfg)
+    say(f"cache: {sum(shards):,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
+    tokens = sum(row.num_tokens for row in rows)
+    work.scratch.add(PROGRESS)
+    work.ledger |= {"seconds": done["seconds"], "scoring_passes": len(rows), "scored_tokens": sum(shards), "fidelity_kl_nats": fidelity}
+    work.ledger |= {"flops": 2 * num_parameters(model) * tokens}
+
+
+def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
+    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one row)."""
+    index: list[dict[str, Any]] = []
+    shards = [0]
+    for row in rows:
+        if shards[-1] and (shards[-1] + len(row.response)) * bytes_each > SHARD_BYTES:
+            shards.append(0)
+        index.append({"id": row.id, "shard": len(shards) - 1, "first": shards[-1], "tokens": token_hash(row)})
+        shards[-1] += len(row.response)
+    return index, shards
+
+
+def compare(model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, cfg: Config) -> float:
+    """Mean KL(live ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
+    values = []
+    for row in rows:
+        batch = collate([row], pad).to(model.device)
+        with torch.no_grad(), autocast(model.device, cfg.engine):
+            pair = (logits_at(model, batch, vocabulary), cache.logits(cache.states(batch)))
+        values.append(forward_kl(*(torch.log_softmax(logits.double(), -1) for logits in pair)))
+    return float(torch.cat(values).mean())
+
+
+def _build(
+    cfg: Config,
+    work: Work,
+    model: PreTrainedModel,
+    plan: list[list[Encoded]],
+    places: dict[str, dict[str, Any]],
+    done: dict[str, Any],
+    dtype: torch.dtype,
+    pad: int,
+) -> None:
+    """Write the hidden states batch by batch, each to its place; a killed run goes on with the next batch."""
+    with bar("cache", len(places), done["items"]) as advance:
+        for batch in plan[done["batches"] :]:
+            begin = time.monotonic()
+            with autocast(model.device, cfg.engine):
+                hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
+            for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
+                place, data = places[row.id], states.contiguous().view(torch.uint8).numpy().tobytes()
+                with (work.path / _shard(place["shard"])).open("r+b" if (work.path / _shard(place["shard"])).exists() else "w+b") as file:
+                    file.seek(place["first"] * states.shape[1] * dtype.itemsize)
+                    file.write(data)
+            done |= {
+                "batches": done["batches"] + 1,
+                "items": done["items"] + len(batch),
+                "seconds": done["seconds"] + time.monotonic() - begin,
+            }
+            replace_text(work.path / PROGRESS, json.dumps(done))
+            advance(len(batch))
+
+
+def _progress(work: Work, max_tokens: int) -> dict[str, Any]:
+    """Where a killed run stopped; it goes on with the batches it began with."""
+    place = work.path / PROGRESS
+    return json.loads(place.read_text()) if place.is_file() else {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
+
+
+def _check_disk(folder: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in folder.glob("hidden-*"))
+    if needed_bytes > free:
+        raise UserError(
+            f"the teacher cache needs {needed_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB; "
+            "use teacher.dtype=bfloat16, teacher.signal=online or another outputs=FOLDER"
+        )
+
+
+def _shard(number: int) -> str:
+    return f"hidden-{number:05d}.raw"

@@ -1,0 +1,116 @@
+"""The teacher's signal: its logits live, or rebuilt from last hidden states on disk.
+
+A cache holds, for every supervised position of every training sample, the teacher's hidden state after
+the final norm, as it enters the head. Logits rebuilt from it are those of the teacher for every
+temperature, divergence and choice of positions, to storage precision; the body runs once per sample
+instead of once per pass and need not be loaded.
+
+Axes: N supervised positions, H hidden size, V vocabulary.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from srd.artefacts import disk_errors
+from srd.errors import UserError
+from srd.models import head_logits, hidden_at
+from srd.rows import read_dicts
+from srd.tokens import Batch, Encoded
+
+
+class Signal(Protocol):
+    """A teacher in two steps, so that its logits need exist for a few positions only."""
+
+    def states(self, batch: Batch) -> Tensor:
+        """What enters the head at the supervised positions: [N, H]."""
+        ...
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits [n, V] of some of the states."""
+        ...
+
+
+HEAD, INDEX, LAYOUT = "head.safetensors", "index.jsonl", "layout.json"
+STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Live:
+    """The signal of a teacher that reads every batch itself."""
+
+    model: PreTrainedModel
+    vocabulary: int
+
+    def states(self, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            return hidden_at(self.model, batch)
+
+    def logits(self, states: Tensor) -> Tensor:
+        with torch.no_grad():
+            return head_logits(self.model, states, self.vocabulary)
+
+
+class Cache:
+    """The signal from disk: rows by id, each checked against the tokens it was made from."""
+
+    def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
+        layout = json.loads((folder / LAYOUT).read_text())
+        self.vocabulary, self.device, self.width, self.dtype = vocabulary, device, layout["width"], STORED[layout["dtype"]]
+        self.head = load_head(folder, device)
+        self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
+        bytes_each = np.dtype(f"u{self.dtype.itemsize}")
+        self.shards = [np.memmap(folder / name, bytes_each, "r").reshape(-1, self.width) for name in layout["shards"]]
+        self.folder = folder
+
+    def states(self, batch: Batch) -> Tensor:
+        return torch.cat([self._read(row) for row in batch.rows]).to(self.device)
+
+    def logits(self, states: Tensor) -> Tensor:
+        with torch.no_grad():
+            return head_logits(self.head, states.to(self.head.dtype), self.vocabulary)
+
+    def _read(self, row: Encoded) -> Tensor:
+        entry = self.rows.get(row.id)
+        if entry is None or entry["tokens"] != token_hash(row):
+            state = "is not in it" if entry is None else "has other tokens there"
+            raise UserError(f"{self.folder}: sample {row.id} {state}; delete the folder to make the cache again")
+        stored = self.shards[entry["shard"]][entry["first"] : entry["first"] + len(row.response)]
+        return torch.from_numpy(np.array(stored)).view(self.dtype)
+
+
+def token_hash(row: Encoded) -> str:
+    """16 hex digits over a row's ids and where its response begins."""
+    ids = np.array([len(row.prompt), *row.prompt, *row.response], dtype="<i8")
+    return hashlib.sha256(ids.tobytes()).hexdigest()[:16]
+
+
+def save_head(model: PreTrainedModel, folder: Path) -> None:
+    """Leave the head's weights and the model's config, from which `load_head` makes it again."""
+    model.config.save_pretrained(folder)
+    head = model.get_output_embeddings()
+    with disk_errors(folder / HEAD):
+        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, folder / HEAD)  # pyright: ignore
+
+
+def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
+    """The teacher without its body, for `head_logits`; one that needs more than its head is a `UserError`."""
+    tensors = load_file(folder / HEAD)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=next(iter(tensors.values())).dtype)
+    head = model.get_output_embeddings()
+    setattr(model, model.base_model_prefix, nn.Identity())
+    head.load_state_dict(tensors, assign=True)
+    left = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
+    if left:
+        raise UserError(f"teacher.signal=hidden: {type(model).__name__} needs {left[0]} after its head; use teacher.signal=online")
+    nn.Module.to(model, device)
+    return model.eval()

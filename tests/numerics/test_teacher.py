@@ -1,0 +1,93 @@
+"""The teacher from disk is the teacher: same logits, same loss, same gradient; a row that is not the one cached is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srd.artefacts import Node, Work
+from srd.config import Config, Method
+from srd.divergences import DIVERGENCES
+from srd.errors import UserError
+from srd.models import head_logits, hidden_at, logits_at
+from srd.rows import write_rows
+from srd.schedules import PhaseLoss
+from srd.stages.cache import _build, layout
+from srd.stages.distill import distillation
+from srd.teacher import INDEX, LAYOUT, STORED, Cache, Live, load_head, save_head
+from srd.tokens import Encoded, collate, pack
+from tests.small import config, encoded, model
+
+HEADS = [
+    ("llama", {}),
+    ("llama", {"tie_word_embeddings": True}),
+    ("gpt2", {}),
+    ("gemma2", {}),
+    ("cohere", {}),
+    ("gpt_neox", {}),
+    ("phi", {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "more"), HEADS)
+def test_logits_from_the_head_alone_are_the_model_s(tmp_path: Path, kind: str, more: dict[str, Any]) -> None:
+    net, batch = model(kind, **more), collate(encoded(6), 0)
+    save_head(net, tmp_path)
+    rebuilt = head_logits(load_head(tmp_path, torch.device("cpu")), hidden_at(net, batch), 300)
+    torch.testing.assert_close(rebuilt, logits_at(net, batch, 300), rtol=0, atol=0)
+
+
+def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, cfg: Config, max_tokens: int = 40) -> Path:
+    """A cache of `rows`, as the stage makes it."""
+    plan = pack(rows, max_tokens)
+    index, shards = layout([row for batch in plan for row in batch], 16 * STORED[dtype].itemsize)
+    work = Work(Node("cache", 1, {}), folder, {})
+    done = {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
+    _build(cfg, work, net, plan, {entry["id"]: entry for entry in index}, done, STORED[dtype], 0)
+    write_rows(folder / INDEX, index)
+    names = sorted(path.name for path in folder.glob("hidden-*"))
+    assert len(names) == len(shards)
+    (folder / LAYOUT).write_text(f'{{"width": 16, "dtype": "{dtype}", "shards": {names}}}'.replace("'", '"'))
+    save_head(net, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.05), ("float16", 0.01)])
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(tmp_path: Path, name: str, dtype: str, tolerance: float) -> None:
+    teacher, rows = model(seed=1), encoded(8)
+    cache = Cache(built(tmp_path, teacher, rows, dtype, config()), 300, torch.device("cpu"))
+    losses, gradients = [], []
+    for signal in (Live(teacher, 300), cache):
+        student = model(seed=2).requires_grad_(True)
+        loss = distillation(signal, Method(divergence=name), 300)(student, collate(rows[2:6], 0), PhaseLoss(1.7, 0.2))["loss"]
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
+    assert losses[1] == pytest.approx(losses[0], rel=tolerance)
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) <= 5 * tolerance
+
+
+def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srd.stages.cache.SHARD_BYTES", 16 * 4 * 9)
+    rows = encoded(8)
+    cache = Cache(built(tmp_path, model(seed=1), rows, "float32", config()), 300, torch.device("cpu"))
+    assert len(cache.shards) > 2
+    assert sum(len(shard) for shard in cache.shards) == sum(len(row.response) for row in rows)
+    for order in (rows, rows[::-1], rows[3:5]):
+        batch = collate(order, 0)
+        torch.testing.assert_close(cache.logits(cache.states(batch)), logits_at(model(seed=1), batch, 300), rtol=1e-5, atol=1e-5)
+
+
+def test_a_row_with_other_tokens_or_unknown_is_refused(tmp_path: Path) -> None:
+    rows = encoded(4)
+    cache = Cache(built(tmp_path, model(seed=1), rows, "float32", config()), 300, torch.device("cpu"))
+    other = Encoded(rows[0].id, rows[0].prompt, [*rows[0].response[:-1], 7], False)
+    with pytest.raises(UserError, match=f"sample {rows[0].id} has other tokens there"):
+        cache.states(collate([other], 0))
+    moved = Encoded(rows[1].id, [*rows[1].prompt, rows[1].response[0]], rows[1].response[1:], False)
+    with pytest.raises(UserError, match="has other tokens there"):
+        cache.states(collate([moved], 0))
+    with pytest.raises(UserError, match="sample ffff is not in it"):
+        cache.states(collate([Encoded("ffff", [2], [3, 1], False)], 0))
