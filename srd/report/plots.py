@@ -25,7 +25,7 @@ def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Row], folder: 
     figures = {
         "Training loss and dev ROUGE-L": ("training.png", _training(outputs, entries)),
         "Difficulty by phase": ("difficulty.png", _difficulty(outputs, entries)),
-        "Cost against score": ("cost.png", _cost(rows)),
+        "Cost against score": ("cost.png", _cost(rows, entries)),
     }
     paths = {}
     for title, (name, figure) in figures.items():
@@ -40,30 +40,53 @@ def _first_runs(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({entry["arm"]: entry for entry in sorted(entries, key=lambda e: (e["curated"], e["arm"], -e["seed"]))}.values())
 
 
+def _panels(runs: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Runs that share a panel: all of them where the colours suffice, else those of each method."""
+    if len(runs) <= len(COLOURS):
+        return [("", runs)]
+    return [(method, [run for run in runs if run["method"] == method]) for method in dict.fromkeys(run["method"] for run in runs)]
+
+
+def _coloured(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
+    """Runs of a panel with a colour each."""
+    many = mpl.colormaps["tab20"].colors  # pyright: ignore[reportAttributeAccessIssue]
+    return list(zip(runs, (COLOURS if len(runs) <= len(COLOURS) else many) * 9, strict=False))
+
+
+def _legend(axes: Axes, title: str) -> None:
+    """Beside the axes, where it hides nothing however long it is."""
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, title=title or None, alignment="left")
+
+
 def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
     done = [entry for entry in _first_runs(entries) if (outputs / entry["distill"]).is_dir()]
     if not done:
         return None
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    for entry, colour in zip(done, COLOURS * 9, strict=False):
-        folder = outputs / entry["distill"]
-        metrics, dev = read_dicts(folder / "metrics.jsonl"), read_dicts(folder / "dev.jsonl")
-        losses = [row["train/loss_nats"] for row in metrics]
-        smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
-        top.plot([row["step"] for row in metrics], smooth, color=colour, label=entry["arm"], linewidth=1.2)
-        bottom.plot(
-            [row["step"] for row in dev], [100 * row["dev/rouge_l"] for row in dev], "o-", color=colour, markersize=3, linewidth=1.2
-        )
-        for before, after in pairwise(metrics):
-            if after["phase"] != before["phase"]:
-                for axes in (top, bottom):
-                    axes.axvline(before["step"] + 0.5, color=colour, linestyle=":", linewidth=1)
-    top.set_ylabel(f"training loss, nats/token\n(mean of {SMOOTHING} steps)")
-    bottom.set_ylabel("dev ROUGE-L")
-    bottom.set_xlabel("optimiser step (dotted: phase borders)")
-    top.legend(frameon=False)
+    panels = _panels(done)
+    figure = Figure(figsize=(12, 3.4 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False)
+    for (method, runs), (loss, dev) in zip(panels, grid, strict=True):
+        for entry, colour in _coloured(runs):
+            _curves(outputs / entry["distill"], entry["arm"], colour, loss, dev)
+        loss.set_ylabel(f"training loss, nats/token\n(mean of {SMOOTHING} steps)")
+        dev.set_ylabel("dev ROUGE-L")
+        _legend(dev, method)
+    for axes in grid[-1]:
+        axes.set_xlabel("optimiser step (dotted: phase borders)")
     return figure
+
+
+def _curves(folder: Path, arm: str, colour: Any, loss: Axes, dev: Axes) -> None:
+    metrics, scores = read_dicts(folder / "metrics.jsonl"), read_dicts(folder / "dev.jsonl")
+    losses = [row["train/loss_nats"] for row in metrics]
+    smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
+    loss.plot([row["step"] for row in metrics], smooth, color=colour, linewidth=1.2)
+    steps, values = [row["step"] for row in scores], [100 * row["dev/rouge_l"] for row in scores]
+    dev.plot(steps, values, "o-", color=colour, markersize=3, linewidth=1.2, label=arm)
+    for before, after in pairwise(metrics):
+        if after["phase"] != before["phase"]:
+            for axes in (loss, dev):
+                axes.axvline(before["step"] + 0.5, color=colour, linestyle=":", linewidth=1)
 
 
 def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
@@ -91,19 +114,22 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
     return figure
 
 
-def _cost(rows: list[Row]) -> Figure:
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes: Axes = figure.subplots()
-    arms = [row for row in rows if row.target == "distill" and row.suite == rows[0].suite]
-    for row, colour in zip(arms, COLOURS * 9, strict=False):
-        below, above = row.rouge_l.mean - row.rouge_l.low, row.rouge_l.high - row.rouge_l.mean
-        axes.errorbar(row.cost.seconds, row.rouge_l.mean, yerr=[[below], [above]], fmt="o", color=colour, capsize=3, label=row.arm)
-    for row, style in zip([r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False):
-        axes.axhline(row.rouge_l.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
-    axes.set_xlim(0, 1.1 * max((row.cost.seconds for row in arms), default=1))
-    axes.set_xlabel("seconds of the arm, scoring included")
-    axes.set_ylabel(f"ROUGE-L, {rows[0].suite} (95 % interval)")
-    axes.legend(frameon=False)
+def _cost(rows: list[Row], entries: list[dict[str, Any]]) -> Figure:
+    of_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == rows[0].suite}
+    panels = _panels([run for run in _first_runs(entries) if run["arm"] in of_arm]) or [("", [])]
+    figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for (method, runs), axes in zip(panels, grid, strict=True):
+        for run, colour in _coloured(runs):
+            row = of_arm[run["arm"]]
+            below, above = row.rouge_l.mean - row.rouge_l.low, row.rouge_l.high - row.rouge_l.mean
+            axes.errorbar(row.cost.seconds, row.rouge_l.mean, yerr=[[below], [above]], fmt="o", color=colour, capsize=3, label=row.arm)
+        for row, style in zip([r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False):
+            axes.axhline(row.rouge_l.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
+        axes.set_ylabel(f"ROUGE-L, {rows[0].suite}\n(95 % interval)")
+        _legend(axes, method)
+    grid[-1].set_xlim(0, 1.1 * max((row.cost.seconds for row in of_arm.values()), default=1))
+    grid[-1].set_xlabel("seconds of the arm, scoring included")
     return figure
 
 
