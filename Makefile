@@ -64,7 +64,7 @@ smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
 table-%: $(STAMP)  ## run or resume all arms of a table and print it (srd ls experiment; ARGS="dataset.path=… engine=…")
 	@test -n "$(TABLE_$*)" || { echo "no table '$*'; there are: $(patsubst TABLE_%,%,$(filter TABLE_%,$(.VARIABLES)))"; exit 2; }
 	@$(BIN)/srd run -m $(TABLE_$*) $(ARGS)
-	@$(BIN)/srd report $(or $(STUDY_$*),$*)
+	@$(BIN)/srd report $(or $(STUDY_$*),$*) $(filter outputs=%,$(ARGS))
 
 size: $(STAMP)  ## lines a file
 	@wc -l srd/*.py srd/*/*.py tests/*/*.py | sort -n
