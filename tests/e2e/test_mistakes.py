@@ -224,3 +224,13 @@ def test_a_loss_that_is_not_finite_names_the_samples(cli: Cli, smoke: list[str],
     assert "is not finite at step" in line
     saved = next((tmp_path / "outputs/finetune").glob("*/not-finite.json"))
     assert len(json.loads(saved.read_text())["ids"]) == 4
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ls"]])
+def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
