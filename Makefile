@@ -43,7 +43,7 @@ demo: $(STAMP)  ## the whole pipeline on the embedded default: teacher, plain KD
 	@$(BIN)/srd report demo
 
 test: $(STAMP)  ## all tests
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP)  ## format, lint, types, fast tests: before every commit
 	@$(BIN)/ruff format --check srd tests
