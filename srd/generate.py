@@ -13,7 +13,7 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopK
 
 from srd.config import Engine, Generation
 from srd.loss import cross_entropy
-from srd.models import head_logits, hidden_at
+from srd.models import autocast, head_logits, hidden_at
 from srd.tokens import Encoded, collate, decode, eos_id, pack, pad_id
 
 
@@ -73,6 +73,20 @@ def answer(
     )
     stops = stop_ids(model, tokenizer)
     return [_answer(ids, stops, tokenizer) for ids in output[:, width:].tolist()]
+
+
+def answer_all(
+    model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, settings: Generation, seeds: list[int], engine: Engine
+) -> list[Answer]:
+    """`answer` for any number of rows, longest prompts first in batches of the engine's size; answers in the order of `rows`."""
+    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].prompt), rows[i].id, seeds[i]))
+    answers: dict[int, Answer] = {}
+    for start in range(0, len(order), engine.generation_sequences):
+        part = order[start : start + engine.generation_sequences]
+        with autocast(model.device, engine):
+            given = answer(model, [rows[i] for i in part], tokenizer, settings, [seeds[i] for i in part])
+        answers |= dict(zip(part, given, strict=True))
+    return [answers[i] for i in range(len(rows))]
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

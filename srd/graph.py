@@ -76,9 +76,7 @@ def rank(cfg: Config) -> Node:
 
 def rankings(cfg: Config) -> list[Node]:
     """Every order that a run reads: the ranking, and what else chooses who stays."""
-    nodes = [rank(cfg)] if cfg.filter.by == "rank" or cfg.is_ordered else []
-    chooses = cfg.filter.by != "rank" and cfg.filter.keep < 1
-    return [*nodes, *([_ranking(cfg, [cfg.filter.by], cfg.filter.seed)] if chooses else [])] or [rank(cfg)]
+    return list(filter(cfg).inputs.values())
 
 
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:

@@ -196,6 +196,11 @@ def device(engine: Engine) -> torch.device:
     return torch.device(engine.device)
 
 
+def autocast(device: torch.device, engine: Engine) -> torch.autocast:
+    """Forward passes in the engine's precision; the loss itself is float32 always."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=engine.precision == "bfloat16")
+
+
 def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The weights that the config names, before any training."""
     if side.architecture is not None:

@@ -94,7 +94,7 @@ class StudentRows:
 
     def _again(self, step: int, count: int) -> list[Encoded]:
         """A seeded choice from the replay buffer."""
-        chosen = np.random.default_rng([self.seed, step, REPLAY]).choice(len(self.replay), size=min(count, len(self.replay)), replace=False)
+        chosen = np.random.default_rng([self.seed, step, REPLAY]).choice(len(self.replay), size=count, replace=False)
         return [self.replay[i] for i in chosen]
 
     def _load(self, dumped: list[Any]) -> Encoded:

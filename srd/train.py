@@ -24,6 +24,7 @@ from srd.artefacts import disk_errors
 from srd.config import Engine, Recipe
 from srd.errors import UserError
 from srd.loggers import Log
+from srd.models import autocast
 from srd.progress import Advance
 from srd.rows import dump
 from srd.schedules import PhaseLoss, Settings, cosine
@@ -309,11 +310,6 @@ def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
 def step_seed(seed: int, step: int) -> int:
     """Seed of everything random inside one step (dropout)."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
-
-
-def autocast(device: torch.device, engine: Engine) -> torch.autocast:
-    """Forward passes in the engine's precision; the loss itself is float32 always."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=engine.precision == "bfloat16")
 
 
 def num_steps(phases: list[int], recipe: Recipe) -> int:

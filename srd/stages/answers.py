@@ -3,12 +3,11 @@
 from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answer
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.models import autocast, load_model, load_tokenizer, num_parameters
 from srd.partial import Counts, fill
 from srd.rows import Answered, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
-from srd.train import autocast
 
 
 def make(cfg: Config, work: Work) -> None:

@@ -13,13 +13,12 @@ from srd.artefacts import Work, replace_text
 from srd.config import Config
 from srd.divergences import forward_kl
 from srd.errors import UserError
-from srd.models import hidden_at, load_model, load_tokenizer, logits_at, num_parameters
+from srd.models import autocast, hidden_at, load_model, load_tokenizer, logits_at, num_parameters
 from srd.progress import bar, say
 from srd.rows import write_rows
 from srd.stages.inputs import read_samples
 from srd.teacher import INDEX, LAYOUT, STORED, Cache, save_head, token_hash
 from srd.tokens import Encoded, collate, encode_all, pack, pad_id
-from srd.train import autocast
 
 SHARD_BYTES = 1 << 30
 CHECKED = 64
@@ -35,14 +34,15 @@ def make(cfg: Config, work: Work) -> None:
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
     done = _progress(work, cfg.engine.micro_batch_tokens)
     plan = pack(rows, done["max_tokens"])
-    index, shards = layout([row for batch in plan for row in batch], width * dtype.itemsize)
+    order = [row for batch in plan for row in batch]
+    index, shards = layout(order, width * dtype.itemsize)
     _check_disk(work.path, sum(shards) * width * dtype.itemsize)
     _build(cfg, work, model, plan, {entry["id"]: entry for entry in index}, done, dtype, pad_id(tokenizer))
     write_rows(work.path / INDEX, index)
     names = [_shard(number) for number in range(len(shards))]
     replace_text(work.path / LAYOUT, json.dumps({"width": width, "dtype": work.node.settings["dtype"], "shards": names}) + "\n")
     save_head(model, work.path)
-    spread = [row for batch in plan for row in batch][:: max(1, len(rows) // CHECKED)][:CHECKED]
+    spread = order[:: max(1, len(order) // CHECKED)][:CHECKED]
     fidelity = compare(model, Cache(work.path, len(tokenizer), model.device), spread, pad_id(tokenizer), len(tokenizer), cfg)
     say(f"cache: {sum(shards):,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     tokens = sum(row.num_tokens for row in rows)
@@ -74,6 +74,7 @@ def compare(model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int,
     return float(torch.cat(values).mean())
 
 
+@torch.no_grad()
 def _build(
     cfg: Config,
     work: Work,
@@ -91,10 +92,12 @@ def _build(
             with autocast(model.device, cfg.engine):
                 hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
             for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
-                place, data = places[row.id], states.contiguous().view(torch.uint8).numpy().tobytes()
-                with (work.path / _shard(place["shard"])).open("r+b" if (work.path / _shard(place["shard"])).exists() else "w+b") as file:
+                place = places[row.id]
+                shard = work.path / _shard(place["shard"])
+                shard.touch()
+                with shard.open("r+b") as file:
                     file.seek(place["first"] * states.shape[1] * dtype.itemsize)
-                    file.write(data)
+                    file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
             done |= {
                 "batches": done["batches"] + 1,
                 "items": done["items"] + len(batch),

@@ -12,11 +12,22 @@ from srd.artefacts import Work
 from srd.config import Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
-from srd.generate import answer, reference_nll
+from srd.generate import answer_all, reference_nll
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, divergence_at, summed
 from srd.metrics import rouge_l
-from srd.models import device, fold_adapter, head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
+from srd.models import (
+    autocast,
+    device,
+    fold_adapter,
+    head_logits,
+    hidden_at,
+    load_model,
+    load_tokenizer,
+    num_parameters,
+    save_model,
+    trainable,
+)
 from srd.progress import bar, say
 from srd.rows import Answered, Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
@@ -25,7 +36,7 @@ from srd.stages.inputs import read_samples
 from srd.student_data import StudentRows
 from srd.teacher import Cache, Live, Signal
 from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
-from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, autocast, num_steps
+from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, num_steps
 
 
 def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = Engine.loss_positions) -> Objective:
@@ -122,12 +133,9 @@ class Judge:
 
 def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
     """Mean ROUGE-L in [0, 1] of the student's answers to the dev prompts, decoded as in the evaluation."""
-    size, scores = cfg.engine.generation_sequences, []
-    for start in range(0, len(dev), size):
-        batch = dev[start : start + size]
-        with autocast(student.device, cfg.engine):
-            answers = answer(student, [row for _, row in batch], tokenizer, cfg.evaluate.generation, [cfg.evaluate.seeds[0]] * len(batch))
-        scores += [rouge_l(given.text, sample.references) for given, (sample, _) in zip(answers, batch, strict=True)]
+    rows, seeds = [row for _, row in dev], [cfg.evaluate.seeds[0]] * len(dev)
+    answers = answer_all(student, rows, tokenizer, cfg.evaluate.generation, seeds, cfg.engine)
+    scores = [rouge_l(given.text, sample.references) for given, (sample, _) in zip(answers, dev, strict=True)]
     return sum(scores) / len(scores)
 
 
@@ -142,14 +150,7 @@ def student_rows(cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: 
     """The writer of an on-policy method, answering with the student as it is when it is asked."""
 
     def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
-        order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].prompt), rows[i].id, seeds[i]))
-        responses: dict[int, list[int]] = {}
-        for start in range(0, len(order), cfg.engine.generation_sequences):
-            part = order[start : start + cfg.engine.generation_sequences]
-            with autocast(student.device, cfg.engine):
-                given = answer(student, [rows[i] for i in part], tokenizer, cfg.method.student_data.generation, [seeds[i] for i in part])
-            responses |= {i: a.ids for i, a in zip(part, given, strict=True)}
-        return [responses[i] for i in range(len(rows))]
+        return [given.ids for given in answer_all(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)]
 
     rows = [row for phase in phases for row in phase.rows]
     return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
@@ -206,9 +207,8 @@ def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
     if corpus.path is None:
         return None
     rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
-    return Beside(
-        lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), reference_loss(len(tokenizer)), corpus.weight
-    )
+    objective = reference_loss(len(tokenizer), cfg.engine.loss_positions)
+    return Beside(lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight)
 
 
 def _dev_samples(cfg: Config, work: Work) -> list[Sample]:

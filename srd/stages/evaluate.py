@@ -6,13 +6,12 @@ from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answer, reference_nll
 from srd.metrics import exact_match, rouge_l
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.models import autocast, load_model, load_tokenizer, num_parameters
 from srd.partial import Counts, fill
 from srd.rows import Sample, Score
 from srd.stages.inputs import read_samples
 from srd.stages.reflect import count_tokens
 from srd.tokens import Encoded, encode_all
-from srd.train import autocast
 
 Question = tuple[int, Sample, Encoded]
 

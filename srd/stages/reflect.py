@@ -6,12 +6,11 @@ from srd.artefacts import Work
 from srd.config import Config, Reflect
 from srd.generate import answer, reference_nll
 from srd.metrics import rouge_l
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.models import autocast, load_model, load_tokenizer, num_parameters
 from srd.partial import Counts, fill
 from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
-from srd.train import autocast
 
 Pair = tuple[Sample, Encoded]
 

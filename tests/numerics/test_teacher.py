@@ -69,6 +69,19 @@ def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(tmp_path: Path,
     assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) <= 5 * tolerance
 
 
+def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(*arguments: Any) -> torch.Tensor:
+        seen.append(hidden_at(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr("srd.stages.cache.hidden_at", spy)
+    built(tmp_path, model(seed=1).requires_grad_(True), encoded(8), "float32", config())
+    assert len(seen) > 1
+    assert not any(states.requires_grad for states in seen)
+
+
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srd.stages.cache.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
