@@ -1,20 +1,22 @@
-"""Answers and their likelihood: batched decoding with a random stream per row, and reference scoring.
+"""Answers and their likelihood: decoding with a random stream per row, and reference scoring apart from it.
 
-Axes: B sequences, T tokens, V vocabulary.
+Axes: B sequences, N supervised positions, V vocabulary.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from srd.config import Engine, Generation
+from srd.decoding import Row, decode
 from srd.loss import cross_entropy
 from srd.models import autocast, head_logits, hidden_at
-from srd.tokens import Encoded, collate, decode, eos_id, pack, pad_id
+from srd.tokens import Encoded, collate, eos_id, pack, pad_id, text_of
 
 
 @dataclass(frozen=True)
@@ -30,63 +32,74 @@ class Answer:
         return len(self.ids)
 
 
-class RowSampler(LogitsProcessor):
-    """Turns greedy search into sampling: each row draws from its own seeded stream of uniforms.
-
-    A row's answer so depends on its seed alone, not on its neighbours, the batch size or the order.
-    """
-
-    def __init__(self, streams: Tensor, prompt_tokens: int) -> None:
-        self.streams, self.prompt_tokens = streams, prompt_tokens
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        uniform = self.streams[:, input_ids.shape[1] - self.prompt_tokens]
-        mass = torch.softmax(scores.to(self.streams.device, torch.float64), dim=-1).cumsum(-1)
-        drawn = torch.searchsorted(mass, (uniform * mass[:, -1]).unsqueeze(1), right=True).clamp(max=scores.shape[1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter(1, drawn.to(scores.device), 0.0)
-
-
-@torch.no_grad()
 def answer(
-    model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, settings: Generation, seeds: list[int]
-) -> list[Answer]:
-    """One answer for every row's prompt; `seeds` gives each row's random stream (unused when greedy)."""
-    width = max(len(row.prompt) for row in rows)
-    pad = pad_id(tokenizer)
-    prompts = torch.tensor([[pad] * (width - len(row.prompt)) + row.prompt for row in rows], device=model.device)
-    lengths = torch.tensor([len(row.prompt) for row in rows], device=model.device)
-    mask = (torch.arange(width, device=model.device) >= width - lengths.unsqueeze(1)).long()
-    output: Tensor = model.generate(  # pyright: ignore[reportCallIssue, reportAssignmentType]
-        input_ids=prompts,
-        attention_mask=mask,
-        logits_processor=_processors(settings, rows, seeds, width, len(tokenizer), model.device),
-        max_new_tokens=settings.max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        no_repeat_ngram_size=settings.no_repeat_ngram_size,
-        eos_token_id=sorted(stop_ids(model, tokenizer)),
-        pad_token_id=pad,
-    )
-    stops = stop_ids(model, tokenizer)
-    return [_answer(ids, stops, tokenizer) for ids in output[:, width:].tolist()]
-
-
-def answer_all(
     model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, settings: Generation, seeds: list[int], engine: Engine
 ) -> list[Answer]:
-    """`answer` for any number of rows, longest prompts first in batches of the engine's size; answers in the order of `rows`."""
-    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i].prompt), rows[i].id, seeds[i]))
-    answers: dict[int, Answer] = {}
-    for start in range(0, len(order), engine.generation_sequences):
-        part = order[start : start + engine.generation_sequences]
-        with autocast(model.device, engine):
-            given = answer(model, [rows[i] for i in part], tokenizer, settings, [seeds[i] for i in part])
-        answers |= dict(zip(part, given, strict=True))
-    return [answers[i] for i in range(len(rows))]
+    """One answer for every row's prompt, in the order of `rows`; `seeds` gives each row's random stream (unused when greedy).
+
+    An answer depends on its prompt, the settings and its seed alone, not on the rows around it, to float noise.
+    """
+    stops = stop_ids(model, tokenizer)
+    choice = Choice(settings, rows, seeds, len(tokenizer), model.device)
+    prompts = [row.prompt for row in rows]
+    with autocast(model.device, engine):
+        answers = decode(model, prompts, choice, stops, settings.max_new_tokens, engine.generation_sequences, engine.micro_batch_tokens)
+    return [_answer(ids, stops, tokenizer) for ids in answers]
+
+
+class Choice:
+    """From logits to the next id of each row: no padded classes, no n-gram twice, then the largest or a seeded draw."""
+
+    def __init__(self, settings: Generation, rows: list[Encoded], seeds: list[int], vocabulary: int, device: torch.device) -> None:
+        self.vocabulary, self.settings, self.seen = vocabulary, settings, dict[int, NoRepeat]()
+        t, k, p = settings.temperature, settings.top_k, settings.top_p
+        self.warpers = [TemperatureLogitsWarper(float(t))] if t > 0 else []
+        self.warpers += [TopKLogitsWarper(k)] if t > 0 and k > 0 else []
+        self.warpers += [TopPLogitsWarper(p)] if t > 0 and p < 1 else []
+        # Apple's GPUs have no float64.
+        self.exact = device if device.type == "cuda" else torch.device("cpu")
+        streams = [np.random.default_rng(stream_seed(seed, row.id)) for row, seed in zip(rows, seeds, strict=True)] if t > 0 else []
+        self.uniforms = torch.tensor(np.array([stream.random(settings.max_new_tokens) for stream in streams]), device=self.exact)
+
+    def __call__(self, logits: Tensor, rows: list[Row]) -> Tensor:
+        """The ids [B] that follow `rows`, from the logits [B, V] behind them."""
+        scores = logits[:, : self.vocabulary].float()
+        if self.settings.no_repeat_ngram_size > 0:
+            self._ban(scores, rows)
+        if self.settings.temperature == 0:
+            return scores.argmax(-1)
+        for warp in self.warpers:
+            scores = warp(None, scores)  # pyright: ignore[reportArgumentType]
+        places = torch.tensor([[row.index, len(row.ids)] for row in rows], device=self.exact)
+        return draw(scores.to(self.exact), self.uniforms[places[:, 0], places[:, 1]])
+
+    def _ban(self, scores: Tensor, rows: list[Row]) -> None:
+        """-inf for every id that would end an n-gram which the row has had."""
+        for place, row in enumerate(rows):
+            seen = self.seen.setdefault(row.index, NoRepeat(self.settings.no_repeat_ngram_size))
+            scores[place, seen.followers(row.prompt + row.ids)] = -torch.inf
+
+
+class NoRepeat:
+    """The n-grams of one growing text."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.known = size, 0
+        self.after: dict[tuple[int, ...], set[int]] = defaultdict(set)
+
+    def followers(self, ids: list[int]) -> list[int]:
+        """Every id that has followed the last n - 1 ids of the text before; `ids` is the text of the last call, grown."""
+        for end in range(max(self.known, self.size - 1), len(ids)):
+            self.after[tuple(ids[end - self.size + 1 : end])].add(ids[end])
+        self.known = len(ids)
+        return sorted(self.after[tuple(ids[len(ids) - self.size + 1 :])]) if len(ids) >= self.size - 1 else []
+
+
+def draw(scores: Tensor, uniforms: Tensor) -> Tensor:
+    """Ids [B] drawn from softmax(scores [B, V]) with one number in [0, 1) a row, by the inverse of the distribution function in float64."""
+    mass = torch.softmax(scores.double(), dim=-1).cumsum(-1)
+    drawn = torch.searchsorted(mass, (uniforms * mass[:, -1]).unsqueeze(1), right=True).squeeze(1)
+    return drawn.clamp(max=scores.shape[1] - 1)
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
@@ -97,17 +110,18 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
 
 
 @torch.no_grad()
-def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[float]:
+def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine) -> list[float]:
     """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32.
 
-    Computed in batches of at most `max_tokens` padded tokens; a sample that occurs twice is scored once.
+    A pass of its own over whole sequences, packed by length; a sample that occurs twice is scored once.
     """
     nll_by_id: dict[str, float] = {}
-    for part in pack(list({row.id: row for row in rows}.values()), max_tokens):
+    for part in pack(list({row.id: row for row in rows}.values()), engine.micro_batch_tokens):
         batch = collate(part, pad_id(tokenizer)).to(model.device)
-        hidden = hidden_at(model, batch)
-        chunks = zip(hidden.split(Engine.loss_positions), batch.targets.split(Engine.loss_positions), strict=True)
-        nll = torch.cat([cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]).cpu()
+        with autocast(model.device, engine):
+            hidden = hidden_at(model, batch)
+            chunks = zip(hidden.split(engine.loss_positions), batch.targets.split(engine.loss_positions), strict=True)
+            nll = torch.cat([cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
     return [nll_by_id[row.id] for row in rows]
@@ -119,39 +133,5 @@ def stream_seed(seed: int, id: str) -> int:
 
 
 def _answer(ids: list[int], stops: set[int], tokenizer: PreTrainedTokenizerBase) -> Answer:
-    end = next((index for index, id in enumerate(ids) if id in stops), None)
-    return Answer(decode(ids[:end], tokenizer), ids if end is None else ids[: end + 1], end is None)
-
-
-def _processors(
-    settings: Generation, rows: list[Encoded], seeds: list[int], width: int, vocabulary: int, device: torch.device
-) -> LogitsProcessorList:
-    """Everything between logits and the greedy choice: no padded classes, then the sampling of every row."""
-    processors = LogitsProcessorList([_Vocabulary(vocabulary)])
-    if settings.temperature == 0:
-        return processors
-    processors.append(TemperatureLogitsWarper(float(settings.temperature)))
-    if settings.top_k > 0:
-        processors.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p < 1:
-        processors.append(TopPLogitsWarper(settings.top_p))
-    uniforms = [
-        np.random.default_rng(stream_seed(seed, row.id)).random(settings.max_new_tokens) for row, seed in zip(rows, seeds, strict=True)
-    ]
-    exact = device if device.type == "cuda" else torch.device("cpu")  # Apple's GPUs have no float64
-    processors.append(RowSampler(torch.tensor(np.stack(uniforms), device=exact), width))
-    return processors
-
-
-class _Vocabulary(LogitsProcessor):
-    """No answer holds a class beyond the tokenizer's vocabulary (rows that only pad the matrix)."""
-
-    def __init__(self, vocabulary: int) -> None:
-        self.vocabulary = vocabulary
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (
-            scores
-            if scores.shape[1] == self.vocabulary
-            else scores.index_fill(1, torch.arange(self.vocabulary, scores.shape[1], device=scores.device), -torch.inf)
-        )
+    cut = ids[-1] not in stops
+    return Answer(text_of(ids if cut else ids[:-1], tokenizer), ids, cut)

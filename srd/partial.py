@@ -17,6 +17,9 @@ from srd.rows import dump, read_dicts, write_rows
 Item = TypeVar("Item")
 Counts = dict[str, float]
 
+BLOCK = 4
+"""Batches of answers computed as one: rows enter as others finish within them, and a kill costs no more than that."""
+
 
 def fill(
     work: Work,

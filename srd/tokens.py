@@ -137,7 +137,7 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else eos_id(tokenizer)  # pyright: ignore[reportArgumentType]
 
 
-def decode(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> str:
+def text_of(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> str:
     """The text of an answer, without special tokens and outer white space."""
     return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
 

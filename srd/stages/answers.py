@@ -3,8 +3,8 @@
 from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answer
-from srd.models import autocast, load_model, load_tokenizer, num_parameters
-from srd.partial import Counts, fill
+from srd.models import load_model, load_tokenizer, num_parameters
+from srd.partial import BLOCK, Counts, fill
 from srd.rows import Answered, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -16,12 +16,11 @@ def make(cfg: Config, work: Work) -> None:
 
     def compute(batch: list[tuple[Sample, Encoded]]) -> tuple[list[Answered], Counts]:
         rows = [row for _, row in batch]
-        with autocast(model.device, cfg.engine):
-            answers = answer(model, rows, tokenizer, cfg.method.answers, [cfg.method.answers_seed] * len(rows))
+        answers = answer(model, rows, tokenizer, cfg.method.answers, [cfg.method.answers_seed] * len(rows), cfg.engine)
         generated = sum(given.tokens for given in answers)
         tokens = sum(len(row.prompt) for row in rows) + generated
         counts: Counts = {"scoring_passes": len(rows), "generated_tokens": generated, "flops": 2 * num_parameters(model) * tokens}
         return [Answered(row.id, given.text, given.ids, given.cut) for row, given in zip(rows, answers, strict=True)], counts
 
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
-    fill(work, "answers.jsonl", pairs, cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+    fill(work, "answers.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])

@@ -12,22 +12,11 @@ from srd.artefacts import Work
 from srd.config import Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
-from srd.generate import answer_all, reference_nll
+from srd.generate import answer, reference_nll
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, divergence_at, summed
 from srd.metrics import rouge_l
-from srd.models import (
-    autocast,
-    device,
-    fold_adapter,
-    head_logits,
-    hidden_at,
-    load_model,
-    load_tokenizer,
-    num_parameters,
-    save_model,
-    trainable,
-)
+from srd.models import device, fold_adapter, head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
 from srd.progress import bar, say
 from srd.rows import Answered, Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
@@ -134,15 +123,14 @@ class Judge:
 def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
     """Mean ROUGE-L in [0, 1] of the student's answers to the dev prompts, decoded as in the evaluation."""
     rows, seeds = [row for _, row in dev], [cfg.evaluate.seeds[0]] * len(dev)
-    answers = answer_all(student, rows, tokenizer, cfg.evaluate.generation, seeds, cfg.engine)
+    answers = answer(student, rows, tokenizer, cfg.evaluate.generation, seeds, cfg.engine)
     scores = [rouge_l(given.text, sample.references) for given, (sample, _) in zip(answers, dev, strict=True)]
     return sum(scores) / len(scores)
 
 
 def dev_loss(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
     """Mean over the dev samples of their references' NLL, nats per token."""
-    with autocast(student.device, cfg.engine):
-        losses = reference_nll(student, [row for _, row in dev], tokenizer, cfg.engine.micro_batch_tokens)
+    losses = reference_nll(student, [row for _, row in dev], tokenizer, cfg.engine)
     return sum(losses) / len(losses)
 
 
@@ -150,7 +138,7 @@ def student_rows(cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: 
     """The writer of an on-policy method, answering with the student as it is when it is asked."""
 
     def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
-        return [given.ids for given in answer_all(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)]
+        return [given.ids for given in answer(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)]
 
     rows = [row for phase in phases for row in phase.rows]
     return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)

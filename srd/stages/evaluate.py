@@ -6,8 +6,8 @@ from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answer, reference_nll
 from srd.metrics import exact_match, rouge_l
-from srd.models import autocast, load_model, load_tokenizer, num_parameters
-from srd.partial import Counts, fill
+from srd.models import load_model, load_tokenizer, num_parameters
+from srd.partial import BLOCK, Counts, fill
 from srd.rows import Sample, Score
 from srd.stages.inputs import read_samples
 from srd.stages.reflect import count_tokens
@@ -30,9 +30,8 @@ def make(cfg: Config, work: Work) -> None:
 
     def compute(batch: list[Question]) -> tuple[list[Score], Counts]:
         encoded = [row for _, _, row in batch]
-        with autocast(model.device, cfg.engine):
-            answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch])
-            losses = reference_nll(model, encoded, tokenizer, cfg.engine.micro_batch_tokens)
+        answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch], cfg.engine)
+        losses = reference_nll(model, encoded, tokenizer, cfg.engine)
         scores = [
             Score(
                 task,
@@ -49,7 +48,14 @@ def make(cfg: Config, work: Work) -> None:
         ]
         return scores, count_tokens(encoded, sum(a.tokens for a in answers), num_parameters(model))
 
-    fill(work, "scores.jsonl", questions, cfg.engine.generation_sequences, compute, key=lambda row: (row["task"], row["id"], row["seed"]))
+    fill(
+        work,
+        "scores.jsonl",
+        questions,
+        BLOCK * cfg.engine.generation_sequences,
+        compute,
+        key=lambda row: (row["task"], row["id"], row["seed"]),
+    )
 
 
 def checkpoint(work: Work, which: str) -> Path:

@@ -3,11 +3,11 @@
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.artefacts import Work
-from srd.config import Config, Reflect
+from srd.config import Config, Engine, Reflect
 from srd.generate import answer, reference_nll
 from srd.metrics import rouge_l
-from srd.models import autocast, load_model, load_tokenizer, num_parameters
-from srd.partial import Counts, fill
+from srd.models import load_model, load_tokenizer, num_parameters
+from srd.partial import BLOCK, Counts, fill
 from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -16,12 +16,12 @@ Pair = tuple[Sample, Encoded]
 
 
 def reflect(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect, max_tokens: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect, engine: Engine
 ) -> list[Reflection]:
     """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
     samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
-    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows))
-    losses = reference_nll(model, rows, tokenizer, max_tokens)
+    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows), engine)
+    losses = reference_nll(model, rows, tokenizer, engine)
     return [
         Reflection(sample.id, given.text, rouge_l(given.text, sample.references), nll, given.tokens)
         for sample, given, nll in zip(samples, answers, losses, strict=True)
@@ -34,11 +34,10 @@ def make(cfg: Config, work: Work) -> None:
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
 
     def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
-        with autocast(model.device, cfg.engine):
-            rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine.micro_batch_tokens)
+        rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine)
         return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
 
-    fill(work, "reflections.jsonl", pairs, cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+    fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
 
 
 def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:

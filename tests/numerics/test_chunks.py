@@ -65,7 +65,7 @@ def test_the_body_is_back_in_its_place(kind: str) -> None:
     with pytest.raises(RuntimeError):
         head_logits(net, torch.zeros(2, 3), 300)
     torch.testing.assert_close(net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits, before)
-    assert len(SIZES) == 6
+    assert len(SIZES) == 7
 
 
 def test_no_more_than_a_chunk_of_logits_is_ever_kept() -> None:

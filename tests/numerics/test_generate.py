@@ -3,21 +3,24 @@
 import pytest
 import torch
 
-from srd.config import Generation
-from srd.generate import RowSampler, answer, reference_nll
+from srd.config import Engine, Generation
+from srd.generate import answer, draw, reference_nll
 from srd.models import logits_at
 from srd.tokens import collate
 from tests.small import encoded, model, tokenizer
 
 SAMPLING = Generation(temperature=1.0, max_new_tokens=6)
 GREEDY = Generation(temperature=0.0, max_new_tokens=6)
+ENGINE = Engine()
+FEW = Engine(generation_sequences=3, micro_batch_tokens=7)
+"""Fewer places than rows, and prompts that are read in parts."""
 
 
 @pytest.mark.parametrize("settings", [GREEDY, SAMPLING, Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6)])
 def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
     net, rows = model(), encoded()
-    together = answer(net, rows, tokenizer(), settings, [10] * len(rows))
-    alone = [answer(net, [row], tokenizer(), settings, [10])[0] for row in rows]
+    together = answer(net, rows, tokenizer(), settings, [10] * len(rows), ENGINE)
+    alone = [answer(net, [row], tokenizer(), settings, [10], ENGINE)[0] for row in rows]
     assert together == alone
     assert len(rows) == 8
 
@@ -25,14 +28,14 @@ def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
 def test_greedy_is_the_library_greedy() -> None:
     net, row = model(), encoded()[2]
     theirs = net.generate(input_ids=torch.tensor([row.prompt]), max_new_tokens=6, do_sample=False, eos_token_id=1, pad_token_id=0)
-    given = answer(net, [row], tokenizer(), GREEDY, [10])[0]
+    given = answer(net, [row], tokenizer(), GREEDY, [10], ENGINE)[0]
     ids = theirs[0, len(row.prompt) :].tolist()
     assert given.text == tokenizer().decode(ids, skip_special_tokens=True).strip()
 
 
 def test_the_seed_decides_a_sampled_answer() -> None:
     net, rows = model(), encoded()
-    first, again, other = (answer(net, rows, tokenizer(), SAMPLING, [seed] * 8) for seed in (10, 10, 20))
+    first, again, other = (answer(net, rows, tokenizer(), SAMPLING, [seed] * 8, ENGINE) for seed in (10, 10, 20))
     assert first == again
     assert first != other
 
@@ -40,8 +43,8 @@ def test_the_seed_decides_a_sampled_answer() -> None:
 def test_sampling_follows_the_distribution() -> None:
     draws = 4000
     scores = torch.tensor([1.0, -torch.inf, 2.0, 0.0, -1.0])
-    uniforms = torch.rand(draws, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    chosen = RowSampler(uniforms, prompt_tokens=3)(torch.zeros(draws, 3), scores.expand(draws, -1)).argmax(-1)
+    uniforms = torch.rand(draws, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    chosen = draw(scores.expand(draws, -1), uniforms)
     shares = torch.bincount(chosen, minlength=5) / draws
     expected = torch.softmax(scores, -1)
     assert shares[1] == 0
@@ -52,11 +55,11 @@ def test_an_answer_without_eos_is_cut_and_one_with_it_is_not() -> None:
     net, rows = model(), encoded()
     with torch.no_grad():
         net.get_output_embeddings().weight[1] = 0.0
-    cut = answer(net, rows, tokenizer(), GREEDY, [1] * 8)
+    cut = answer(net, rows, tokenizer(), GREEDY, [1] * 8, ENGINE)
     assert all(given.cut and given.tokens == 6 for given in cut)
     # Every id is a stop id now: each answer ends with its first token.
     net.generation_config.eos_token_id = list(range(300))
-    ended = answer(net, rows, tokenizer(), GREEDY, [1] * 8)
+    ended = answer(net, rows, tokenizer(), GREEDY, [1] * 8, ENGINE)
     assert all(not given.cut and given.tokens == 1 and given.text == "" for given in ended)
 
 
@@ -67,7 +70,7 @@ def test_no_ngram_repeats_where_that_is_asked() -> None:
         input_ids=torch.tensor([rows[0].prompt]), max_new_tokens=40, do_sample=False, eos_token_id=1, pad_token_id=0, no_repeat_ngram_size=2
     )
     theirs = tokenizer().decode(sequences[0, len(rows[0].prompt) :], skip_special_tokens=True).strip()
-    assert answer(net, rows[:1], tokenizer(), long, [1])[0].text == theirs
+    assert answer(net, rows[:1], tokenizer(), long, [1], ENGINE)[0].text == theirs
 
 
 def test_no_answer_holds_a_class_beyond_the_tokenizer() -> None:
@@ -75,13 +78,13 @@ def test_no_answer_holds_a_class_beyond_the_tokenizer() -> None:
     with torch.no_grad():
         net.get_output_embeddings().weight[len(tokenizer()) :] *= 50
     for settings in (GREEDY, SAMPLING):
-        assert all(given.text is not None for given in answer(net, encoded(), tokenizer(), settings, [1] * 8))
-        assert all(len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8))
+        assert all(given.text is not None for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE))
+        assert all(len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE))
 
 
 def test_reference_nll_is_the_mean_over_response_and_eos() -> None:
     net, rows = model(), encoded()
-    together = reference_nll(net, [*rows, rows[0]], tokenizer(), 20)[: len(rows)]
+    together = reference_nll(net, [*rows, rows[0]], tokenizer(), Engine(micro_batch_tokens=20, loss_positions=3))[: len(rows)]
     for row, nll in zip(rows, together, strict=True):
         batch = collate([row], 0)
         logp = torch.log_softmax(logits_at(net, batch, len(tokenizer())).detach().double(), -1)

@@ -250,8 +250,8 @@ def test_trap_19_everything_the_teacher_s_signal_depends_on_is_in_its_key(overri
 def test_trap_20_an_answer_does_not_depend_on_the_shape_of_its_batch() -> None:
     net, rows = model(), encoded(6)
     for settings in (Generation(temperature=0.0, max_new_tokens=8), Generation(temperature=1.0, max_new_tokens=8)):
-        together = [a.ids for a in answer(net, rows, tokenizer(), settings, [7] * 6)]
-        alone = [answer(net, [row], tokenizer(), settings, [7])[0].ids for row in rows]
+        together = [a.ids for a in answer(net, rows, tokenizer(), settings, [7] * 6, Engine())]
+        alone = [answer(net, [row], tokenizer(), settings, [7], Engine())[0].ids for row in rows]
         assert together == alone
 
 

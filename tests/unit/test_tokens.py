@@ -6,7 +6,7 @@ import torch
 from srd.config import Model, Side
 from srd.prompts import TEMPLATES
 from srd.rows import Sample, sample_id
-from srd.tokens import collate, decode, encode, encode_all, eos_id, pack, positions, train_bpe
+from srd.tokens import collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
 from tests.small import encoded, texts, tokenizer
 
 
@@ -22,7 +22,7 @@ def sample(instruction: str = "Describe it", input: str = "", output: str = "sma
 def test_prompt_and_response_are_the_text_and_eos_is_a_target() -> None:
     row = encode(sample(), tokenizer(), pair())
     assert tokenizer().decode(row.prompt) == "Describe it\n=>\n"
-    assert decode(row.response, tokenizer()) == "small red thing"
+    assert text_of(row.response, tokenizer()) == "small red thing"
     assert row.response[-1] == eos_id(tokenizer())
 
 
