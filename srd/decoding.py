@@ -131,12 +131,20 @@ class Places(Cache):
 
 @torch.no_grad()
 def decode(
-    model: PreTrainedModel, prompts: list[list[int]], choose: Choose, stops: set[int], max_new_tokens: int, places: int, max_tokens: int
+    model: PreTrainedModel,
+    prompts: list[list[int]],
+    choose: Choose,
+    stops: set[int],
+    max_new_tokens: int,
+    places: int,
+    max_tokens: int,
+    tick: Callable[[int], None] = lambda rows: None,
 ) -> list[list[int]]:
     """The ids that follow each prompt, up to the first of `stops` (included) or `max_new_tokens`, in the order of `prompts`.
 
     At most `places` rows are answered at once; prompts are read in parts of at most `max_tokens` padded tokens,
-    longest first, a prompt asked several times once a part. A row's ids do not depend on the others, to float noise.
+    longest first, a prompt asked several times once a part. A row's ids do not depend on the others, to float
+    noise. `tick` hears of rows as they finish.
     """
     _check_layers(model)
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), prompts[i], i)))
@@ -154,6 +162,7 @@ def decode(
         rows = rows if new is rows else rows + new
         done = {i for i, row in enumerate(rows) if row.ids[-1] in stops or len(row.ids) == max_new_tokens}
         finished |= {rows[i].index: rows[i].ids for i in done}
+        tick(len(done))
         rows = _close_up(rows, done, store)
     return [finished[i] for i in range(len(prompts))]
 

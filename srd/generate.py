@@ -4,6 +4,7 @@ Axes: B sequences, N supervised positions, V vocabulary.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,17 +34,26 @@ class Answer:
 
 
 def answer(
-    model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, settings: Generation, seeds: list[int], engine: Engine
+    model: PreTrainedModel,
+    rows: list[Encoded],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Generation,
+    seeds: list[int],
+    engine: Engine,
+    tick: Callable[[int], None] = lambda rows: None,
 ) -> list[Answer]:
     """One answer for every row's prompt, in the order of `rows`; `seeds` gives each row's random stream (unused when greedy).
 
     An answer depends on its prompt, the settings and its seed alone, not on the rows around it, to float noise.
+    `tick` hears of answers as they finish.
     """
     stops = stop_ids(model, tokenizer)
     choice = Choice(settings, rows, seeds, len(tokenizer), model.device)
     prompts = [row.prompt for row in rows]
     with autocast(model.device, engine):
-        answers = decode(model, prompts, choice, stops, settings.max_new_tokens, engine.generation_sequences, engine.micro_batch_tokens)
+        answers = decode(
+            model, prompts, choice, stops, settings.max_new_tokens, engine.generation_sequences, engine.micro_batch_tokens, tick
+        )
     return [_answer(ids, stops, tokenizer) for ids in answers]
 
 

@@ -16,6 +16,8 @@ from srd.rows import dump, read_dicts, write_rows
 
 Item = TypeVar("Item")
 Counts = dict[str, float]
+Tick = Callable[[int], None]
+"""Moves the bar by so many rows."""
 
 BLOCK = 4
 """Batches of answers computed as one: rows enter as others finish within them, and a kill costs no more than that."""
@@ -26,12 +28,12 @@ def fill(
     name: str,
     items: list[Item],
     batch_sequences: int,
-    compute: Callable[[list[Item]], tuple[list[Any], Counts]],
+    compute: Callable[[list[Item], Tick], tuple[list[Any], Counts]],
     key: Callable[[dict[str, Any]], Any],
 ) -> None:
     """Compute rows for `items` in batches of neighbours and leave them as `name`, sorted by `key`.
 
-    `compute` returns a batch's rows and its counts (tokens and the like), which are summed into the
+    `compute` moves the bar as its rows finish and returns a batch's rows and its counts (tokens and the like), which are summed into the
     ledger together with the seconds of the work that stands. A continued run keeps the batch size it
     began with, because the size may move the last bits of a float.
     """
@@ -50,7 +52,7 @@ def fill(
         while done["items"] < len(items):
             begin = time.monotonic()
             batch = items[done["items"] : done["items"] + done["batch_sequences"]]
-            rows, counts = compute(batch)
+            rows, counts = compute(batch, advance)
             with unsorted.open("ab") as file:
                 file.write("".join(dump(row) for row in rows).encode())
                 done["bytes"] = file.tell()
@@ -58,7 +60,6 @@ def fill(
             for what, count in {**counts, "seconds": time.monotonic() - begin}.items():
                 done["counts"][what] = done["counts"].get(what, 0) + count
             replace_text(place, json.dumps(done))
-            advance(len(batch))
     temporary = work.path / (name + ".tmp")
     write_rows(temporary, sorted(read_dicts(unsorted), key=key))
     os.replace(temporary, work.path / name)

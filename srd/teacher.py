@@ -10,6 +10,7 @@ Axes: N supervised positions, H hidden size, V vocabulary.
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +39,10 @@ class Signal(Protocol):
         """Logits [n, V] of some of the states."""
         ...
 
+    def expect(self, rows: list[Encoded]) -> None:
+        """Get ready for rows that will be asked for next; changes no result."""
+        ...
+
 
 HEAD, INDEX, LAYOUT = "head.safetensors", "index.jsonl", "layout.json"
 STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -58,6 +63,9 @@ class Live:
         with torch.no_grad():
             return head_logits(self.model, states, self.vocabulary)
 
+    def expect(self, rows: list[Encoded]) -> None:
+        """Nothing: it reads when it is asked."""
+
 
 class Cache:
     """The signal from disk: rows by id, each checked against the tokens it was made from."""
@@ -69,6 +77,7 @@ class Cache:
         self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
         bytes_each = np.dtype(f"u{self.dtype.itemsize}")
         self.shards = [np.memmap(folder / name, bytes_each, "r").reshape(-1, self.width) for name in layout["shards"]]
+        self.files = [(folder / name).open("rb") for name in layout["shards"]]
         self.folder = folder
 
     def states(self, batch: Batch) -> Tensor:
@@ -77,6 +86,17 @@ class Cache:
     def logits(self, states: Tensor) -> Tensor:
         with torch.no_grad():
             return head_logits(self.head, states.to(self.head.dtype), self.vocabulary)
+
+    def expect(self, rows: list[Encoded]) -> None:
+        """Have the system read these rows from the disk while something else is computed."""
+        if not hasattr(os, "posix_fadvise"):  # macOS reads when it is asked
+            return
+        each = self.width * self.dtype.itemsize
+        for row in rows:
+            entry = self.rows.get(row.id)
+            if entry is not None:
+                file = self.files[entry["shard"]].fileno()
+                os.posix_fadvise(file, entry["first"] * each, len(row.response) * each, os.POSIX_FADV_WILLNEED)
 
     def _read(self, row: Encoded) -> Tensor:
         entry = self.rows.get(row.id)

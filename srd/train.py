@@ -48,6 +48,8 @@ class PhaseWork:
     objective: Objective
     settings: Settings = lambda share: PhaseLoss()
     shuffled: bool = True
+    expect: Callable[[list[Encoded]], None] = lambda rows: None
+    """Told the next step's rows while this one is computed."""
 
 
 class Writer(Protocol):
@@ -149,7 +151,7 @@ class Training:
             begin = time.monotonic()
             settings = work.settings(c.step / max(1, total_steps - 1))
             self._set_rate(*((c.phase_step, steps) if self.restarts else (c.step, total_steps)))
-            row = self._step(self._rows(work, steps_per_epoch, steps), work.objective, settings)
+            row = self.step(self._rows(work, steps_per_epoch, steps), work.objective, settings)
             c.seconds += time.monotonic() - begin
             self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()})
             advance(1, f"loss {row['train/loss_nats']:.3f} phase {c.phase + 1} epoch {epoch + 1}")
@@ -171,6 +173,8 @@ class Training:
             return [work.rows[i] for i in order[index * size : (index + 1) * size]]
 
         if self.writer is None:
+            if c.phase_step + 1 < steps:
+                work.expect(planned(c.phase_step + 1))
             return planned(c.phase_step)
         return self.writer.rows(c.step, [planned(s) for s in range(c.phase_step, min(steps, c.phase_step + self.writer.steps_ahead))])
 
@@ -179,7 +183,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = cosine(step, steps, r.learning_rate, r.learning_rate_end, round(r.warmup_share * steps))
 
-    def _step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
+    def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
         """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
         c, begin = self.counters, time.monotonic()
         count = sum(len(row.response) for row in rows)

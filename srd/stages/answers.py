@@ -4,7 +4,7 @@ from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answer
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, fill
+from srd.partial import BLOCK, Counts, Tick, fill
 from srd.rows import Answered, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -14,9 +14,9 @@ def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "teacher", work.inputs, tokenizer)
 
-    def compute(batch: list[tuple[Sample, Encoded]]) -> tuple[list[Answered], Counts]:
+    def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Answered], Counts]:
         rows = [row for _, row in batch]
-        answers = answer(model, rows, tokenizer, cfg.method.answers, [cfg.method.answers_seed] * len(rows), cfg.engine)
+        answers = answer(model, rows, tokenizer, cfg.method.answers, [cfg.method.answers_seed] * len(rows), cfg.engine, tick)
         generated = sum(given.tokens for given in answers)
         tokens = sum(len(row.prompt) for row in rows) + generated
         counts: Counts = {"scoring_passes": len(rows), "generated_tokens": generated, "flops": 2 * num_parameters(model) * tokens}

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from srd.artefacts import Work, replace_text
-from srd.config import Config
+from srd.config import Config, Engine
 from srd.divergences import forward_kl
 from srd.errors import UserError
 from srd.models import autocast, hidden_at, load_model, load_tokenizer, logits_at, num_parameters
@@ -29,26 +29,34 @@ PROGRESS = "cache.progress.json"
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "teacher", work.inputs, tokenizer)
-    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
-    dtype = STORED[work.node.settings["dtype"]]
+    pad = pad_id(tokenizer)
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
-    done = _progress(work, cfg.engine.micro_batch_tokens)
-    plan = pack(rows, done["max_tokens"])
-    order = [row for batch in plan for row in batch]
-    index, shards = layout(order, width * dtype.itemsize)
-    _check_disk(work.path, sum(shards) * width * dtype.itemsize)
-    _build(cfg, work, model, plan, {entry["id"]: entry for entry in index}, done, dtype, pad_id(tokenizer))
-    write_rows(work.path / INDEX, index)
-    names = [_shard(number) for number in range(len(shards))]
-    replace_text(work.path / LAYOUT, json.dumps({"width": width, "dtype": work.node.settings["dtype"], "shards": names}) + "\n")
-    save_head(model, work.path)
-    spread = order[:: max(1, len(order) // CHECKED)][:CHECKED]
-    fidelity = compare(model, Cache(work.path, len(tokenizer), model.device), spread, pad_id(tokenizer), len(tokenizer), cfg)
-    say(f"cache: {sum(shards):,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
-    tokens = sum(row.num_tokens for row in rows)
+    seconds = build(model, rows, work.path, work.node.settings["dtype"], cfg.engine, pad)
+    spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
+    fidelity = compare(model, Cache(work.path, len(tokenizer), model.device), spread, pad, len(tokenizer), cfg.engine)
+    positions = sum(len(row.response) for row in rows)
+    say(f"cache: {positions:,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     work.scratch.add(PROGRESS)
-    work.ledger |= {"seconds": done["seconds"], "scoring_passes": len(rows), "scored_tokens": sum(shards), "fidelity_kl_nats": fidelity}
-    work.ledger |= {"flops": 2 * num_parameters(model) * tokens}
+    work.ledger |= {"seconds": seconds, "scoring_passes": len(rows), "scored_tokens": positions, "fidelity_kl_nats": fidelity}
+    work.ledger |= {"flops": 2 * num_parameters(model) * sum(row.num_tokens for row in rows)}
+
+
+def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str, engine: Engine, pad: int) -> float:
+    """Leave the hidden states of `rows` in `folder`, with all that `Cache` needs; returns the seconds of the work that stands.
+
+    One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the next batch.
+    """
+    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
+    done = _progress(folder, engine.micro_batch_tokens)
+    plan = pack(rows, done["max_tokens"])
+    index, shards = layout([row for batch in plan for row in batch], width * STORED[dtype].itemsize)
+    _check_disk(folder, sum(shards) * width * STORED[dtype].itemsize)
+    _fill(model, plan, folder, {entry["id"]: entry for entry in index}, done, STORED[dtype], engine, pad)
+    write_rows(folder / INDEX, index)
+    names = [_shard(number) for number in range(len(shards))]
+    replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
+    save_head(model, folder)
+    return done["seconds"]
 
 
 def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
@@ -63,37 +71,37 @@ def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], 
     return index, shards
 
 
-def compare(model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, cfg: Config) -> float:
+def compare(model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine) -> float:
     """Mean KL(live ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
     values = []
     for row in rows:
         batch = collate([row], pad).to(model.device)
-        with torch.no_grad(), autocast(model.device, cfg.engine):
+        with torch.no_grad(), autocast(model.device, engine):
             pair = (logits_at(model, batch, vocabulary), cache.logits(cache.states(batch)))
         values.append(forward_kl(*(torch.log_softmax(logits.double(), -1) for logits in pair)))
     return float(torch.cat(values).mean())
 
 
 @torch.no_grad()
-def _build(
-    cfg: Config,
-    work: Work,
+def _fill(
     model: PreTrainedModel,
     plan: list[list[Encoded]],
+    folder: Path,
     places: dict[str, dict[str, Any]],
     done: dict[str, Any],
     dtype: torch.dtype,
+    engine: Engine,
     pad: int,
 ) -> None:
-    """Write the hidden states batch by batch, each to its place; a killed run goes on with the next batch."""
+    """Write the hidden states batch by batch, each to its place, counting in `done`."""
     with bar("cache", len(places), done["items"]) as advance:
         for batch in plan[done["batches"] :]:
             begin = time.monotonic()
-            with autocast(model.device, cfg.engine):
+            with autocast(model.device, engine):
                 hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
             for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
                 place = places[row.id]
-                shard = work.path / _shard(place["shard"])
+                shard = folder / _shard(place["shard"])
                 shard.touch()
                 with shard.open("r+b") as file:
                     file.seek(place["first"] * states.shape[1] * dtype.itemsize)
@@ -103,13 +111,13 @@ def _build(
                 "items": done["items"] + len(batch),
                 "seconds": done["seconds"] + time.monotonic() - begin,
             }
-            replace_text(work.path / PROGRESS, json.dumps(done))
+            replace_text(folder / PROGRESS, json.dumps(done))
             advance(len(batch))
 
 
-def _progress(work: Work, max_tokens: int) -> dict[str, Any]:
+def _progress(folder: Path, max_tokens: int) -> dict[str, Any]:
     """Where a killed run stopped; it goes on with the batches it began with."""
-    place = work.path / PROGRESS
+    place = folder / PROGRESS
     return json.loads(place.read_text()) if place.is_file() else {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
 
 

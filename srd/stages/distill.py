@@ -167,12 +167,13 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
     )
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
     shuffled = cfg.curriculum.order == "shuffled"
+    expect = teacher.expect if teacher is not None else lambda rows: None
     works = []
     for phase, of_phase in zip(phases, settings, strict=True):
         ids = [id for id in (sorted(phase.ids) if shuffled else phase.ids) if id in by_id]
         if not ids:
             raise UserError(f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its answers")
-        works.append(PhaseWork([by_id[id] for id in ids], objective, of_phase, shuffled))
+        works.append(PhaseWork([by_id[id] for id in ids], objective, of_phase, shuffled, expect))
     return works
 
 

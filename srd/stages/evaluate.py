@@ -7,7 +7,7 @@ from srd.config import Config
 from srd.generate import answer, reference_nll
 from srd.metrics import exact_match, rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, fill
+from srd.partial import BLOCK, Counts, Tick, fill
 from srd.rows import Sample, Score
 from srd.stages.inputs import read_samples
 from srd.stages.reflect import count_tokens
@@ -28,9 +28,9 @@ def make(cfg: Config, work: Work) -> None:
     questions.sort(key=lambda question: (-len(question[2].prompt), question[1].id, question[0]))
     task = settings["suite"]
 
-    def compute(batch: list[Question]) -> tuple[list[Score], Counts]:
+    def compute(batch: list[Question], tick: Tick) -> tuple[list[Score], Counts]:
         encoded = [row for _, _, row in batch]
-        answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch], cfg.engine)
+        answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch], cfg.engine, tick)
         losses = reference_nll(model, encoded, tokenizer, cfg.engine)
         scores = [
             Score(

@@ -7,7 +7,7 @@ from srd.config import Config, Engine, Reflect
 from srd.generate import answer, reference_nll
 from srd.metrics import rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, fill
+from srd.partial import BLOCK, Counts, Tick, fill
 from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -16,11 +16,16 @@ Pair = tuple[Sample, Encoded]
 
 
 def reflect(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch: list[Pair], settings: Reflect, engine: Engine
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    batch: list[Pair],
+    settings: Reflect,
+    engine: Engine,
+    tick: Tick = lambda rows: None,
 ) -> list[Reflection]:
     """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
     samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
-    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows), engine)
+    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows), engine, tick)
     losses = reference_nll(model, rows, tokenizer, engine)
     return [
         Reflection(sample.id, given.text, rouge_l(given.text, sample.references), nll, given.tokens)
@@ -33,8 +38,8 @@ def make(cfg: Config, work: Work) -> None:
     model = load_model(cfg, "student", work.inputs, tokenizer)
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
 
-    def compute(batch: list[Pair]) -> tuple[list[Reflection], Counts]:
-        rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine)
+    def compute(batch: list[Pair], tick: Tick) -> tuple[list[Reflection], Counts]:
+        rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine, tick)
         return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
 
     fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])

@@ -6,18 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from srd.artefacts import Node, Work
-from srd.config import Config, Method
+from srd.config import Engine, Method
 from srd.divergences import DIVERGENCES
 from srd.errors import UserError
 from srd.models import head_logits, hidden_at, logits_at
-from srd.rows import write_rows
 from srd.schedules import PhaseLoss
-from srd.stages.cache import _build, layout
+from srd.stages.cache import build
 from srd.stages.distill import distillation
-from srd.teacher import INDEX, LAYOUT, STORED, Cache, Live, load_head, save_head
-from srd.tokens import Encoded, collate, pack
-from tests.small import config, encoded, model
+from srd.teacher import Cache, Live, load_head, save_head
+from srd.tokens import Encoded, collate
+from tests.small import encoded, model
 
 HEADS = [
     ("llama", {}),
@@ -38,18 +36,9 @@ def test_logits_from_the_head_alone_are_the_model_s(tmp_path: Path, kind: str, m
     torch.testing.assert_close(rebuilt, logits_at(net, batch, 300), rtol=0, atol=0)
 
 
-def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, cfg: Config, max_tokens: int = 40) -> Path:
+def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, max_tokens: int = 40) -> Path:
     """A cache of `rows`, as the stage makes it."""
-    plan = pack(rows, max_tokens)
-    index, shards = layout([row for batch in plan for row in batch], 16 * STORED[dtype].itemsize)
-    work = Work(Node("cache", 1, {}), folder, {})
-    done = {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
-    _build(cfg, work, net, plan, {entry["id"]: entry for entry in index}, done, STORED[dtype], 0)
-    write_rows(folder / INDEX, index)
-    names = sorted(path.name for path in folder.glob("hidden-*"))
-    assert len(names) == len(shards)
-    (folder / LAYOUT).write_text(f'{{"width": 16, "dtype": "{dtype}", "shards": {names}}}'.replace("'", '"'))
-    save_head(net, folder)
+    build(net, rows, folder, dtype, Engine(micro_batch_tokens=max_tokens), 0)
     return folder
 
 
@@ -57,7 +46,7 @@ def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, cfg: Config, 
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(tmp_path: Path, name: str, dtype: str, tolerance: float) -> None:
     teacher, rows = model(seed=1), encoded(8)
-    cache = Cache(built(tmp_path, teacher, rows, dtype, config()), 300, torch.device("cpu"))
+    cache = Cache(built(tmp_path, teacher, rows, dtype), 300, torch.device("cpu"))
     losses, gradients = [], []
     for signal in (Live(teacher, 300), cache):
         student = model(seed=2).requires_grad_(True)
@@ -77,7 +66,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
         return seen[-1]
 
     monkeypatch.setattr("srd.stages.cache.hidden_at", spy)
-    built(tmp_path, model(seed=1).requires_grad_(True), encoded(8), "float32", config())
+    built(tmp_path, model(seed=1).requires_grad_(True), encoded(8), "float32")
     assert len(seen) > 1
     assert not any(states.requires_grad for states in seen)
 
@@ -85,7 +74,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srd.stages.cache.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
-    cache = Cache(built(tmp_path, model(seed=1), rows, "float32", config()), 300, torch.device("cpu"))
+    cache = Cache(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     assert len(cache.shards) > 2
     assert sum(len(shard) for shard in cache.shards) == sum(len(row.response) for row in rows)
     for order in (rows, rows[::-1], rows[3:5]):
@@ -95,7 +84,7 @@ def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_row_with_other_tokens_or_unknown_is_refused(tmp_path: Path) -> None:
     rows = encoded(4)
-    cache = Cache(built(tmp_path, model(seed=1), rows, "float32", config()), 300, torch.device("cpu"))
+    cache = Cache(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     other = Encoded(rows[0].id, rows[0].prompt, [*rows[0].response[:-1], 7], False)
     with pytest.raises(UserError, match=f"sample {rows[0].id} has other tokens there"):
         cache.states(collate([other], 0))

@@ -15,7 +15,7 @@ from srd.loss import cross_entropy
 from srd.models import logits_at
 from srd.schedules import PhaseLoss
 from srd.stages.finetune import reference_loss
-from srd.tokens import Encoded, collate
+from srd.tokens import Batch, Encoded, collate
 from srd.train import Beside, PhaseWork, Training
 from tests.small import encoded, model, texts, tokenizer
 
@@ -48,6 +48,20 @@ class Spy:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None: ...
+
+
+def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
+    expected: list[list[str]] = []
+    seen: list[list[str]] = []
+
+    def objective(net: Any, batch: Batch, settings: PhaseLoss) -> dict[str, Any]:
+        seen.append(sorted(row.id for row in batch.rows))
+        return reference_loss(300)(net, batch, settings)
+
+    phase = PhaseWork(encoded(8), objective, expect=lambda rows: expected.append(sorted(row.id for row in rows)))
+    training(tmp_path / "run").run([phase], lambda *_: None)
+    assert len(seen) == 6
+    assert expected == seen[1:]
 
 
 @pytest.mark.parametrize("shuffled", [True, False])

@@ -39,7 +39,7 @@ def step_loss(rows: list[Encoded], objective: Objective, settings: PhaseLoss, fo
     student = model(seed=2).requires_grad_(True)
     engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
     run = Training(student, Recipe(), engine, folder, 0, lambda row: None)
-    return run._step(rows, objective, settings)["train/loss_nats"]
+    return run.step(rows, objective, settings)["train/loss_nats"]
 
 
 def test_every_trap_has_its_test() -> None:
@@ -262,7 +262,7 @@ def test_trap_21_every_sample_is_scored_once(tmp_path: Path) -> None:
 
     items = [f"{i:02d}" for i in range(11)]
     work = Work(Node("reflect", 1, {}), tmp_path, {})
-    fill(work, "rows.jsonl", items, 4, lambda batch: ([{"id": id} for id in batch], {}), key=lambda row: row["id"])
+    fill(work, "rows.jsonl", items, 4, lambda batch, tick: ([{"id": id} for id in batch], {}), key=lambda row: row["id"])
     assert [row["id"] for row in read_dicts(tmp_path / "rows.jsonl")] == items, "no padding of the last batch, no repeats"
 
 
