@@ -615,8 +615,8 @@ class Config:
         look_up(TEMPLATES, self.model.template, "model.template")
         look_up(CURRICULA, self.curriculum.name, "curriculum.name")
         for signal in self.rank.signals:
-            look_up(SIGNALS, signal, "ranking signal")
-        look_up({"rank": None, **SIGNALS}, self.filter.by, "filter.by")
+            look_up(dict.fromkeys(SIGNALS), signal, "ranking signal")
+        look_up(dict.fromkeys(("rank", *SIGNALS)), self.filter.by, "filter.by")
         plan(self.schedule, self.num_phases)
         if self.teacher.signal == "hidden" and self.needs_live_teacher:
             raise UserError(

@@ -1,14 +1,16 @@
-"""Difficulty ranking: signals to ranks, ranks to one order. Pure functions, free of input order."""
+"""Difficulty ranking: signals to ranks, ranks to one order. Pure functions over columns, free of input order."""
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Any
 
+import numpy as np
+
+from srd.columns import Columns
 from srd.errors import UserError
-from srd.rows import Reflection, Sample
+from srd.rows import Sample
 
-REFLECTED: dict[str, Callable[[Reflection], float]] = {"rouge_l": lambda row: -row.rouge_l, "nll": lambda row: row.nll}
-"""Difficulty (larger is harder) of a reflection, by signal."""
+REFLECTED: dict[str, float] = {"rouge_l": -1.0, "nll": 1.0}
+"""Columns of the reflections, by whether a larger value is harder (1) or easier (-1)."""
 
 
 def chance(id: str, seed: int | str) -> float:
@@ -25,65 +27,62 @@ WRITTEN: dict[str, Callable[[Sample, int], float]] = {
 }
 """Difficulty of a sample by signals that need no student: characters of the response; a seeded random number."""
 
-SIGNALS: dict[str, Callable[..., float]] = {**REFLECTED, **WRITTEN}
+SIGNALS = (*REFLECTED, *WRITTEN)
+"""Every signal by name."""
 
 
-def difficulties(signals: list[str], samples: list[Sample], reflections: list[Reflection], seed: int) -> dict[str, dict[str, float]]:
-    """Difficulty of every sample, by signal and id; a value that is not a number is a `UserError` with its sample's id."""
-    found = {
-        signal: {row.id: REFLECTED[signal](row) for row in reflections}
-        if signal in REFLECTED
-        else {sample.id: WRITTEN[signal](sample, seed) for sample in samples}
-        for signal in signals
-    }
-    for signal, values in found.items():
-        broken = [id for id, value in values.items() if value != value]
-        if broken:
+def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Columns, seed: int) -> Columns:
+    """Difficulty of every sample (larger is harder): a column `id`, in its order, and one for each signal.
+
+    A value that is not a number is a `UserError` with its sample's id, and so is a sample without a reflection.
+    """
+    written = [signal for signal in signals if signal in WRITTEN]
+    parts: list[Columns] = []
+    if written:
+        rows = [(sample.id, *(WRITTEN[signal](sample, seed) for signal in written)) for sample in samples]
+        parts.append({name: np.array(values) for name, values in zip(["id", *written], zip(*rows, strict=True), strict=True)})
+    reflected = {signal: REFLECTED[signal] * reflections[signal] for signal in signals if signal in REFLECTED}
+    if reflected:
+        parts.append({"id": reflections["id"], **reflected})
+    ordered = [{name: values[np.argsort(part["id"])] for name, values in part.items()} for part in parts]
+    if len(ordered) == 2 and not np.array_equal(ordered[0]["id"], ordered[1]["id"]):
+        lonely = np.setxor1d(ordered[0]["id"], ordered[1]["id"])
+        raise UserError(f"sample {lonely[0]} has no reflection, or its reflection no sample ({len(lonely)} such); reflect again")
+    found = {name: values for part in ordered for name, values in part.items()}
+    for signal in signals:
+        broken = found["id"][np.isnan(found[signal])]
+        if len(broken):
             raise UserError(f"{signal} of sample {broken[0]} is not a number ({len(broken)} such); look at its reference")
-    return found
+    return {"id": found["id"], **{signal: found[signal] for signal in signals}}
 
 
-def mean_ranks(values: dict[str, float]) -> dict[str, float]:
-    """Rank of every id, 1 = smallest; equal values share the mean of their ranks."""
-    order = sorted(values, key=lambda id: values[id])
-    ranks: dict[str, float] = {}
-    start = 0
-    while start < len(order):
-        end = start
-        while end < len(order) and values[order[end]] == values[order[start]]:
-            end += 1
-        for id in order[start:end]:
-            ranks[id] = (start + 1 + end) / 2
-        start = end
-    return ranks
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Rank of every value, 1 = smallest; equal values share the mean of their ranks: [N] → [N] float64."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return ((2 * last - count + 1) / 2)[place]
 
 
-def fuse(ranks: Iterable[dict[str, float]], k: float) -> dict[str, float]:
+def fuse(ranks: Iterable[np.ndarray], k: float) -> np.ndarray:
     """Reciprocal rank fusion: Σ over signals of 1 / (k + rank), larger is easier (Cormack et al. 2009; SRD, k = 60)."""
-    fused: dict[str, float] = {}
-    for of_signal in ranks:
-        for id, rank in of_signal.items():
-            fused[id] = fused.get(id, 0.0) + 1.0 / (k + rank)
-    return fused
+    return np.add.reduce([1.0 / (k + of_signal) for of_signal in ranks])
 
 
-def rank(signals: dict[str, dict[str, float]], k: float) -> list[dict[str, Any]]:
-    """Rows `id, <signal>_rank…, fused, rank`, easiest first, from `difficulties`; what is still equal is ordered by id."""
-    ranks = {signal: mean_ranks(values) for signal, values in signals.items()}
+def rank(values: Columns, k: float) -> Columns:
+    """Columns `id, <signal>_rank…, fused, rank`, easiest first, from `difficulties`; what is still equal is ordered by id."""
+    ranks = {f"{signal}_rank": mean_ranks(of_signal) for signal, of_signal in values.items() if signal != "id"}
     fused = fuse(ranks.values(), k)
-    order = sorted(fused, key=lambda id: (-fused[id], id))
-    return [
-        {"id": id, **{f"{signal}_rank": ranks[signal][id] for signal in signals}, "fused": fused[id], "rank": place}
-        for place, id in enumerate(order, start=1)
-    ]
+    order = np.lexsort((values["id"], -fused))
+    columns = {"id": values["id"], **ranks, "fused": fused}
+    return {**{name: column[order] for name, column in columns.items()}, "rank": np.arange(1, len(order) + 1)}
 
 
-def roc_auc(ranks: dict[str, float], positives: set[str]) -> float:
+def roc_auc(ids: np.ndarray, ranks: np.ndarray, positives: set[str]) -> float:
     """Chance that a positive is ranked above (harder than) a negative, ties half: the area under the ROC curve.
 
     By the rank sum of the positives (Mann and Whitney 1947).
     """
-    hits = [rank for id, rank in ranks.items() if id in positives]
-    others = len(ranks) - len(hits)
-    assert len(hits) * others > 0, "an area under the curve needs both kinds"
-    return (sum(hits) - len(hits) * (len(hits) + 1) / 2) / (len(hits) * others)
+    hit = np.isin(ids, list(positives))
+    hits, others = int(hit.sum()), int((~hit).sum())
+    assert hits * others > 0, "an area under the curve needs both kinds"
+    return float((ranks[hit].sum() - hits * (hits + 1) / 2) / (hits * others))

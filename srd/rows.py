@@ -58,14 +58,6 @@ class Reflection:
 
 
 @dataclass(frozen=True)
-class Selected:
-    """A sample that stays, with its place in the whole ranking (1 = easiest)."""
-
-    id: str
-    rank: int
-
-
-@dataclass(frozen=True)
 class Phase:
     """The samples of one curriculum phase."""
 

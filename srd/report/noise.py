@@ -4,10 +4,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from srd.artefacts import read_manifest
+from srd.columns import read_columns
 from srd.ranking import roc_auc
 from srd.report.scores import ancestry
 from srd.report.tables import Cells
-from srd.rows import Corrupted, Phase, read_dicts, read_rows
+from srd.rows import Corrupted, Phase, read_rows
 
 
 def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
@@ -39,9 +41,10 @@ def _counts(runs: list[tuple[str, int, int]]) -> str:
 
 
 def _areas(folder: Path, corrupted: set[str]) -> str:
-    ranking = read_dicts(folder / "ranking.jsonl")
-    signals = [key for key in ranking[0] if key.endswith("_rank")]
-    areas = {signal.removesuffix("_rank"): roc_auc({row["id"]: row[signal] for row in ranking}, corrupted) for signal in signals}
+    signals = read_manifest(folder)["settings"]["signals"]
+    kinds = {"id": str, **{f"{signal}_rank": float for signal in signals}, "rank": float}
+    ranking = read_columns(folder / "ranking.jsonl", kinds)
+    areas = {signal: roc_auc(ranking["id"], ranking[f"{signal}_rank"], corrupted) for signal in signals}
     if len(areas) > 1:
-        areas["fused"] = roc_auc({row["id"]: row["rank"] for row in ranking}, corrupted)
+        areas["fused"] = roc_auc(ranking["id"], ranking["rank"], corrupted)
     return ", ".join(f"{signal} {area:.3f}" for signal, area in areas.items())

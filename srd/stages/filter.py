@@ -1,26 +1,38 @@
 """filter: the easiest share λ of the ranking stays, or as many by one signal or by chance."""
 
 import math
+from pathlib import Path
+
+import numpy as np
 
 from srd.artefacts import Work
+from srd.columns import Columns, read_columns, write_columns
 from srd.config import Config
 from srd.errors import UserError
-from srd.rows import Selected, read_rows, write_rows
 
 
-def easiest(ranking: list[Selected], keep: float) -> list[Selected]:
-    """The first ⌊λN⌋ of the ranking; none left is a `UserError`."""
-    count = math.floor(len(ranking) * keep + 1e-9)
+def easiest(ranking: Columns, keep: float) -> Columns:
+    """The first ⌊λN⌋ of the columns `id, rank`, in their order; none left is a `UserError`."""
+    count = math.floor(len(ranking["rank"]) * keep + 1e-9)
     if count == 0:
-        raise UserError(f"filter.keep={keep}: no samples left of {len(ranking)}; raise it or use more data")
-    return sorted(ranking, key=lambda row: row.rank)[:count]
+        raise UserError(f"filter.keep={keep}: no samples left of {len(ranking['rank'])}; raise it or use more data")
+    return chosen(ranking, np.argsort(ranking["rank"])[:count])
+
+
+def chosen(ranking: Columns, rows: np.ndarray) -> Columns:
+    """Some rows of the columns, by index or by truth value."""
+    return {name: values[rows] for name, values in ranking.items()}
 
 
 def make(cfg: Config, work: Work) -> None:
-    ranking = read_rows(work.inputs["ranking"] / "ranking.jsonl", Selected)
+    ranking = _read(work.inputs["ranking"])
     if "chooser" in work.inputs:
-        chosen = {row.id for row in easiest(read_rows(work.inputs["chooser"] / "ranking.jsonl", Selected), cfg.filter.keep)}
-        kept = sorted((row for row in ranking if row.id in chosen), key=lambda row: row.rank)
+        ids = easiest(_read(work.inputs["chooser"]), cfg.filter.keep)["id"]
+        kept = easiest(chosen(ranking, np.isin(ranking["id"], ids)), 1)
     else:
         kept = easiest(ranking, cfg.filter.keep)
-    write_rows(work.path / "selection.jsonl", kept)
+    write_columns(work.path / "selection.jsonl", kept)
+
+
+def _read(folder: Path) -> Columns:
+    return read_columns(folder / "ranking.jsonl", {"id": str, "rank": int})

@@ -1,15 +1,16 @@
 """partition: the selection cut into the phases of the curriculum."""
 
 from srd.artefacts import Work
+from srd.columns import read_columns
 from srd.config import Config
-from srd.rows import Phase, Selected, read_rows, write_rows
+from srd.rows import Phase, write_rows
 from srd.schedules import CURRICULA
 from srd.stages.inputs import read_samples
 
 
 def make(cfg: Config, work: Work) -> None:
     if "selection" in work.inputs:
-        ids = [row.id for row in read_rows(work.inputs["selection"] / "selection.jsonl", Selected)]
+        ids = read_columns(work.inputs["selection"] / "selection.jsonl", {"id": str})["id"].tolist()
     else:
         ids = [sample.id for sample in read_samples(work, "train")]
     phases = CURRICULA[work.node.settings["curriculum"]](ids, cfg.curriculum)

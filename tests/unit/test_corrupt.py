@@ -29,8 +29,8 @@ def test_the_asked_share_has_another_s_response_and_the_rest_is_untouched() -> N
 @pytest.mark.parametrize("seed", [10, 20])
 def test_a_random_order_knows_nothing_of_the_noise(seed: int) -> None:
     noisy, exchanged = corrupt(SAMPLES, 0.25, seed=10)
-    ranks = mean_ranks(difficulties(["random"], noisy, [], seed)["random"])
-    assert roc_auc(ranks, {row.id for row in exchanged}) == pytest.approx(0.5, abs=0.05)
+    drawn = difficulties(["random"], noisy, {}, seed)
+    assert roc_auc(drawn["id"], mean_ranks(drawn["random"]), {row.id for row in exchanged}) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.9999])

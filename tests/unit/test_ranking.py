@@ -5,12 +5,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from srd.columns import Columns
 from srd.config import Course, Curriculum, Schedule
 from srd.errors import UserError
 from srd.ranking import SIGNALS, difficulties, mean_ranks, rank, roc_auc
-from srd.rows import Reflection, Sample, Selected
+from srd.rows import Reflection, Sample
 from srd.schedules import CURRICULA, baby_step, cosine, none, schedule
 from srd.stages.filter import easiest
 from tests.small import config
@@ -25,21 +27,33 @@ def samples(count: int = 30) -> list[Sample]:
     return [Sample(f"{i:016x}", f"ask {i}", "", "word " * (1 + 7 * i % 11), "train") for i in range(count)]
 
 
+def columns(rows: list[Any], *names: str) -> Columns:
+    return {name: np.array([getattr(row, name) for row in rows]) for name in names}
+
+
+def reflected(rows: list[Reflection]) -> Columns:
+    return columns(rows, "id", "rouge_l", "nll")
+
+
+def rows_of(ranking: Columns) -> list[dict[str, Any]]:
+    return [dict(zip(ranking, values, strict=True)) for values in zip(*(column.tolist() for column in ranking.values()), strict=True)]
+
+
 def ranked(rows: list[Reflection], signals: list[str], k: float = 60, seed: int = 10) -> list[dict[str, Any]]:
     known = {row.id for row in rows}
-    return rank(difficulties(signals, [sample for sample in samples() if sample.id in known], rows, seed), k)
+    return rows_of(rank(difficulties(signals, [sample for sample in samples() if sample.id in known], reflected(rows), seed), k))
 
 
 def test_golden_order_of_the_official_code(shared: Path) -> None:
     golden = json.loads((shared / "golden/ranking.json").read_text())
     rows = [Reflection(str(s["id"]), "", s["rouge_l"], s["ce"], 1) for s in golden["samples"]]
-    ours = [int(row["id"]) for row in rank(difficulties(["rouge_l", "nll"], [], rows, 0), golden["rrf_k"])]
+    ours = rank(difficulties(["rouge_l", "nll"], [], reflected(rows), 0), golden["rrf_k"])["id"].astype(int).tolist()
     assert ours == golden["easy_to_hard_ids"]
     assert len(ours) == len(golden["samples"]) > 10
 
 
 def test_equal_values_share_their_mean_rank() -> None:
-    assert mean_ranks({"a": 1.0, "b": 2.0, "c": 2.0, "d": 3.0}) == {"a": 1.0, "b": 2.5, "c": 2.5, "d": 4.0}
+    assert mean_ranks(np.array([3.0, 2.0, 1.0, 2.0, -0.0, 0.0])).tolist() == [6.0, 4.5, 3.0, 4.5, 1.5, 1.5]
 
 
 @pytest.mark.parametrize("signals", [["rouge_l"], ["nll"], ["rouge_l", "nll"], ["length"], ["random"], list(SIGNALS)])
@@ -71,27 +85,33 @@ def test_a_random_order_is_its_seed_s_and_an_id_s_place_does_not_depend_on_the_o
 
 def test_a_signal_that_is_not_a_number_is_named() -> None:
     with pytest.raises(UserError, match="nll of sample 0000000000000001 is not a number"):
-        difficulties(["nll"], [], [Reflection("0" * 15 + "1", "", 0.5, float("nan"), 1)], 0)
+        difficulties(["nll"], [], reflected([Reflection("0" * 15 + "1", "", 0.5, float("nan"), 1)]), 0)
+
+
+def test_a_sample_without_a_reflection_is_named() -> None:
+    with pytest.raises(UserError, match=r"sample 000000000000001d has no reflection.*1 such"):
+        difficulties(["nll", "length"], samples(), reflected(reflections(29)), 0)
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> None:
     values = {row.id: row.nll for row in reflections()}
     positives = {id for id, value in values.items() if value > 0.6 or id.endswith("3")}
     pairs = [(values[a] > values[b]) + 0.5 * (values[a] == values[b]) for a in positives for b in set(values) - positives]
-    assert roc_auc(mean_ranks(values), positives) == pytest.approx(sum(pairs) / len(pairs))
+    assert roc_auc(np.array(list(values)), mean_ranks(np.array(list(values.values()))), positives) == pytest.approx(sum(pairs) / len(pairs))
     assert 0.5 < sum(pairs) / len(pairs) < 1
 
 
 @pytest.mark.parametrize(("keep", "expected"), [(0.75, 9), (0.5, 6), (1.0, 12), (0.7, 8)])
 def test_filter_keeps_the_easiest_share(keep: float, expected: int) -> None:
-    ranking = [Selected(str(i), i) for i in range(12, 0, -1)]
-    kept = easiest(ranking, keep)
-    assert [row.rank for row in kept] == list(range(1, expected + 1))
+    places = np.arange(12, 0, -1)
+    kept = easiest({"id": places.astype(str), "rank": places}, keep)
+    assert kept["rank"].tolist() == list(range(1, expected + 1))
+    assert kept["id"].tolist() == [str(place) for place in range(1, expected + 1)]
 
 
 def test_filter_that_leaves_nothing_says_so() -> None:
     with pytest.raises(UserError, match="no samples left of 12"):
-        easiest([Selected(str(i), i) for i in range(12)], 0.01)
+        easiest({"id": np.arange(12).astype(str), "rank": np.arange(12)}, 0.01)
 
 
 def test_baby_step_is_cumulative_and_ends_with_all() -> None:
