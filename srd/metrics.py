@@ -6,27 +6,31 @@ from functools import cache, lru_cache
 
 from rapidfuzz.distance import LCSseq
 
+WORD = re.compile("[a-z0-9]+")
 
-class _Stemmer:
-    """rouge-score's Porter stemmer, each word stemmed once: texts share most of their words."""
+
+class _Stems(dict[str, str]):
+    """Words to rouge-score's stems (NLTK's Porter stemmer, of words over three characters), each stemmed once: texts share most words."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
 
-        self.stem = cache(PorterStemmer().stem)
+        self.stem = PorterStemmer().stem
+
+    def __missing__(self, word: str) -> str:
+        self[word] = self.stem(word) if len(word) > 3 else word
+        return self[word]
 
 
 @cache
-def _stemmer() -> _Stemmer:
-    return _Stemmer()
+def _stems() -> _Stems:
+    return _Stems()
 
 
 @lru_cache(maxsize=1 << 16)
 def _tokens(text: str) -> list[str]:
-    """rouge-score's tokens: lower-cased runs of [a-z0-9], words over three characters stemmed."""
-    from rouge_score.tokenize import tokenize
-
-    return tokenize(text, _stemmer())
+    """rouge-score's tokens: the stems of lower-cased runs of [a-z0-9]."""
+    return [*map(_stems().__getitem__, WORD.findall(text.lower()))]
 
 
 def rouge_l(prediction: str, references: list[str]) -> float:
