@@ -9,10 +9,10 @@ step, so that the value does not depend on how the step is cut into micro-batche
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 
 from srd.divergences import DIVERGENCES, power_of
 
@@ -31,18 +31,56 @@ def divergence_at(
     return DIVERGENCES[divergence](logp, logq, **parameters) * temperature**temperature_power
 
 
-def summed(parts: Callable[[slice], dict[str, Tensor]], positions: int, chunk: int) -> dict[str, Tensor]:
-    """The sums that `parts` gives for `positions` positions, taken `chunk` at a time and computed again in the backward pass.
+Parts = Callable[[Tensor, slice], dict[str, Tensor]]
+"""From the hidden states [n, H] of some positions, and which they are, to sums over them: `loss`, and parts of it to log."""
 
-    So the largest thing that ever exists is of size chunk x V, whatever the batch.
+
+def summed(parts: Parts, hidden: Tensor, weights: list[nn.Parameter], chunk: int) -> dict[str, Tensor]:
+    """The sums that `parts` gives for all of `hidden` [N, H], taken `chunk` positions at a time.
+
+    So the largest thing that ever exists is of size chunk x V, whatever the batch. Each chunk's gradient is formed with its
+    value, so that no logits are computed twice; `weights` are the parameters that `parts` uses. Only `loss` has a gradient.
     """
-    if positions <= chunk:
-        return parts(slice(0, positions))
-    pieces = [
-        checkpoint(parts, slice(start, start + chunk), use_reentrant=False, preserve_rng_state=False)
-        for start in range(0, positions, chunk)
-    ]
-    return {name: torch.stack([piece[name] for piece in pieces]).sum() for name in pieces[0]}
+    if len(hidden) <= chunk:
+        return parts(hidden, slice(0, len(hidden)))
+    names: list[str] = []
+    values = _Chunks.apply(parts, chunk, names, hidden, *weights)
+    return dict(zip(names, values, strict=True))  # pyright: ignore[reportArgumentType]
+
+
+class _Chunks(torch.autograd.Function):
+    """Sums over chunks of positions; the forward pass leaves their gradient for the backward pass to scale."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Parts, chunk: int, names: list[str], hidden: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore
+        wanted = any(ctx.needs_input_grad)
+        totals: dict[str, Tensor] = {}
+        of_hidden: list[Tensor] = []
+        of_weights: list[Tensor | None] = [None] * len(weights)
+        for start in range(0, len(hidden), chunk):
+            some = slice(start, start + chunk)
+            with torch.set_grad_enabled(wanted):
+                piece = hidden[some].detach().requires_grad_(wanted)
+                sums = parts(piece, some)
+            if wanted:
+                gradient, *more = torch.autograd.grad(sums["loss"], [piece, *weights], allow_unused=True)
+                of_hidden.append(gradient)
+                of_weights = [_added(total, new) for total, new in zip(of_weights, more, strict=True)]
+            totals = {name: value.detach() + totals.get(name, 0) for name, value in sums.items()}
+        names += totals
+        ctx.gradients = (torch.cat(of_hidden), *of_weights) if wanted else ()
+        ctx.loss = names.index("loss")
+        ctx.mark_non_differentiable(*(value for name, value in totals.items() if name != "loss"))
+        return tuple(totals.values())
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradients, ctx.gradients = ctx.gradients, None
+        return (None, None, None, *(None if g is None else g.mul_(upstream[ctx.loss]) for g in gradients))
+
+
+def _added(total: Tensor | None, new: Tensor | None) -> Tensor | None:
+    return new if total is None else total if new is None else total.add_(new)
 
 
 def distillation_loss(

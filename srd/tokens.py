@@ -8,6 +8,7 @@ Masks come from lengths, never from comparing ids, so a pad id that equals EOS c
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -17,6 +18,9 @@ from srd.errors import UserError
 from srd.progress import say
 from srd.prompts import TEMPLATES
 from srd.rows import Sample
+
+BATCH_TOKENS = 128
+"""Padded tokens that are worth as much as starting one more batch."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Encoded:
 class Batch:
     """Padded sequences with their supervised positions.
 
-    `supervised[b, t]` holds where the logits at t predict a response token or EOS; `targets` [N] are
-    those tokens, in row-major order of `supervised`, and `referenced` [N] those of them that a reference gave.
+    `supervised[b, t]` holds where the logits at t predict a response token or EOS; `places` [N] are those positions
+    in a flattened [B * T], `targets` [N] the tokens there, and `referenced` [N] those of them that a reference gave.
     `rows` are the sequences it was made of.
     """
 
@@ -48,12 +52,15 @@ class Batch:
     attention_mask: Tensor
     position_ids: Tensor
     supervised: Tensor
+    places: Tensor
     targets: Tensor
     referenced: Tensor
     rows: tuple[Encoded, ...]
 
     def to(self, device: torch.device) -> "Batch":
-        return replace(self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)})
+        return replace(
+            self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        )
 
 
 def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, model: Model) -> Encoded:
@@ -104,9 +111,10 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
         attention_mask[b, start : start + row.num_tokens] = 1
         first = start + len(row.prompt) - 1
         supervised[b, first : first + len(row.response)] = True
-    targets = input_ids.roll(-1, dims=1)[supervised]
+    places = supervised.flatten().nonzero().squeeze(1)  # found here, because a GPU would have to be waited for
+    targets = input_ids.roll(-1, dims=1).flatten()[places]
     referenced = torch.tensor([not row.by_student for row in rows for _ in row.response])
-    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, targets, referenced, tuple(rows))
+    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, places, targets, referenced, tuple(rows))
 
 
 def positions(attention_mask: Tensor) -> Tensor:
@@ -115,14 +123,27 @@ def positions(attention_mask: Tensor) -> Tensor:
 
 
 def pack(rows: list[Encoded], max_tokens: int) -> list[list[Encoded]]:
-    """Rows cut into batches of similar length, each of at most `max_tokens` padded tokens (or one row)."""
+    """Rows cut into batches of similar length, each of at most `max_tokens` padded tokens (or one row).
+
+    Of all ways to cut the rows, longest first, the one with the fewest padded tokens, where a batch counts as
+    `BATCH_TOKENS` more: what it costs to start another.
+    """
+    rows = sorted(rows, key=lambda row: (-row.num_tokens, row.id))
+    lengths = np.array([row.num_tokens for row in rows])
+    least, cut = np.zeros(len(rows) + 1), [0] * (len(rows) + 1)
+    low = 0
+    for end in range(1, len(rows) + 1):
+        while low < end - 1 and lengths[low] * (end - low) > max_tokens:
+            low += 1
+        costs = least[low:end] + lengths[low:end] * (end - np.arange(low, end))
+        best = int(np.argmin(costs))
+        least[end], cut[end] = costs[best] + BATCH_TOKENS, low + best
     batches: list[list[Encoded]] = []
-    for row in sorted(rows, key=lambda row: (-row.num_tokens, row.id)):
-        if batches and (len(batches[-1]) + 1) * batches[-1][0].num_tokens <= max_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+    end = len(rows)
+    while end > 0:
+        batches.append(rows[cut[end] : end])
+        end = cut[end]
+    return batches[::-1]
 
 
 def eos_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -24,8 +24,8 @@ from srd.artefacts import disk_errors
 from srd.config import Engine, Recipe
 from srd.errors import UserError
 from srd.loggers import Log
-from srd.models import autocast
-from srd.progress import Advance
+from srd.models import autocast, unwrapped
+from srd.progress import Advance, say
 from srd.rows import dump
 from srd.schedules import PhaseLoss, Settings, cosine
 from srd.tokens import Batch, Encoded, collate, pack
@@ -118,6 +118,9 @@ class Training:
     ) -> None:
         self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = model, recipe, engine, folder, pad_id, log
         self.restarts, self.writer, self.beside = restarts, writer, beside
+        self.micro_batch_tokens = engine.micro_batch_tokens
+        if engine.gradient_checkpointing:
+            unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
         self.counters = Counters()
@@ -186,57 +189,77 @@ class Training:
     def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
         """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
         c, begin = self.counters, time.monotonic()
-        count = sum(len(row.response) for row in rows)
-        torch.manual_seed(step_seed(self.recipe.seed, c.step))
-        sums, padded_tokens = self._accumulate(rows, objective, settings, 1 / count)
-        means = {name: value / count for name, value in sums.items()}
-        if self.beside is not None:
-            means["corpus"] = self._accumulate_beside(self.beside)
+        sums, padded_tokens = self._gradients(rows, objective, settings)
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
-        self._check_finite(sum(means.values()), norm, rows)
+        *values, norm = torch.stack([*sums.values(), norm]).tolist()  # the one wait for the device
+        means = dict(zip(sums, values, strict=True))
+        self._check_finite(sum(values), norm, rows)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         tokens = sum(row.num_tokens for row in rows)
         c.phase_step, c.step, c.sample_passes = c.phase_step + 1, c.step + 1, c.sample_passes + len(rows)
-        c.tokens, c.supervised_tokens = c.tokens + tokens, c.supervised_tokens + count
+        c.tokens, c.supervised_tokens = c.tokens + tokens, c.supervised_tokens + sum(len(row.response) for row in rows)
         return {
             "step": c.step,
             "phase": c.phase,
             **{f"train/{name}_nats": value for name, value in means.items()},
             **({} if self.writer is None else {"train/student_share": sum(row.by_student for row in rows) / len(rows)}),
             "train/learning_rate": self.optimiser.param_groups[0]["lr"],
-            "train/gradient_norm": float(norm),
+            "train/gradient_norm": norm,
             "train/padding_share": 1 - tokens / padded_tokens,
             "train/tokens_per_second": tokens / (time.monotonic() - begin),
         }
 
-    def _accumulate_beside(self, beside: Beside) -> float:
-        """Add the gradient of the second loss; its mean, nats per token."""
-        rows = beside.rows(self.counters.step)
-        count = sum(len(row.response) for row in rows)
-        sums, _ = self._accumulate(rows, beside.objective, PhaseLoss(), beside.weight / count)
-        self.counters.corpus_tokens += sum(row.num_tokens for row in rows)
-        return sums["loss"] / count
+    def _gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> tuple[dict[str, Tensor], int]:
+        """The gradient of the step's losses; their means (nats per token), and the padded tokens computed for `rows`.
 
-    def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, scale: float) -> tuple[dict[str, float], int]:
-        """Add the gradient of `scale` times the loss; returns the unscaled sums of each part and the padded tokens computed."""
+        Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
+        """
+        while True:
+            torch.manual_seed(step_seed(self.recipe.seed, self.counters.step))
+            try:
+                means, padded_tokens = self._accumulate(rows, objective, settings, 1.0)
+                if self.beside is not None:
+                    extra = self.beside.rows(self.counters.step)
+                    of_extra, _ = self._accumulate(extra, self.beside.objective, PhaseLoss(), self.beside.weight)
+                    means["corpus"] = of_extra["loss"]
+                    self.counters.corpus_tokens += sum(row.num_tokens for row in extra)
+                return means, padded_tokens
+            except torch.OutOfMemoryError:
+                self._halve(max(row.num_tokens for row in rows))
+            # Outside the handler, which holds on to what was computed.
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _halve(self, longest: int) -> None:
+        """Take micro-batches of half the tokens from here on; a `UserError` where one row alone is too much."""
+        if self.micro_batch_tokens <= longest:
+            raise UserError(
+                f"out of memory with one sample of {longest} tokens at a time; set engine.gradient_checkpointing=true, "
+                "lower engine.loss_positions or model.max_tokens, or take a smaller model (`srd plan` reckons it)"
+            )
+        self.micro_batch_tokens //= 2
+        say(f"out of memory: micro-batches of {self.micro_batch_tokens} tokens from here on (engine.micro_batch_tokens)")
+
+    def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> tuple[dict[str, Tensor], int]:
+        """Add the gradient of `weight` times the mean loss of `rows`; the unweighted means of each part, and the padded tokens computed."""
         totals: dict[str, Tensor] = {}
-        padded_tokens = 0
+        padded_tokens, count = 0, sum(len(row.response) for row in rows)
         self.model.train()
-        for part in pack(rows, self.engine.micro_batch_tokens):
+        for part in pack(rows, self.micro_batch_tokens):
             batch = collate(part, self.pad_id).to(self.device)
             padded_tokens += batch.input_ids.numel()
             with autocast(self.device, self.engine):
                 sums = objective(self.model, batch, settings)
-            (sums["loss"] * scale).backward()
+            (sums["loss"] * (weight / count)).backward()
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach()
         self.model.eval()
-        values = torch.stack(list(totals.values())).tolist()  # one wait for the device a step
-        return dict(zip(totals, values, strict=True)), padded_tokens
+        return {name: value / count for name, value in totals.items()}, padded_tokens
 
-    def _check_finite(self, loss: float, norm: Tensor, rows: list[Encoded]) -> None:
-        if math.isfinite(loss) and bool(torch.isfinite(norm)):
+    def _check_finite(self, loss: float, norm: float, rows: list[Encoded]) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
             return
         path = self.folder / NOT_FINITE
         path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))

@@ -16,7 +16,18 @@ from srd.generate import answer, reference_nll
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, divergence_at, summed
 from srd.metrics import rouge_l
-from srd.models import device, fold_adapter, head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
+from srd.models import (
+    device,
+    fold_adapter,
+    head_logits,
+    head_parameters,
+    hidden_at,
+    load_model,
+    load_tokenizer,
+    num_parameters,
+    save_model,
+    trainable,
+)
 from srd.progress import bar, say
 from srd.rows import Answered, Phase, Sample, read_rows
 from srd.schedules import PhaseLoss, schedule
@@ -37,8 +48,8 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = 
     def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         hidden, states = hidden_at(student, batch), teacher.states(batch)
 
-        def parts(some: slice) -> dict[str, Tensor]:
-            logits = head_logits(student, hidden[some], vocabulary)
+        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
+            logits = head_logits(student, piece, vocabulary)
             values = divergence_at(
                 teacher.logits(states[some]), logits, str(method.divergence), settings.temperature, method.power, **method.parameters
             )
@@ -46,7 +57,7 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = 
                 ce = (cross_entropy(logits, batch.targets[some]) * batch.referenced[some]).sum()
             return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(), "ce": ce, "kd": values.sum()}
 
-        return summed(parts, len(batch.targets), chunk)
+        return summed(parts, hidden, head_parameters(student), chunk)
 
     return objective
 

@@ -8,7 +8,7 @@ from srd.artefacts import Work
 from srd.config import Config, Engine
 from srd.loggers import LOGGERS
 from srd.loss import cross_entropy, summed
-from srd.models import head_logits, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
+from srd.models import head_logits, head_parameters, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
 from srd.progress import bar
 from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples
@@ -20,12 +20,10 @@ def reference_loss(vocabulary: int, chunk: int = Engine.loss_positions) -> Objec
     """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
 
     def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        hidden = hidden_at(model, batch)
+        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
+            return {"loss": cross_entropy(head_logits(model, piece, vocabulary), batch.targets[some]).sum()}
 
-        def parts(some: slice) -> dict[str, Tensor]:
-            return {"loss": cross_entropy(head_logits(model, hidden[some], vocabulary), batch.targets[some]).sum()}
-
-        return summed(parts, len(batch.targets), chunk)
+        return summed(parts, hidden_at(model, batch), head_parameters(model), chunk)
 
     return objective
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srd.config import Method
 from srd.divergences import DIVERGENCES
-from srd.loss import cross_entropy, divergence_at, summed
-from srd.models import head_logits, hidden_at
+from srd.loss import divergence_at, summed
+from srd.models import head_logits, head_parameters, hidden_at
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation
 from srd.stages.finetune import reference_loss
@@ -68,20 +68,42 @@ def test_the_body_is_back_in_its_place(kind: str) -> None:
     assert len(SIZES) == 7
 
 
-def test_no_more_than_a_chunk_of_logits_is_ever_kept() -> None:
-    sizes = []
+def test_no_more_than_a_chunk_of_logits_is_ever_kept_and_none_is_computed_twice() -> None:
+    """Against the dense sum in float64, with a scale after it, for a head that is trained and one that is frozen."""
+    for trained in (True, False):
+        sizes: list[int] = []
+        torch.manual_seed(0)
+        hidden, head = torch.randn(100, 8, dtype=torch.float64, requires_grad=True), nn.Parameter(torch.randn(8, 50).double(), trained)
 
-    def parts(some: slice) -> dict[str, Tensor]:
-        logits = hidden[some] @ head
-        sizes.append(logits.shape[0])
-        return {"loss": cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)).sum()}
+        def parts(piece: Tensor, some: slice, head: Tensor = head, sizes: list[int] = sizes) -> dict[str, Tensor]:
+            logits = piece @ head
+            sizes.append(len(logits))
+            loss = -torch.log_softmax(logits, -1)[:, 3].sum()
+            return {"loss": loss, "seen": loss.detach() * 0 + len(logits)}
 
-    hidden, head = torch.randn(100, 8, requires_grad=True), torch.randn(8, 50, requires_grad=True)
-    kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel()), t)[1], lambda t: t):
-        loss = summed(parts, 100, 16)["loss"]
-        held = sum(numel for numel in kept if numel >= 16 * 50)
-    loss.backward()
-    assert held == 0, "between forward and backward no logits are held"
-    assert max(sizes) == 16
-    assert sum(sizes) == 200, "each position is computed once forward and once for the gradient"
+        kept: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: (kept.append(t.numel()), t)[1], lambda t: t):
+            sums = summed(parts, hidden, [head] if trained else [], 16)
+        # What the chunks' own little graphs keep is gone before the next chunk.
+        assert max(kept) == 16 * 50
+        assert sizes == [16] * 6 + [4]
+        assert float(sums["seen"]) == 100
+        assert not sums["seen"].requires_grad
+        (0.37 * sums["loss"]).backward()
+        assert sizes == [16] * 6 + [4], "nothing is computed again"
+        dense = [tensor.detach().clone().requires_grad_() for tensor in (hidden, head)]
+        whole = -torch.log_softmax(dense[0] @ dense[1], -1)[:, 3].sum()
+        (0.37 * whole).backward()
+        assert float(sums["loss"].detach()) == pytest.approx(float(whole.detach()), rel=1e-12)
+        torch.testing.assert_close(hidden.grad, dense[0].grad, rtol=1e-10, atol=1e-12)
+        if trained:
+            torch.testing.assert_close(head.grad, dense[1].grad, rtol=1e-10, atol=1e-12)
+
+
+def test_the_head_s_parameters_are_those_outside_the_body() -> None:
+    for kind, more, count in (("llama", {}, 1), ("llama", {"tie_word_embeddings": True}, 1), ("gpt2", {}, 1), ("phi", {}, 2)):
+        net = model(kind, **more).requires_grad_(True)
+        found = head_parameters(net)
+        assert len(found) == count, kind
+        assert found[-1] is net.get_output_embeddings().weight or found[0] is net.get_output_embeddings().weight
+        assert not head_parameters(net.requires_grad_(False))

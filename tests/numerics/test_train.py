@@ -106,14 +106,11 @@ def test_weights_that_were_kept_come_back(tmp_path: Path) -> None:
 def test_the_loss_beside_adds_its_weighted_mean(tmp_path: Path) -> None:
     main, aside = encoded(6)[:3], encoded(8)[5:]
     with_corpus = training(tmp_path / "with", beside=Beside(lambda step: aside, reference_loss(300), 0.7))
-    count = sum(len(row.response) for row in main)
-    with_corpus._accumulate(main, reference_loss(300), PhaseLoss(), 1 / count)
-    assert with_corpus.beside is not None
-    mean = with_corpus._accumulate_beside(with_corpus.beside)
+    means, _ = with_corpus._gradients(main, reference_loss(300), PhaseLoss())
     student = model(seed=2).requires_grad_(True)
     losses = [cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).targets).mean() for rows in (main, aside)]
     (losses[0] + 0.7 * losses[1]).backward()
-    assert mean == pytest.approx(float(losses[1].detach()), rel=1e-5)
+    assert float(means["corpus"]) == pytest.approx(float(losses[1].detach()), rel=1e-5)
     for ours, theirs in zip(with_corpus.parameters.values(), student.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
@@ -131,3 +128,51 @@ def test_a_corpus_is_read_in_turn_with_a_new_order_each_round(tmp_path: Path) ->
     (tmp_path / "bad.jsonl").write_text('{"content": "x"}\n')
     with pytest.raises(UserError, match=r"bad.jsonl:1: no column 'text' \(columns: content\)"):
         read_corpus(Corpus(path=str(tmp_path / "bad.jsonl")), tokenizer(), 9)
+
+
+def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A device that holds 20 tokens, in the middle of a step: the weights come out as if it had been known before."""
+    sizes: list[int] = []
+
+    def narrow(net: Any, batch: Batch, settings: PhaseLoss) -> dict[str, Any]:
+        sizes.append(batch.input_ids.numel())
+        if sizes[-1] > 20:
+            raise torch.OutOfMemoryError("no more")
+        return reference_loss(300)(net, batch, settings)
+
+    done = {}
+    for name, objective in (("wide", reference_loss(300)), ("narrow", narrow)):
+        done[name] = training(tmp_path / name)
+        done[name].run([PhaseWork(encoded(8), objective)], lambda *_: None)
+    assert done["narrow"].micro_batch_tokens == 16
+    assert max(sizes) > 20 >= sizes[-1]
+    assert capsys.readouterr().err.count("out of memory: micro-batches of") == 8  # 4096 → 16
+    for key in ("train/loss_nats", "train/gradient_norm"):
+        rows = [[row[key] for row in metrics(tmp_path / name)] for name in done]
+        assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+        assert len(rows[0]) == 6
+
+
+def test_a_row_that_alone_is_too_much_is_one_line(tmp_path: Path) -> None:
+    def full(net: Any, batch: Batch, settings: PhaseLoss) -> dict[str, Any]:
+        raise torch.OutOfMemoryError("no more")
+
+    with pytest.raises(UserError, match="out of memory with one sample of 11 tokens"):
+        training(tmp_path / "run").run([PhaseWork(encoded(8), full)], lambda *_: None)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(tmp_path: Path, kind: str) -> None:
+    gradients, kept = [], []
+    for on in (False, True):
+        net, folder = model(kind, num_hidden_layers=6).requires_grad_(True), tmp_path / f"{on}"
+        folder.mkdir()
+        run = Training(net, Distill(), Engine(device="cpu", gradient_checkpointing=on), folder, 0, lambda row: None)
+        bytes_kept = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: bytes_kept.append(t.nbytes) or t, lambda t: t):  # noqa: B023
+            run.model.train()
+            reference_loss(300)(net, collate(encoded(8), 0), PhaseLoss())["loss"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
+        kept.append(sum(bytes_kept))
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
+    assert kept[1] < 0.6 * kept[0]

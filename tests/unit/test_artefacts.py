@@ -106,7 +106,7 @@ def test_rows_filled_across_deaths_are_the_rows_of_one_go(tmp_path: Path, dies_a
         (tmp_path / name).mkdir(exist_ok=True)
         return Work(LEAF, tmp_path / name, {})
 
-    def compute(batch: list[int]) -> tuple[list[dict[str, object]], dict[str, float]]:
+    def compute(batch: list[int], tick: object) -> tuple[list[dict[str, object]], dict[str, float]]:
         # As with floats, the value depends a little on the company.
         return [{"id": f"{item:03d}", "value": item * len(batch)} for item in batch], {"tokens": len(batch)}
 
@@ -115,14 +115,14 @@ def test_rows_filled_across_deaths_are_the_rows_of_one_go(tmp_path: Path, dies_a
     fill(straight, "rows.jsonl", items, 3, compute, key=lambda row: row["id"])
     calls = 0
 
-    def mortal(batch: list[int]) -> tuple[list[dict[str, object]], dict[str, float]]:
+    def mortal(batch: list[int], tick: object) -> tuple[list[dict[str, object]], dict[str, float]]:
         nonlocal calls
         calls += 1
         if calls == dies_at:
             with (tmp_path / "killed" / "rows.jsonl.unsorted.jsonl").open("a") as file:
                 file.write('{"id": "torn')
             raise Dies
-        return compute(batch)
+        return compute(batch, tick)
 
     killed = work("killed")
     if dies_at <= 5:

@@ -1,12 +1,15 @@
 """Prompts end where responses begin: ids, masks, limits and packing."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 
 from srd.config import Model, Side
 from srd.prompts import TEMPLATES
 from srd.rows import Sample, sample_id
-from srd.tokens import collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
+from srd.tokens import BATCH_TOKENS, Encoded, collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
 from tests.small import encoded, texts, tokenizer
 
 
@@ -66,6 +69,27 @@ def test_packing_keeps_every_row_once_and_the_budget() -> None:
     assert sorted(row.id for batch in batches for row in batch) == sorted(row.id for row in rows)
     assert all(len(batch) == 1 or len(batch) * max(row.num_tokens for row in batch) <= 30 for batch in batches)
     assert len(batches) > 5
+
+
+@pytest.mark.parametrize("max_tokens", [30, 200, 600, 5000])
+def test_no_other_cut_of_the_sorted_rows_pads_less(max_tokens: int) -> None:
+    """Against every way to cut twelve rows, a batch counting as BATCH_TOKENS."""
+    chance = np.random.default_rng(max_tokens)
+    rows = [Encoded(f"{i:016x}", [2] * int(length), [3, 1], False) for i, length in enumerate(chance.integers(1, 180, 12))]
+    lengths = sorted((row.num_tokens for row in rows), reverse=True)
+
+    def cost(sizes: list[tuple[int, int]]) -> int:
+        return sum(first * count + BATCH_TOKENS for first, count in sizes)
+
+    ways = []
+    for borders in range(2**11):
+        cuts = [0, *(i + 1 for i in range(11) if borders >> i & 1), 12]
+        sizes = [(lengths[low], high - low) for low, high in pairwise(cuts)]
+        if all(first * count <= max_tokens or count == 1 for first, count in sizes):
+            ways.append(cost(sizes))
+    packed = [(max(row.num_tokens for row in batch), len(batch)) for batch in pack(rows, max_tokens)]
+    assert cost(packed) == min(ways)
+    assert len(ways) > 1 or max_tokens == 30
 
 
 def test_a_trained_vocabulary_is_the_same_for_the_same_texts() -> None:
