@@ -57,6 +57,19 @@ def answer(
     return [_answer(ids, stops, tokenizer) for ids in answers]
 
 
+Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]], list[Answer]]
+"""Answers rows under some decoding and seeds, telling how many have finished."""
+
+
+def answerer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine) -> Answerer:
+    """Who answers for a stage whose weights stand still: this process, or vLLM where the engine says so."""
+    if engine.generation_backend == "vllm":
+        from srd.vllm import Served
+
+        return Served(model, tokenizer, engine)
+    return lambda rows, settings, seeds, tick: answer(model, rows, tokenizer, settings, seeds, engine, tick)
+
+
 class Choice:
     """From logits to the next id of each row: no padded classes, no n-gram twice, then the largest or a seeded draw."""
 

@@ -65,7 +65,7 @@ def finetune(cfg: Config, role: str) -> Node:
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
     settings, inputs = _model(cfg, "student")
-    decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed])
+    decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
     return Node("reflect", VERSIONS["reflect"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
@@ -109,7 +109,7 @@ def partition(cfg: Config) -> Node:
 def answers(cfg: Config) -> Node:
     """The teacher's answers to the training prompts."""
     settings, inputs = _model(cfg, "teacher")
-    decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed])
+    decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
     return Node("answers", VERSIONS["answers"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
@@ -163,7 +163,8 @@ def _method(cfg: Config) -> dict[str, Any]:
 
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     """The scores of one checkpoint on one suite."""
-    settings: dict[str, Any] = {"target": target, "suite": suite_name, **_decoding(cfg.evaluate.generation, cfg.evaluate.seeds)}
+    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
+    settings: dict[str, Any] = {"target": target, "suite": suite_name, **decoding}
     role = "student" if target == "distill" else target
     model, inputs = _model(cfg, role)
     if target == "distill":
@@ -193,9 +194,10 @@ def _text(cfg: Config) -> dict[str, Any]:
     return settings
 
 
-def _decoding(generation: Generation, seeds: list[int]) -> dict[str, Any]:
-    """How answers are drawn; greedy decoding has no use for seeds and takes one pass."""
-    return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0]}
+def _decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
+    """How answers are drawn; greedy decoding has no use for seeds and takes one pass, and who draws matters only to samples."""
+    sampler = {"sampler": backend} if generation.temperature > 0 and backend != "transformers" else {}
+    return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0], **sampler}
 
 
 def _lora(side: Side) -> dict[str, Any]:

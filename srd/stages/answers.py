@@ -2,7 +2,7 @@
 
 from srd.artefacts import Work
 from srd.config import Config
-from srd.generate import answer
+from srd.generate import answerer
 from srd.models import load_model, load_tokenizer, num_parameters
 from srd.partial import BLOCK, Counts, Tick, fill
 from srd.rows import Answered, Sample
@@ -13,10 +13,11 @@ from srd.tokens import Encoded, longest_first
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "teacher", work.inputs, tokenizer)
+    answer = answerer(model, tokenizer, cfg.engine)
 
     def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Answered], Counts]:
         rows = [row for _, row in batch]
-        answers = answer(model, rows, tokenizer, cfg.method.answers, [cfg.method.answers_seed] * len(rows), cfg.engine, tick)
+        answers = answer(rows, cfg.method.answers, [cfg.method.answers_seed] * len(rows), tick)
         generated = sum(given.tokens for given in answers)
         tokens = sum(len(row.prompt) for row in rows) + generated
         counts: Counts = {"scoring_passes": len(rows), "generated_tokens": generated, "flops": 2 * num_parameters(model) * tokens}

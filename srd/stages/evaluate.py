@@ -4,7 +4,7 @@ from pathlib import Path
 
 from srd.artefacts import Work
 from srd.config import Config
-from srd.generate import answer, reference_nll
+from srd.generate import answerer, reference_nll
 from srd.metrics import exact_match, rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
 from srd.partial import BLOCK, Counts, Tick, fill
@@ -22,6 +22,7 @@ def make(cfg: Config, work: Work) -> None:
     if "checkpoint" in work.inputs:
         work.inputs["checkpoint"] = checkpoint(work, settings["checkpoint"])
     model = load_model(cfg, "student" if settings["target"] == "distill" else settings["target"], work.inputs, tokenizer)
+    answer = answerer(model, tokenizer, cfg.engine)
     samples = read_samples(work, "test")
     rows = encode_all(samples, tokenizer, cfg.model)
     questions = [(seed, sample, row) for seed in settings["seeds"] for sample, row in zip(samples, rows, strict=True)]
@@ -30,7 +31,7 @@ def make(cfg: Config, work: Work) -> None:
 
     def compute(batch: list[Question], tick: Tick) -> tuple[list[Score], Counts]:
         encoded = [row for _, _, row in batch]
-        answers = answer(model, encoded, tokenizer, cfg.evaluate.generation, [seed for seed, _, _ in batch], cfg.engine, tick)
+        answers = answer(encoded, cfg.evaluate.generation, [seed for seed, _, _ in batch], tick)
         losses = reference_nll(model, encoded, tokenizer, cfg.engine)
         scores = [
             Score(

@@ -4,7 +4,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.artefacts import Work
 from srd.config import Config, Engine, Reflect
-from srd.generate import answer, reference_nll
+from srd.generate import Answerer, answerer, reference_nll
 from srd.metrics import rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
 from srd.partial import BLOCK, Counts, Tick, fill
@@ -20,26 +20,28 @@ def reflect(
     tokenizer: PreTrainedTokenizerBase,
     batch: list[Pair],
     settings: Reflect,
+    answers: Answerer,
     engine: Engine,
     tick: Tick = lambda rows: None,
 ) -> list[Reflection]:
     """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
     samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
-    answers = answer(model, rows, tokenizer, settings.generation, [settings.seed] * len(rows), engine, tick)
+    given = answers(rows, settings.generation, [settings.seed] * len(rows), tick)
     losses = reference_nll(model, rows, tokenizer, engine)
     return [
-        Reflection(sample.id, given.text, rouge_l(given.text, sample.references), nll, given.tokens)
-        for sample, given, nll in zip(samples, answers, losses, strict=True)
+        Reflection(sample.id, answer.text, rouge_l(answer.text, sample.references), nll, answer.tokens)
+        for sample, answer, nll in zip(samples, given, losses, strict=True)
     ]
 
 
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "student", work.inputs, tokenizer)
+    answers = answerer(model, tokenizer, cfg.engine)
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
 
     def compute(batch: list[Pair], tick: Tick) -> tuple[list[Reflection], Counts]:
-        rows = reflect(model, tokenizer, batch, cfg.reflect, cfg.engine, tick)
+        rows = reflect(model, tokenizer, batch, cfg.reflect, answers, cfg.engine, tick)
         return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
 
     fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
