@@ -20,6 +20,7 @@ STAGES = {
     "rank": "order the samples by difficulty",
     "filter": "drop the hardest",
     "partition": "cut the rest into curriculum phases",
+    "plan": "memory, disk and time of every stage, before the run",
     "cache": "keep what enters the teacher's head, once for all arms",
     "distill": "train the student on the teacher, phase by phase",
     "evaluate": "score teacher, student and distilled student",
@@ -103,7 +104,7 @@ def run_stage(word: str, cfg: Any) -> None:
             f"WORLD_SIZE={os.environ['WORLD_SIZE']}: a run is one process so far; start srd without torchrun or accelerate launch"
         )
     prepare(cfg.outputs)
-    if word in ("run", "cache", "distill", "evaluate"):
+    if word in ("run", "plan", "cache", "distill", "evaluate"):
         stages.settle_teacher(cfg)
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,
@@ -116,6 +117,10 @@ def run_stage(word: str, cfg: Any) -> None:
         from srd.studies import run
 
         run(cfg)
+    elif word == "plan":
+        from srd.views import plan
+
+        plan(cfg)
     elif word in ("evaluate", "rank"):
         for node in graph.evaluations(cfg) if word == "evaluate" else graph.rankings(cfg):
             print(stages.make(cfg, node))

@@ -510,6 +510,10 @@ class Engine:
     """Positions whose logits exist at once in the loss; beyond that they are computed in turn, and again for the gradient."""
     generation_sequences: int = 64
     """Prompts answered together."""
+    generation_backend: str = "transformers"
+    """Who answers in reflection, evaluation and for the teacher: transformers (this process), or vllm (a GPU, its own sampling)."""
+    gradient_checkpointing: bool = False
+    """Compute a layer's activations again for the gradient instead of keeping them: less memory, a third more arithmetic."""
     save_steps: int = 50
     """Optimiser steps between two saved training states."""
     threads: int | None = None
@@ -519,7 +523,37 @@ class Engine:
         require(self.precision in ("float32", "bfloat16"), "engine.precision", self.precision, "float32 or bfloat16")
         for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps"):
             require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
+        choices = ("transformers", "vllm")
+        require(self.generation_backend in choices, "engine.generation_backend", self.generation_backend, " or ".join(choices))
         require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
+
+
+@dataclass
+class Plan:
+    """What `srd plan` reckons with where the data or the machine are not at hand."""
+
+    gpu: str | None = None
+    """A key of `srd.plan.GPUS`; none: this machine, its speed measured."""
+    memory_gb: float | None = None
+    """Memory to fit into, 10^9 bytes; none: all that the device has."""
+    samples: int | None = None
+    """Training samples; none: as many as the samples artefact has."""
+    test_samples: int | None = None
+    """Test samples of a suite; none: as many as its samples artefact has."""
+    prompt_tokens: float | None = None
+    """Mean length of a prompt with its template; none: measured on the samples."""
+    response_tokens: float | None = None
+    """Mean length of a reference with its EOS; none: measured on the samples."""
+    answer_tokens: float | None = None
+    """Mean length of an answer; none: as long as a reference."""
+    utilisation: float = 0.35
+    """Share of the device's matrix speed that training reaches."""
+
+    def __post_init__(self) -> None:
+        for key in ("memory_gb", "samples", "test_samples", "prompt_tokens", "response_tokens", "answer_tokens"):
+            value = getattr(self, key)
+            require(value is None or value > 0, f"plan.{key}", value, "more than 0")
+        require(0 < self.utilisation <= 1, "plan.utilisation", self.utilisation, "a share in (0, 1]")
 
 
 @dataclass
@@ -553,6 +587,7 @@ class Config:
     distill: Distill = field(default_factory=Distill)
     evaluate: Evaluate = field(default_factory=Evaluate)
     engine: Engine = field(default_factory=Engine)
+    plan: Plan = field(default_factory=Plan)
     logger: Logger = field(default_factory=Logger)
     study: str = "default"
     """Name of the study that `srd run` files this run under and `srd report` reads."""
@@ -623,6 +658,13 @@ class Config:
                 f"teacher.signal=hidden: method={self.method.name} trains on other responses than the samples', or the teacher runs "
                 "code of its own; use teacher.signal=online"
             )
+        decodings = {"reflect": self.reflect.generation, "evaluate": self.evaluate.generation, "method.answers": self.method.answers}
+        for key, decoding in decodings.items() if self.engine.generation_backend == "vllm" else ():
+            if decoding.no_repeat_ngram_size > 0:
+                raise UserError(
+                    f"{key}: no_repeat_ngram_size={decoding.no_repeat_ngram_size} is not something vLLM does; "
+                    "set it to 0 or use engine.generation_backend=transformers"
+                )
         capacity, size = self.method.student_data.replay_capacity, self.distill.batch_sequences
         require(
             capacity == 0 or capacity >= size,

@@ -127,7 +127,7 @@ def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
     seen: list[Tensor] = []
 
     def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
-        seen.append(arguments[0][batch.supervised])
+        seen.append(arguments[0].flatten(0, 1)[batch.places])
         return (arguments[0][:, :1],)  # nobody wants the logits of this pass
 
     hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
@@ -152,6 +152,14 @@ def head_logits(model: nn.Module, hidden: Tensor, vocabulary: int) -> Tensor:
         return inner(input_ids=ids, use_cache=False).logits.squeeze(0)[:, :vocabulary]
     finally:
         setattr(inner, inner.base_model_prefix, body)
+
+
+def head_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The trainable parameters that `head_logits` uses: the head's, tied or not, and whatever else stands outside the body."""
+    inner = unwrapped(model)
+    body = {id(parameter) for parameter in getattr(inner, inner.base_model_prefix).parameters()}
+    outside = [parameter for parameter in inner.parameters() if id(parameter) not in body]
+    return [parameter for parameter in dict.fromkeys((*outside, *inner.get_output_embeddings().parameters())) if parameter.requires_grad]
 
 
 def unwrapped(model: nn.Module) -> Any:
@@ -205,11 +213,11 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
     """The weights that the config names, before any training."""
     if side.architecture is not None:
         return _random(side, role, tokenizer)
-    where, options = _location(side)
+    where, options = location(side)
     options |= {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code, "use_safetensors": True}
     if side.gguf_file is not None:
         del options["use_safetensors"]
-    model = _from_hub(AutoModelForCausalLM, where, role, **options)
+    model = from_hub(AutoModelForCausalLM, where, role, **options)
     if side.gguf_file is not None:
         model = _unquantised(model)
     if side.adapter is not None:
@@ -229,23 +237,39 @@ def _unquantised(model: PreTrainedModel) -> PreTrainedModel:
     return fresh
 
 
-def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Weights drawn with the seed of the side's recipe: the same wherever a stage starts from nothing."""
+UNTRAINED = 32_000
+"""Classes of a model whose tokenizer has yet to be trained."""
+
+
+def random_config(side: Side, role: str, more: dict[str, Any]) -> Any:
+    """The transformers config of a side that starts from nothing; a setting that it does not have is a `UserError`."""
     architecture = dict(side.architecture or {})
-    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     try:
         kind = CONFIG_MAPPING[architecture.pop("model_type", None)]
         unknown = [key for key in architecture if not hasattr(kind(), key)]
         if unknown:
             raise UserError(f"model.{role}.architecture.{unknown[0]}: {kind.__name__} has no such setting")
-        config = kind(**{"vocab_size": len(tokenizer), **special, **architecture})
-        torch.manual_seed(side.finetune.seed)
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+        return kind(**{**more, **architecture})
     except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
-        raise UserError(
-            f"model.{role}.architecture={side.architecture}: not a causal language model that can be built ({_first_line(error)}); "
-            "expected model_type (llama, gpt2 …) and fields of its transformers config"
-        ) from None
+        raise _not_a_model(side, role, error) from None
+
+
+def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Weights drawn with the seed of the side's recipe: the same wherever a stage starts from nothing."""
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    config = random_config(side, role, {"vocab_size": len(tokenizer), **special})
+    torch.manual_seed(side.finetune.seed)
+    try:
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+    except (ValueError, TypeError) as error:
+        raise _not_a_model(side, role, error) from None
+
+
+def _not_a_model(side: Side, role: str, error: Exception) -> UserError:
+    return UserError(
+        f"model.{role}.architecture={side.architecture}: not a causal language model that can be built ({_first_line(error)}); "
+        "expected model_type (llama, gpt2 …) and fields of its transformers config"
+    )
 
 
 def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
@@ -276,11 +300,11 @@ def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
 def _side_tokenizer(side: Side, role: str) -> PreTrainedTokenizerBase:
     if side.architecture is not None:
         raise UserError(f"model.{role} has random weights and so no tokenizer; set model.vocabulary to train one")
-    where, options = _location(side)
-    return _from_hub(AutoTokenizer, where, role, **options, trust_remote_code=side.trust_remote_code)
+    where, options = location(side)
+    return from_hub(AutoTokenizer, where, role, **options, trust_remote_code=side.trust_remote_code)
 
 
-def _location(side: Side) -> tuple[str, dict[str, Any]]:
+def location(side: Side) -> tuple[str, dict[str, Any]]:
     """Where `from_pretrained` finds a side's files."""
     if side.package is not None:
         # Looked up, not imported: the package may need what only its own program uses.
@@ -292,7 +316,7 @@ def _location(side: Side) -> tuple[str, dict[str, Any]]:
     return str(side.name), {"revision": side.revision, **gguf}
 
 
-def _from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
+def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
     """`factory.from_pretrained`, with one line for weights that cannot be had."""
     try:
         return factory.from_pretrained(where, **options)

@@ -19,17 +19,21 @@ def run(cfg: Config) -> None:
     nodes = graph.evaluations(cfg)
     missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
     if missing:
+        from srd.planning import foresee
+
+        planned = foresee(cfg)
         make_all(cfg, nodes)
+        file_run(cfg, planned)
     else:
         say(f"{cfg.arm_name}: nothing to do, all {len(closure(nodes))} artefacts are there")
-    file_run(cfg)
+        file_run(cfg)
     from srd.report.scores import print_run
 
     print_run(cfg)
 
 
-def file_run(cfg: Config) -> None:
-    """Write down which artefacts belong to this run of the study."""
+def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:
+    """Write down which artefacts belong to this run of the study, and what was planned before they were made; none keeps what stands."""
     distilled, suites = graph.distill(cfg), cfg.evaluate.suites
     entry = {
         "arm": cfg.arm_name,
@@ -45,7 +49,11 @@ def file_run(cfg: Config) -> None:
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     arm = hashlib.sha256(cfg.arm_name.encode()).hexdigest()[:6]  # two arms may share a student
-    replace_text(folder / f"{distilled.fingerprint}-{arm}.json", json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    path = folder / f"{distilled.fingerprint}-{arm}.json"
+    if planned is None and path.is_file():
+        planned = json.loads(path.read_text(encoding="utf-8")).get("planned")
+    entry["planned"] = planned or {}
+    replace_text(path, json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:

@@ -1,5 +1,6 @@
 """The commands that only look: `report`, `show` and `ls`. They read files and never start a stage."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from rich.table import Table
 
 from srd.artefacts import read_manifest
 from srd.cli import outputs_of
+from srd.config import Config
 from srd.errors import UserError, nearest
 from srd.rows import Phase, Reflection, Sample, read_dicts, read_rows
 
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( [A-Za-z]+)?")
+"""A cell that is set to the right: a number, with its unit."""
 SHOWN = 5
 """Samples listed at either end of a ranking."""
 
@@ -63,6 +67,39 @@ def ls(words: list[str]) -> None:
         for path in sorted(outputs.glob("*/*/manifest.json")):
             manifest = read_manifest(path.parent)
             print(f"  {path.parent.relative_to(outputs)!s:<28} {manifest['started']}  {manifest['ledger']['seconds']:.1f} s")
+
+
+def plan(cfg: Config) -> None:
+    """What `srd plan` prints of a config: the needs of every stage, its largest, and whether the run fits."""
+    from srd.planning import check, reckon
+
+    reckoning = reckon(cfg)
+    needs, n = reckoning.needs(), reckoning.lengths
+    print(
+        f"{n.samples:,} samples of {n.prompt:.0f} + {n.response:.0f} tokens (the longest {n.longest}), "
+        f"{sum(n.test_samples.values()):,} test rows; teacher {reckoning.teacher.parameters / 1e6:,.1f} M parameters, "
+        f"student {reckoning.student.parameters / 1e6:,.1f} M; {reckoning.machine.name} at {cfg.plan.utilisation:.0%} of its speed"
+    )
+    most = max(needs, key=lambda need: need.memory_bytes)
+    disk, flops, seconds = (sum(getattr(need, name) for need in needs) for name in ("disk_bytes", "flops", "seconds"))
+    lines = [[x.stage, size(x.memory_bytes), size(x.disk_bytes), f"{x.flops:.2e}", clock(x.seconds)] for x in needs]
+    lines.append(["all", size(most.memory_bytes), size(disk), f"{flops:.2e}", clock(seconds)])
+    _print_table(["stage", "memory", "disk", "FLOPs", "time"], lines)
+    parts = sorted(most.memory.items(), key=lambda part: -part[1])
+    print(f"most memory, {most.stage}: " + ", ".join(f"{name} {size(held)}" for name, held in parts))
+    check(reckoning)
+
+
+def size(held: float) -> str:
+    """Bytes in the unit that a person would choose."""
+    return f"{held / 1e9:.1f} GB" if held >= 1e9 else f"{held / 1e6:.1f} MB"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes or seconds, as a person says them."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
 
 
 VIEWS: dict[str, Callable[[list[str]], None]] = {"report": report, "show": show, "ls": ls}
@@ -173,7 +210,7 @@ def _one(words: list[str], command: str, what: str, default: str | None = None) 
 def _print_table(header: list[str], lines: list[list[str]], title: str | None = None) -> None:
     table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name, column in zip(header, zip(*lines, strict=True), strict=True):
-        numeric = all(cell.replace(",", "").replace(".", "").replace("-", "").isdigit() for cell in column if cell)
+        numeric = all(NUMBER.fullmatch(cell) for cell in column if cell)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)

@@ -8,6 +8,7 @@ from typing import Any
 from srd.artefacts import replace_text
 from srd.published import published
 from srd.report.noise import noise_table
+from srd.report.planned import fidelity, planned_table
 from srd.report.scores import Row, rows_of
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
 from srd.studies import read_study, study_folder
@@ -21,7 +22,8 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
     rows = rows_of(outputs, entries)
     folder = study_folder(outputs, study)
     plots = draw(outputs, entries, rows, folder)
-    tables, notes = _tables(rows, noise_table(outputs, entries)), [*NOTES, *sources(entries)]
+    tables = _tables(rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)})
+    notes = [*NOTES, *fidelity(outputs, entries), *sources(entries)]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
     replace_text(paths["json"], json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
     replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
@@ -29,12 +31,10 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
     return rows, paths
 
 
-def _tables(rows: list[Row], noise: Cells | None) -> dict[str, Cells]:
+def _tables(rows: list[Row], more: dict[str, Cells | None]) -> dict[str, Cells]:
     """The report's tables by title; one without lines is left out."""
-    found = {"Scores": score_table(rows), "Differences": difference_table(rows), "Cost": cost_table(rows)}
-    if noise is not None:
-        found["Corrupted rows"] = noise
-    return {title: cells for title, cells in found.items() if cells[1]}
+    found = {"Scores": score_table(rows), "Differences": difference_table(rows), "Cost": cost_table(rows), **more}
+    return {title: cells for title, cells in found.items() if cells is not None and cells[1]}
 
 
 def sources(entries: list[dict[str, Any]]) -> list[str]:

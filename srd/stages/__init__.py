@@ -34,16 +34,19 @@ def make_all(cfg: Config, nodes: list[Node]) -> None:
 def settle_teacher(cfg: Config) -> None:
     """Turn `teacher.signal=auto` into hidden or online: by whether the texts are known, then by an estimate of the cache's size.
 
-    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. The
-    stage itself knows the size and stops where the disk is too small.
+    Where `plan` does not say how many positions there are, a third of the bytes of `samples.jsonl` is taken: more than text in
+    Latin script has. The stage itself knows the size and stops where the disk is too small.
     """
     if cfg.teacher.signal != "auto" or not cfg.caches_teacher:
         return
-    text_bytes = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size
+    if cfg.plan.samples is not None and cfg.plan.response_tokens is not None:
+        positions = cfg.plan.samples * cfg.plan.response_tokens
+    else:
+        positions = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size / 3
     each = 4 if (cfg.teacher.dtype or cfg.model.teacher.dtype) == "float32" else 2
-    about_gb = text_bytes / 3 * graph.hidden_size(cfg.model.teacher) * each / 1e9
+    about_gb = positions * graph.hidden_size(cfg.model.teacher) * each / 1e9
     cfg.teacher.signal = "hidden" if about_gb <= cfg.teacher.disk_gb else "online"
-    if cfg.teacher.signal == "online" or not graph.cache(cfg).is_complete(cfg.outputs):
+    if cfg.teacher.signal == "online" or cfg.plan.samples is not None or not graph.cache(cfg).is_complete(cfg.outputs):
         say(f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes about {about_gb:.2g} GB of teacher.disk_gb={cfg.teacher.disk_gb:g}")
 
 

@@ -195,3 +195,26 @@ def test_tensorboard_gets_the_same_scalars(cli: Cli, smoke: list[str], copy: Pat
     pytest.importorskip("tensorboard")
     cli("distill", *smoke, "logger=tensorboard", "distill.seed=3", cwd=copy)
     assert list((copy / "outputs/tensorboard/distill").glob("*/events*"))
+
+
+def test_the_report_says_what_was_planned_and_how_faithful_the_cache_is(cli: Cli, smoke: list[str], copy: Path) -> None:
+    """The plan's FLOPs are the ledgers' where lengths decide them; a second run keeps the plan that was filed."""
+    entry_file = next((copy / "outputs/report/smoke/runs").glob("*.json"))
+    planned = json.loads(entry_file.read_text())["planned"]
+    assert len(planned) == 8
+    checked = 0
+    for manifest in manifests(copy).values():
+        stage = f"{manifest['stage']} {manifest['settings'].get('role', '')}".strip()  # pyright: ignore
+        if manifest["stage"] in ("finetune", "cache", "distill"):
+            assert planned[stage]["flops"] == pytest.approx(manifest["ledger"]["flops"], rel=0.05)  # pyright: ignore
+            checked += 1
+    assert checked == 4
+    cache = next((copy / "outputs/cache").glob("*/"))
+    stored = sum(path.stat().st_size for path in [*cache.glob("hidden-*"), cache / "head.safetensors"])
+    assert planned["cache"]["disk_bytes"] == pytest.approx(stored, rel=0.05)
+    cli("run", *smoke, cwd=copy)
+    assert json.loads(entry_file.read_text())["planned"] == planned
+    cli("report", "smoke", cwd=copy)
+    report = (copy / "outputs/report/smoke/report.md").read_text()
+    assert "| distill | " in report.split("## The plan")[1]
+    assert "KL(live teacher ‖ cached) is" in report

@@ -1,0 +1,107 @@
+"""What a model's config alone says of it: parameters, activations, keys and values. No weight is loaded.
+
+The model is built on the meta device, where tensors have shapes and nothing else, and its forward pass is run there.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
+
+from srd.config import Config, Side
+from srd.models import UNTRAINED, from_hub, keep_layers, location, num_parameters, random_config
+
+PROBE_TOKENS = 4
+"""Tokens of the trial pass: few, so that attention scores, which fused kernels never store, weigh nothing."""
+LORA_TARGETS = ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj")
+"""Layers that peft adapts by default, of the architectures that srd names."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One side's model in numbers; bytes are those of float32 activations and of the weights' own type."""
+
+    parameters: int
+    trainable: int
+    head_parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    weight_bytes: int
+    """Of one parameter."""
+    activation_bytes: int
+    """Kept for the backward pass, per token, with fused attention."""
+    boundary_bytes: int
+    """Of those, what stays with gradient checkpointing: the input of every layer."""
+    state_bytes: int
+    """Keys and values per token."""
+
+
+def facts_of(cfg: Config, role: str) -> Facts:
+    """The numbers of a role's model; weights that cannot be found are a `UserError`."""
+    side = cfg.model.side(role)
+    settings = _config_of(side, role, cfg.model.vocabulary)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings)
+    if side.layers is not None:
+        keep_layers(model, side.layers)
+    head = model.get_output_embeddings()
+    layers, hidden = int(model.config.num_hidden_layers), int(head.weight.shape[1])  # pyright: ignore
+    return Facts(
+        parameters=num_parameters(model),
+        trainable=_lora_parameters(model, side.lora.rank) if side.lora.rank > 0 else num_parameters(model),
+        head_parameters=head.weight.numel(),  # pyright: ignore
+        layers=layers,
+        hidden=hidden,
+        vocabulary=int(head.weight.shape[0]),  # pyright: ignore
+        weight_bytes=4 if side.dtype == "float32" else 2,
+        activation_bytes=_activation_bytes(model),
+        boundary_bytes=4 * layers * hidden,
+        state_bytes=_state_bytes(model),
+    )
+
+
+def _config_of(side: Side, role: str, vocabulary: int | None) -> Any:
+    if side.architecture is not None:
+        return random_config(side, role, {"vocab_size": vocabulary or UNTRAINED})
+    where, options = location(side)
+    return from_hub(AutoConfig, where, role, **options, trust_remote_code=side.trust_remote_code)
+
+
+def _activation_bytes(model: PreTrainedModel) -> int:
+    """Bytes per token of the tensors that a forward pass keeps for its backward pass, the weights left out, the head too."""
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        _pass(model)
+    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in weights) // PROBE_TOKENS
+
+
+@torch.no_grad()
+def _state_bytes(model: PreTrainedModel) -> int:
+    """Bytes per token that decoding keeps of the past."""
+    states = DynamicCache()
+    _pass(model, past_key_values=states, use_cache=True)
+    tensors = [tensor for layer in states.layers for tensor in (layer.keys, layer.values)]  # pyright: ignore
+    return sum(tensor.numel() * 4 for tensor in tensors if tensor is not None) // PROBE_TOKENS
+
+
+def _pass(model: PreTrainedModel, **more: Any) -> None:
+    """The body's forward pass over a few tokens; the mask is whole, because a meta tensor cannot be looked at."""
+    ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device="meta")
+    mask = torch.ones(1, 1, PROBE_TOKENS, PROBE_TOKENS, dtype=torch.bool, device="meta")
+    model.base_model(input_ids=ids, attention_mask=mask, **{"use_cache": False, **more})
+
+
+def _lora_parameters(model: nn.Module, rank: int) -> int:
+    """Parameters of the adapters on the layers that peft chooses."""
+    weights = [module.weight for name, module in model.named_modules() if name.rpartition(".")[2] in LORA_TARGETS]
+    return sum(rank * sum(weight.shape) for weight in weights)  # pyright: ignore

@@ -1,0 +1,280 @@
+"""What a run will need, before it: memory, disk, arithmetic and time of every stage, reckoned from the config.
+
+Nothing is computed but sums; what they rest on is measured (`Lengths`, this machine's speed) or a data sheet's (`GPUS`).
+FLOPs are counted as the ledgers count them: 2 a parameter and token read, 6 a parameter and token trained on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from srd.architecture import Facts
+from srd.config import Config, Recipe
+from srd.errors import UserError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device: memory in bytes, matrix FLOP/s in either precision, memory bytes/s."""
+
+    name: str
+    memory_bytes: float
+    float32_flops: float
+    bfloat16_flops: float
+    bytes_per_second: float
+
+
+def _gpu(name: str, gib: float, float32: float, bfloat16: float, gigabytes: float) -> Machine:
+    return Machine(name, gib * 2**30, float32 * 1e12, bfloat16 * 1e12, gigabytes * 1e9)
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        _gpu("a100-40gb", 40, 19.5, 312, 1555),
+        _gpu("a100-80gb", 80, 19.5, 312, 2039),
+        _gpu("h100-80gb", 80, 67, 989, 3350),
+        _gpu("h200", 141, 67, 989, 4800),
+        _gpu("l4", 24, 30.3, 121, 300),
+        _gpu("l40s", 48, 91.6, 362, 864),
+        _gpu("rtx3090", 24, 35.6, 71, 936),
+        _gpu("rtx4090", 24, 82.6, 165, 1008),
+    )
+}
+"""Data sheets: GiB, dense TFLOP/s in float32 and bfloat16, GB/s."""
+
+LOSS_TENSORS = 6
+"""Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`: loss_peak_memory)."""
+AUTOCAST = 0.6
+"""Share of float32 activation bytes that bfloat16 autocast keeps: norms and residuals stay float32."""
+STEP_SECONDS_PER_LAYER = 2.5e-4
+"""Of a decoding step on a GPU, where launching kernels takes longer than running them."""
+TYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Mean tokens a row, and how many rows there are."""
+
+    samples: int
+    test_samples: dict[str, int]
+    prompt: float
+    response: float
+    answer: float
+    longest: int
+
+    @property
+    def total(self) -> float:
+        return self.prompt + self.response
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one stage needs."""
+
+    stage: str
+    memory: dict[str, float] = field(default_factory=dict)
+    """Bytes by part."""
+    disk_bytes: float = 0
+    flops: float = 0
+    seconds: float = 0
+
+    @property
+    def memory_bytes(self) -> float:
+        return sum(self.memory.values())
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """Everything the sums need."""
+
+    cfg: Config
+    teacher: Facts
+    student: Facts
+    lengths: Lengths
+    machine: Machine
+
+    def needs(self) -> list[Need]:
+        """The stages of `srd run` that take long, in their order."""
+        cfg, n = self.cfg, self.lengths
+        stages = []
+        for role, facts in (("teacher", self.teacher), ("student", self.student)):
+            recipe = cfg.model.side(role).finetune
+            if recipe.epochs > 0:
+                stages.append(self._train(f"finetune {role}", facts, recipe, n.samples * recipe.epochs, {}))
+        if cfg.is_ordered or cfg.filter.keep < 1:
+            stages.append(self._answer("reflect", self.student, n.samples, n.samples, cfg.reflect.generation.max_new_tokens))
+        if cfg.method.responses == "teacher":
+            stages.append(self._answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
+        if cfg.caches_teacher:
+            stages.append(self._cache())
+        stages.append(self._distill())
+        for target in cfg.evaluate.targets:
+            facts = self.teacher if target == "teacher" else self.student
+            greedy = cfg.evaluate.generation.temperature == 0
+            rows = sum(n.test_samples.values())
+            count = rows * (1 if greedy else len(cfg.evaluate.seeds))
+            stages.append(self._answer(f"evaluate {target}", facts, count, count, cfg.evaluate.generation.max_new_tokens))
+        return stages
+
+    @property
+    def passes(self) -> float:
+        """Sample passes of the whole distillation."""
+        from srd.schedules import CURRICULA
+
+        cfg = self.cfg
+        kept = int(self.lengths.samples * cfg.filter.keep + 1e-9)
+        ids = [str(i) for i in range(max(kept, cfg.num_phases))]
+        phases = CURRICULA[cfg.curriculum.name](ids, cfg.curriculum) if cfg.num_phases > 1 else [ids]
+        return sum(map(len, phases)) * cfg.distill.epochs
+
+    def _distill(self) -> Need:
+        cfg, teacher, tokens = self.cfg, self.teacher, self.passes * self.lengths.total
+        held: dict[str, float] = {}
+        flops = 0.0
+        if cfg.method.divergence is not None:
+            part = teacher.head_parameters if cfg.caches_teacher else teacher.parameters
+            held["teacher's head" if cfg.caches_teacher else "teacher"] = part * teacher.weight_bytes
+            flops = 0 if cfg.caches_teacher else 2 * teacher.parameters * tokens
+        need = self._train("distill", self.student, cfg.distill, self.passes, held)
+        student = self.student
+        folders = cfg.num_phases + 1  # a checkpoint a phase, and the best
+        rebuilt = 2 * teacher.head_parameters * self.passes * self.lengths.response if cfg.caches_teacher else 0
+        dev = self._answer("dev", student, self._dev_answers(), 0, cfg.evaluate.generation.max_new_tokens)
+        disk = need.disk_bytes + folders * student.parameters * student.weight_bytes
+        seconds = need.seconds + (flops + rebuilt) / self._speed + dev.seconds
+        return replace(need, flops=need.flops + flops, disk_bytes=disk, seconds=seconds)
+
+    def _dev_answers(self) -> float:
+        return self.cfg.distill.dev_samples * self.cfg.distill.epochs * self.cfg.num_phases
+
+    def _train(self, stage: str, facts: Facts, recipe: Recipe, passes: float, held: dict[str, float]) -> Need:
+        engine, tokens = self.cfg.engine, passes * self.lengths.total
+        micro = min(engine.micro_batch_tokens, max(self.lengths.longest, recipe.batch_sequences * self.lengths.total))
+        share = AUTOCAST if engine.precision == "bfloat16" else 1.0
+        one_layer = facts.boundary_bytes + facts.activation_bytes / facts.layers
+        kept = one_layer if engine.gradient_checkpointing else facts.activation_bytes
+        chunk = min(engine.loss_positions, micro * self.lengths.response / self.lengths.total)
+        memory = {
+            "weights": facts.parameters * facts.weight_bytes,
+            "gradients": facts.trainable * facts.weight_bytes,
+            "optimiser": 2 * facts.trainable * facts.weight_bytes,
+            "activations": micro * kept * share,
+            "loss": LOSS_TENSORS * chunk * facts.vocabulary * 4,
+            **held,
+        }
+        if engine.precision == "bfloat16" and facts.weight_bytes == 4:
+            memory["bfloat16 weights"] = 2 * facts.parameters
+        flops = 6 * facts.parameters * tokens
+        again = 4 / 3 if engine.gradient_checkpointing else 1
+        disk = 3 * facts.trainable * facts.weight_bytes + facts.parameters * facts.weight_bytes * (stage != "distill")
+        return Need(stage, memory, disk, flops, flops * again / self._speed)
+
+    def _answer(self, stage: str, facts: Facts, answers: float, scored: float, limit: int) -> Need:
+        """`answers` answers, and the references of `scored` rows read beside."""
+        engine, n = self.cfg.engine, self.lengths
+        places = min(engine.generation_sequences, max(1, answers))
+        written = min(n.answer, limit)
+        read = answers * n.prompt + scored * n.total
+        small = TYPE_BYTES[engine.precision] / 4
+        memory = {
+            "weights": facts.parameters * facts.weight_bytes,
+            "keys and values": places * (n.longest - n.response + limit) * facts.state_bytes * small,
+            "reading": min(engine.micro_batch_tokens, answers * n.total) * facts.activation_bytes / facts.layers * small,
+            "logits": 3 * 4 * facts.vocabulary * max(places, min(engine.loss_positions, engine.micro_batch_tokens)),
+        }
+        flops = 2 * facts.parameters * (read + answers * written)
+        # A step reads all weights once and all keys and values of the rows, and computes the rows.
+        moved = facts.parameters * facts.weight_bytes * (small if engine.precision == "bfloat16" else 1)
+        moved += places * (n.prompt + written / 2) * facts.state_bytes * small
+        step = max(moved / self.machine.bytes_per_second, 2 * facts.parameters * places / self._speed)
+        if self.machine.name in GPUS:
+            step = max(step, STEP_SECONDS_PER_LAYER * facts.layers)
+        seconds = 2 * facts.parameters * read / self._speed + step * answers * written / places
+        return Need(stage, memory, answers * 400, flops, seconds)
+
+    def _cache(self) -> Need:
+        facts, n = self.teacher, self.lengths
+        engine = self.cfg.engine
+        stored = TYPE_BYTES[self.cfg.teacher.dtype or self.cfg.model.teacher.dtype]
+        small = TYPE_BYTES[engine.precision] / 4
+        memory = {
+            "weights": facts.parameters * facts.weight_bytes,
+            "reading": engine.micro_batch_tokens * facts.activation_bytes / facts.layers * small,
+        }
+        disk = n.samples * n.response * facts.hidden * stored + facts.head_parameters * facts.weight_bytes
+        flops = 2 * facts.parameters * n.samples * n.total
+        return Need("cache", memory, disk, flops, flops / self._speed)
+
+    @property
+    def _speed(self) -> float:
+        """FLOP/s that training and reading reach."""
+        best = self.machine.bfloat16_flops if self.cfg.engine.precision == "bfloat16" else self.machine.float32_flops
+        return best * self.cfg.plan.utilisation
+
+
+def refuse(reckoning: Reckoning, memory_bytes: float, disk_bytes: float) -> None:
+    """A `UserError` for a run that cannot fit, naming the cheapest change that would let it."""
+    needs = reckoning.needs()
+    most = max(needs, key=lambda need: need.memory_bytes)
+    if most.memory_bytes > memory_bytes:
+        largest = max(most.memory, key=lambda part: most.memory[part])
+        raise UserError(
+            f"{most.stage} needs {most.memory_bytes / 1e9:.1f} GB of memory and {reckoning.machine.name} has {memory_bytes / 1e9:.1f} "
+            f"({largest} take {most.memory[largest] / 1e9:.1f}); {_advice(reckoning, memory_bytes)}"
+        )
+    disk = sum(need.disk_bytes for need in needs)
+    if disk > disk_bytes:
+        largest = max(needs, key=lambda need: need.disk_bytes)
+        raise UserError(
+            f"the run needs {disk / 1e9:.1f} GB of disk and {reckoning.cfg.outputs} has {disk_bytes / 1e9:.1f} ({largest.stage} takes "
+            f"{largest.disk_bytes / 1e9:.1f}); use teacher.dtype=bfloat16, teacher.signal=online or another outputs=FOLDER"
+        )
+
+
+def _advice(reckoning: Reckoning, memory_bytes: float) -> str:
+    """The first change that fits, those that cost nothing before those that cost time and those that change the result."""
+    for words, changed in changes(reckoning.cfg):
+        trial = _with_facts(reckoning, changed)
+        most = max(need.memory_bytes for need in trial.needs())
+        if most <= memory_bytes:
+            return f"{words} would fit ({most / 1e9:.1f} GB)"
+    return "no change of the engine would fit; choose smaller models or a larger device"
+
+
+def changes(cfg: Config) -> list[tuple[str, Config]]:
+    """Settings that need less memory, the cheapest first: each as the words to add to the command, and the config it makes."""
+    steps: list[tuple[str, Callable[[Config], Config]]] = []
+    engine = cfg.engine
+    for divisor in (2, 4, 8, 16):
+        smaller = {
+            "micro_batch_tokens": max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor),
+            "loss_positions": max(64, engine.loss_positions // divisor),
+            "generation_sequences": max(1, engine.generation_sequences // divisor),
+        }
+        words = " ".join(f"engine.{key}={value}" for key, value in smaller.items())
+        steps.append((words, lambda c, smaller=smaller: replace(c, engine=replace(c.engine, **smaller))))
+    least, shrink = steps[-1]
+    if not engine.gradient_checkpointing:
+        words = f"{least} engine.gradient_checkpointing=true"
+        steps.append((words, lambda c: replace(shrink(c), engine=replace(shrink(c).engine, gradient_checkpointing=True))))
+    if cfg.teacher.signal == "online" and not cfg.needs_live_teacher:
+        steps.insert(0, ("teacher.signal=hidden", lambda c: replace(c, teacher=replace(c.teacher, signal="hidden"))))
+    if cfg.model.teacher.dtype == "float32":
+        words = f"{least} model.teacher.dtype=bfloat16"
+        half = replace(cfg.model.teacher, dtype="bfloat16")
+        steps.append((words, lambda c: replace(shrink(c), model=replace(c.model, teacher=half))))
+    if cfg.model.student.lora.rank == 0:
+        words = f"{least} model.student.lora.rank=16"
+        adapted = replace(cfg.model.student, lora=replace(cfg.model.student.lora, rank=16))
+        steps.append((words, lambda c: replace(shrink(c), model=replace(c.model, student=adapted))))
+    return [(words, change(cfg)) for words, change in steps]
+
+
+def _with_facts(reckoning: Reckoning, cfg: Config) -> Reckoning:
+    """The same run under another config; what a smaller weight type or an adapter changes is scaled, not built again."""
+    teacher = replace(reckoning.teacher, weight_bytes=TYPE_BYTES[cfg.model.teacher.dtype])
+    student = reckoning.student
+    if cfg.model.student.lora.rank > 0 and student.trainable == student.parameters:
+        # Two matrices of rank r by the width on two layers of every block, as peft's defaults are.
+        student = replace(student, trainable=4 * cfg.model.student.lora.rank * student.hidden * student.layers)
+    return replace(reckoning, cfg=cfg, teacher=teacher, student=student)
