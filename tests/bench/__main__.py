@@ -1,48 +1,103 @@
-"""`make bench`: what has a speed to keep, each the median of alternating repeats, written to outputs/bench/bench.json."""
+"""`make bench`: ours against the plain thing, in one run; `--gpu` on a GPU, `--tiny` to see that it runs, `check` against what stands.
 
+Writes outputs/bench/bench.json (bench-gpu.json) and prints a table; `check` fails when a ratio has dropped by more than a quarter.
+"""
+
+import argparse
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from tests.conftest import ROOT, command, environment, make_rows
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
-REPEATS = 5
+from tests.bench import distill, reflect, small
+from tests.bench.measure import Figure
+from tests.bench.shapes import CPU, GPU, TINY, Shapes
+from tests.conftest import ROOT
+
+EXPECTED = ROOT / "tests" / "bench" / "expected.json"
+DROP = 0.75
 
 
-def seconds(words: list[str], cwd: Path) -> float:
-    begin = time.perf_counter()
-    subprocess.run(words, cwd=cwd, env=environment(), check=True, capture_output=True)
-    return time.perf_counter() - begin
-
-
-def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_rows(40)))
-        run = command("run", "debug=smoke", "dataset=jsonl", f"dataset.path={folder / 'rows.jsonl'}", "engine=cpu")
-        subprocess.run(run, cwd=folder, env=environment(), check=True, capture_output=True)
-        jobs = {"startup": [str(Path(sys.executable).parent / "srd"), "--help"], "nothing_to_do": run}
-        times: dict[str, list[float]] = {key: [] for key in jobs}
-        for _ in range(REPEATS):
-            for key, words in jobs.items():
-                times[key].append(seconds(words, folder))
-    result = {
-        key: {"median_seconds": statistics.median(each), "least": min(each), "most": max(each), "limit": limit}
-        for (key, each), limit in zip(times.items(), (0.5, 5.0), strict=True)
-    }
-    target = ROOT / "outputs" / "bench" / "bench.json"
+def main() -> int:
+    """Measure, write, print; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["run", "check"], default="run")
+    parser.add_argument("--gpu", action="store_true", help="GPT-2 XL to GPT-2 124M shapes on the GPU, bfloat16")
+    parser.add_argument("--tiny", action="store_true", help="tiny shapes: to see that it runs")
+    parser.add_argument("--out", type=Path, help="file to write")
+    words = parser.parse_args()
+    target = words.out or ROOT / "outputs" / "bench" / ("bench-gpu.json" if words.gpu else "bench.json")
+    begin = time.time()
+    figures = models(TINY if words.tiny else GPU if words.gpu else CPU, words.gpu, words.tiny)
+    if not words.gpu:
+        figures |= processor(words.tiny)
+    report = {"machine": _machine(), "minutes": (time.time() - begin) / 60, "figures": {key: asdict(f) for key, f in figures.items()}}
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"machine": platform.machine(), "cores": os.cpu_count(), **result}, indent=1) + "\n")
-    for key, values in result.items():
-        print(f"{key:<16} {values['median_seconds']:.2f} s  ({values['least']:.2f} … {values['most']:.2f}, limit {values['limit']} s)")
-    print(target)
+    target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _print(figures)
+    print(f"{target}  ({report['minutes']:.1f} minutes)")
+    return check(figures) if words.what == "check" else 0
+
+
+def models(shapes: Shapes, gpu: bool, tiny: bool) -> dict[str, Figure]:
+    """What needs a teacher and a student."""
+    figures = distill.figures(shapes, goals=(">= 12", ">= 1") if gpu else (">= 7", ">= 3.4"))
+    figures["reflect"] = reflect.figure(shapes, real=not gpu and not tiny, goal=">= 8" if gpu else ">= 2.5")
+    figures["run_total"] = distill.run_total(figures, shapes)
+    return figures
+
+
+def processor(tiny: bool) -> dict[str, Figure]:
+    """What needs none."""
+    figures = {"rouge": small.rouge(500 if tiny else 12_000), **small.rank_million(10_000 if tiny else 1_000_000)}
+    if not tiny:
+        figures["loss_peak_memory"] = small.loss_peak_memory()
+    return figures | small.program()
+
+
+def check(figures: dict[str, Figure]) -> int:
+    """Compare with the committed ratios; 1 where one has dropped by more than a quarter (a cost: grown by more than a third)."""
+    failed = 0
+    for key, expected in json.loads(EXPECTED.read_text()).items():
+        figure = figures.get(key)
+        if figure is None:
+            print(f"{key}: not measured")
+            failed += 1
+        elif (figure.value / expected if figure.goal.startswith(">=") else expected / figure.value) < DROP:
+            print(f"{key}: {figure.value:.2f} {figure.unit}, expected {expected}: worse by more than a quarter")
+            failed += 1
+    print("worse than before" if failed else "nothing has dropped")
+    return int(failed > 0)
+
+
+def _print(figures: dict[str, Figure]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    for name, justify in (("key", "left"), ("", "right"), ("spread", "right"), ("goal", "right"), ("", "left")):
+        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+    for key, figure in figures.items():
+        unit = "x" if figure.unit == "times" else f" {figure.unit}"
+        spread = f"{figure.spread[0]:.2f} … {figure.spread[1]:.2f}"
+        goal = figure.goal.replace(">=", "≥").replace("<=", "≤")
+        table.add_row(key, f"{figure.value:.2f}{unit}", spread, goal, "reached" if figure.reached else "missed")
+    Console(highlight=False).print(table)
+
+
+def _machine() -> dict[str, Any]:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device} | {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

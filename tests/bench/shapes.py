@@ -1,0 +1,88 @@
+"""What is measured: model shapes with random weights, and lengths as they are in Dolly."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from srd.config import Engine
+from srd.tokens import Encoded
+
+# Prompt (with template) and response tokens of 48 rows of Dolly that stand together in a random order: their means are
+# 84 and 88, and the longest of each 16 come to 437 (of any 16: 390). Prompts are stretched to a mean of 92 in `lengths`.
+DOLLY = [
+    (250, 56), (43, 3), (83, 43), (186, 133), (53, 87), (35, 125), (37, 48), (45, 13), (181, 124), (36, 127), (36, 39), (82, 256),
+    (212, 20), (113, 59), (46, 14), (44, 84), (45, 8), (39, 23), (50, 12), (39, 68), (37, 358), (58, 50), (177, 284), (39, 20),
+    (41, 269), (133, 202), (232, 50), (41, 13), (223, 107), (206, 28), (44, 12), (45, 9), (49, 5), (100, 42), (43, 4), (249, 6),
+    (37, 66), (42, 101), (38, 45), (50, 110), (46, 466), (42, 17), (39, 108), (38, 45), (197, 72), (41, 138), (40, 163), (53, 83),
+]  # fmt: skip
+SMOLLM2 = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}
+SMOLLM2 |= {"tie_word_embeddings": True, "max_position_embeddings": 2048}
+GPT2 = {"vocab_size": 50257, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """One machine's workload."""
+
+    name: str
+    kind: str
+    teacher: dict[str, Any]
+    student: dict[str, Any]
+    engine: Engine = field(default_factory=Engine)
+    batch_sequences: int = 16
+    padded_tokens: int = 512
+    prompt_tokens: int = 256
+    new_tokens: int = 256
+    prompts: int = 96
+
+    def lengths(self) -> list[tuple[int, int]]:
+        """Prompt and response tokens of the rows, within the shape's limits."""
+        scale = self.padded_tokens / 512
+        pairs = [(max(2, round(min(256, 92 / 84 * p) * scale)), max(2, round(r * scale))) for p, r in DOLLY]
+        return [(p, min(r, self.padded_tokens - p)) for p, r in pairs]
+
+    def rows(self) -> list[Encoded]:
+        """Rows of those lengths with random ids."""
+        generator = torch.Generator().manual_seed(5)
+        top = self.teacher["vocab_size"]
+
+        def ids(count: int) -> list[int]:
+            return torch.randint(3, top, (count,), generator=generator).tolist()
+
+        return [Encoded(f"{i:016x}", ids(p), ids(r), False) for i, (p, r) in enumerate(self.lengths())]
+
+    def model(self, role: str, device: torch.device, seed: int = 0) -> PreTrainedModel:
+        """The teacher or the student with random weights, float32."""
+        settings = AutoConfig.for_model(self.kind, **(self.teacher if role == "teacher" else self.student))
+        torch.manual_seed(seed)
+        net = AutoModelForCausalLM.from_config(settings, dtype=torch.float32)
+        torch.nn.Module.to(net, device)
+        return net.eval()
+
+
+CPU = Shapes(
+    "SmolLM2-135M-shaped teacher (30 layers), 10-layer student",
+    "llama",
+    {**SMOLLM2, "num_hidden_layers": 30},
+    {**SMOLLM2, "num_hidden_layers": 10},
+)
+GPU = Shapes(
+    "GPT-2 XL-shaped teacher, GPT-2 124M-shaped student",
+    "gpt2",
+    {**GPT2, "n_embd": 1600, "n_layer": 48, "n_head": 25},
+    {**GPT2, "n_embd": 768, "n_layer": 12, "n_head": 12},
+    Engine(device="cuda", precision="bfloat16", micro_batch_tokens=16384, loss_positions=4096, generation_sequences=256),
+    prompts=768,
+)
+TINY = Shapes(
+    "tiny shapes: to see that it runs",
+    "gpt2",
+    {**GPT2, "vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256},
+    {**GPT2, "vocab_size": 300, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 256},
+    padded_tokens=64,
+    prompt_tokens=32,
+    new_tokens=24,
+    prompts=96,
+)

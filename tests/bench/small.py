@@ -1,0 +1,179 @@
+"""What needs no model: ROUGE-L, a million rows, the memory of the loss, the start of the program."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench.measure import REPEATS, Figure, cost, ratio, timed, turn_about
+from tests.conftest import ROOT, SHARED, command, environment, make_rows
+
+POSITIONS, VOCABULARY, HIDDEN = 4096, 151_936, 64
+
+
+def rouge(count: int = 12_000) -> Figure:
+    """rouge-score with stemming, one scorer for all pairs, against ours with nothing remembered."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from srd import metrics
+
+    references, source = _texts(count)
+    metrics.rouge_l("a", ["a"])  # both sides import what they need first
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+
+    def ours(repeat: int) -> list[float]:
+        metrics._stems.cache_clear()
+        metrics._tokens.cache_clear()
+        return [metrics.rouge_l(answer, [reference]) for answer, reference in zip(_shuffled(references, repeat), references, strict=True)]
+
+    def theirs(repeat: int) -> list[float]:
+        pairs = zip(_shuffled(references, repeat), references, strict=True)
+        return [scorer.score(reference, answer)["rougeL"].fmeasure for answer, reference in pairs]
+
+    seconds, values = turn_about({"theirs": theirs, "ours": ours})
+    assert values["theirs"] == values["ours"], "the same value on every pair"
+    return ratio(seconds["theirs"], seconds["ours"], ">= 20", f"{len(references):,} pairs, references of {source} against shuffled ones")
+
+
+def _texts(count: int) -> tuple[list[str], str]:
+    """Dolly's responses where they are at hand, else those of the embedded data set."""
+    folder = SHARED / "data" / "dolly"
+    if folder.is_dir():
+        import gzip
+
+        lines = gzip.decompress((folder / "minillm_train.jsonl.gz").read_bytes()).decode().splitlines()
+        return [str(json.loads(line)["output"]) for line in lines[:count]], "Dolly"
+    from srd.config import Dataset
+    from srd.datasets import DATASETS
+
+    rows = [row for row in DATASETS["pydoc"].load(Dataset()) if isinstance(row, dict)]
+    return [str(row["output"]) for row in rows][:count], "the embedded data set"
+
+
+def _shuffled(texts: list[str], seed: int) -> list[str]:
+    return random.Random(seed).sample(texts, len(texts))
+
+
+def rank_million(rows: int = 1_000_000) -> dict[str, Figure]:
+    """Seconds and peak memory of rank, filter and partition, each in a process of its own, and how the time grows."""
+    seconds: dict[int, list[float]] = {rows: [], rows // 10: []}
+    peaks: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        for count in seconds:
+            _reflections(Path(name) / f"{count}", count)
+        for _ in range(REPEATS):
+            for count, spent in seconds.items():
+                done = _child("tests.bench.small", "rank", str(Path(name) / f"{count}"))
+                spent.append(done["seconds"])
+                peaks += [done["peak_bytes"] / 1e9] if count == rows else []
+    text = f"{rows:,} reflections with answers of 60 words; three stages, reading and writing counted"
+    return {
+        "rank_million": cost(seconds[rows], "s", "<= 20", text),
+        "rank_million_memory": cost(peaks, "GB", "<= 1.5", text),
+        "rank_million_growth": ratio(seconds[rows], seconds[rows // 10], "<= 12", f"{text}; against a tenth of the rows"),
+    }
+
+
+def _reflections(folder: Path, count: int) -> None:
+    """A reflect artefact of `count` rows."""
+    chance, words = random.Random(0), ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+    folder.mkdir()
+    with (folder / "reflections.jsonl").open("w") as file:
+        for i in range(count):
+            row = {"id": f"{chance.getrandbits(64):016x}", "response": " ".join(chance.choices(words, k=60))}
+            file.write(json.dumps({**row, "rouge_l": round(chance.random(), 2), "nll": 5 * chance.random(), "tokens": i % 256}) + "\n")
+
+
+def _rank(folder: Path) -> dict[str, float]:
+    """The three stages on the reflections in `folder`, in this process."""
+    import resource
+
+    from srd import graph
+    from srd.artefacts import Work
+    from srd.stages import filter, partition, rank
+    from tests.small import config
+
+    cfg = config()
+
+    def stages() -> None:
+        before = {"reflections": folder}
+        for stage, module, name in (("rank", rank, "ranking"), ("filter", filter, "selection"), ("partition", partition, "phases")):
+            (folder / stage).mkdir(exist_ok=True)
+            module.make(cfg, Work(getattr(graph, stage)(cfg), folder / stage, before))
+            before = {name: folder / stage}
+
+    spent, _ = timed(stages)
+    return {"seconds": spent, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def loss_peak_memory() -> Figure:
+    """Peak memory that a loss and its gradient add, all positions at once against ours, each in a process of its own."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    times = 1 if free > 40e9 else 4  # all at once takes about ten float32 tensors of positions x vocabulary
+    dense: list[float] = []
+    chunked: list[float] = []
+    for _ in range(REPEATS):
+        dense.append(times * _child("tests.bench.small", "loss", str(POSITIONS // times), str(POSITIONS))["extra_bytes"])
+        chunked.append(_child("tests.bench.small", "loss", str(POSITIONS), "512")["extra_bytes"])
+    text = f"{POSITIONS:,} positions x {VOCABULARY:,} classes, forward KL with cross-entropy, gradient included; chunks of 512"
+    text += f"; dense measured at {POSITIONS // times:,} positions, times {times}" if times > 1 else ""
+    return ratio(dense, chunked, ">= 8", text)
+
+
+def _loss(positions: int, chunk: int) -> dict[str, float]:
+    """Bytes that the loss of `positions` and its gradient add to this process at their peak."""
+    import resource
+
+    import torch
+
+    from srd.loss import cross_entropy, divergence_at, summed
+
+    torch.manual_seed(0)
+    hidden = torch.randn(positions, HIDDEN, requires_grad=True)
+    heads = [torch.nn.Parameter(torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5) for _ in range(2)]
+    targets = torch.randint(VOCABULARY, (positions,))
+
+    def parts(piece: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
+        logits = piece @ heads[0].T
+        with torch.no_grad():
+            taught = piece @ heads[1].T
+        values = divergence_at(taught, logits, "forward_kl", 1.0, 0)
+        return {"loss": 0.3 * cross_entropy(logits, targets[some]).sum() + 0.7 * values.sum()}
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    summed(parts, hidden, [heads[0]], chunk)["loss"].backward()
+    return {"extra_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}
+
+
+def program() -> dict[str, Figure]:
+    """Seconds of `srd --help`, and of a finished run called again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_rows(40)))
+        run = command("run", "debug=smoke", "dataset=jsonl", f"dataset.path={folder / 'rows.jsonl'}", "engine=cpu")
+
+        def call(words: list[str]) -> None:
+            subprocess.run(words, cwd=folder, env=environment(), check=True, capture_output=True)
+
+        call(run)
+        helped = [str(Path(sys.executable).parent / "srd"), "--help"]
+        seconds, _ = turn_about({"startup": lambda i: call(helped), "nothing_to_do": lambda i: call(run)}, 5)
+    return {
+        "startup": cost(seconds["startup"], "s", "<= 0.5", "srd --help"),
+        "nothing_to_do": cost(seconds["nothing_to_do"], "s", "<= 5", "a finished run called again"),
+    }
+
+
+def _child(module: str, *words: str) -> dict[str, float]:
+    """What a function of this file prints in a process of its own."""
+    options = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, env=options, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:]
+    print(json.dumps(_rank(Path(numbers[0])) if what == "rank" else _loss(*map(int, numbers))))
