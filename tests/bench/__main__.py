@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from srd.errors import UserError
 from tests.bench import distill, reflect, small
 from tests.bench.measure import Figure
 from tests.bench.shapes import CPU, GPU, TINY, Shapes
@@ -100,4 +101,7 @@ def _machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(f"bench: {error}")

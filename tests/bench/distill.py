@@ -3,6 +3,7 @@
 import math
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 from srd.config import Distill, Method
 from srd.generate import reference_nll
 from srd.models import autocast, device, num_parameters
+from srd.planning import this_machine
 from srd.schedules import PhaseLoss
 from srd.stages.cache import build
 from srd.stages.distill import distillation
@@ -115,6 +117,8 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         "distill_vs_dynamic": ratio(seconds["dynamic"], seconds["ours"], goals[1], dynamic),
         "cache_build": built,
     }
+    if shapes.profiled:
+        figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours", 0))
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, rows)
     return figures
 
@@ -163,9 +167,26 @@ def _scoring(shapes: Shapes, student: PreTrainedModel, rows: list[Encoded]) -> f
 
 
 def _rates(shapes: Shapes, student: PreTrainedModel, seconds: list[float], tokens: float) -> dict[str, float]:
-    """Tokens a second and model FLOP a second of our step: 6 a student weight and token, the teacher's head left out."""
+    """Tokens a second of our step, and the share of this device's matrix speed that its model FLOPs are: 6 a student weight and token.
+
+    Padding, the teacher's head and everything that is no matrix product count as nothing.
+    """
     rate = tokens / statistics.median(seconds)
-    return {"tokens_per_second": rate, "model_flops_per_second": 6 * num_parameters(student) * rate}
+    machine = this_machine(student.device, shapes.engine.precision)
+    peak = machine.bfloat16_flops if shapes.engine.precision == "bfloat16" else machine.float32_flops
+    return {"tokens_per_second": rate, "model_flops_utilisation": 6 * num_parameters(student) * rate / peak, "measured_peak_flops": peak}
+
+
+def _profile(step: Callable[[], object]) -> list[list[Any]]:
+    """Where the time of a step goes: the twelve largest operations, each with its share of the device's time."""
+    cuda = torch.cuda.is_available()
+    kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if cuda else [])]
+    with torch.profiler.profile(activities=kinds) as seen:
+        step()
+    name = "self_device_time_total" if cuda else "self_cpu_time_total"
+    spent = sorted(((getattr(op, name), op.key) for op in seen.key_averages()), reverse=True)
+    total = sum(time for time, _ in spent)
+    return [[key, round(time / total, 4)] for time, key in spent[:12]]
 
 
 def _longest(batches: list[list[Encoded]]) -> str:
