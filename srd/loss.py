@@ -18,17 +18,44 @@ from srd.divergences import DIVERGENCES, power_of
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log q(target) at each position: logits [N, V], targets [N] → [N], nats, float32."""
-    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    """-log q(target) at each position: logits [N, V], targets [N] → [N], nats; softmax in float32 or wider."""
+    return torch.nn.functional.cross_entropy(_wide(logits), targets, reduction="none")
 
 
 def divergence_at(
     teacher_logits: Tensor, student_logits: Tensor, divergence: str, temperature: float, temperature_power: int, **parameters: float
 ) -> Tensor:
     """τ^k · D(p_τ, q_τ) at each position: logits [*pos, V] twice → [*pos], nats; softmax in float32."""
-    logp = torch.log_softmax(_wide(teacher_logits) / temperature, dim=-1)
-    logq = torch.log_softmax(_wide(student_logits) / temperature, dim=-1)
+    logp, logq = (log_probabilities(logits, temperature) for logits in (teacher_logits, student_logits))
     return DIVERGENCES[divergence](logp, logq, **parameters) * temperature**temperature_power
+
+
+def losses_at(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    targets: Tensor,
+    divergence: str,
+    temperature: float,
+    temperature_power: int,
+    **parameters: float,
+) -> tuple[Tensor, Tensor]:
+    """`divergence_at` and `cross_entropy` of the student, each [N], nats: at τ = 1 from one softmax of its logits [N, V]."""
+    if temperature != 1:
+        values = divergence_at(teacher_logits, student_logits, divergence, temperature, temperature_power, **parameters)
+        return values, cross_entropy(student_logits, targets)
+    logp, logq = (log_probabilities(logits, 1.0) for logits in (teacher_logits, student_logits))
+    return DIVERGENCES[divergence](logp, logq, **parameters), -logq.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+
+def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """log softmax(logits / τ) over the last axis, in float32 or wider."""
+    logits = _wide(logits)
+    return torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """At least float32: half-precision log-softmax makes KL negative."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 Parts = Callable[[Tensor, slice], dict[str, Tensor]]
@@ -103,8 +130,3 @@ def distillation_loss(
     power = power_of(divergence, temperature_power)
     values = divergence_at(teacher_logits[mask], student_logits[mask], divergence, temperature, power, **parameters)
     return values.sum() / mask.sum()
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """At least float32: half-precision log-softmax makes KL negative."""
-    return logits if logits.dtype == torch.float64 else logits.float()

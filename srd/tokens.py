@@ -19,8 +19,8 @@ from srd.progress import say
 from srd.prompts import TEMPLATES
 from srd.rows import Sample
 
-BATCH_TOKENS = 128
-"""Padded tokens that are worth as much as starting one more batch."""
+BATCH_SHARE = 64
+"""Starting one more batch is worth this part of the largest one's padded tokens: the larger a device can take, the more it loses."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def pack(rows: list[Encoded], max_tokens: int) -> list[list[Encoded]]:
     """Rows cut into batches of similar length, each of at most `max_tokens` padded tokens (or one row).
 
     Of all ways to cut the rows, longest first, the one with the fewest padded tokens, where a batch counts as
-    `BATCH_TOKENS` more: what it costs to start another.
+    `max_tokens` / `BATCH_SHARE` more: what it costs to start another.
     """
     rows = sorted(rows, key=lambda row: (-row.num_tokens, row.id))
     lengths = np.array([row.num_tokens for row in rows])
@@ -137,7 +137,7 @@ def pack(rows: list[Encoded], max_tokens: int) -> list[list[Encoded]]:
             low += 1
         costs = least[low:end] + lengths[low:end] * (end - np.arange(low, end))
         best = int(np.argmin(costs))
-        least[end], cut[end] = costs[best] + BATCH_TOKENS, low + best
+        least[end], cut[end] = costs[best] + max_tokens / BATCH_SHARE, low + best
     batches: list[list[Encoded]] = []
     end = len(rows)
     while end > 0:

