@@ -12,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from srd.config import Config, Side
+from srd.errors import UserError
 from srd.models import UNTRAINED, from_hub, keep_layers, location, num_parameters, random_config
 
 PROBE_TOKENS = 4
@@ -45,10 +46,14 @@ def facts_of(cfg: Config, role: str) -> Facts:
     side = cfg.model.side(role)
     settings = _config_of(side, role, cfg.model.vocabulary)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(settings)
+        model = AutoModelForCausalLM.from_config(settings, trust_remote_code=side.trust_remote_code)
     if side.layers is not None:
         keep_layers(model, side.layers)
     head = model.get_output_embeddings()
+    try:
+        activation_bytes, state_bytes = _activation_bytes(model), _state_bytes(model)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise UserError(f"{type(model).__name__} cannot be reckoned without its weights ({str(error).splitlines()[0]})") from None
     layers, hidden = int(model.config.num_hidden_layers), int(head.weight.shape[1])  # pyright: ignore
     return Facts(
         parameters=num_parameters(model),
@@ -58,9 +63,9 @@ def facts_of(cfg: Config, role: str) -> Facts:
         hidden=hidden,
         vocabulary=int(head.weight.shape[0]),  # pyright: ignore
         weight_bytes=4 if side.dtype == "float32" else 2,
-        activation_bytes=_activation_bytes(model),
+        activation_bytes=activation_bytes,
         boundary_bytes=4 * layers * hidden,
-        state_bytes=_state_bytes(model),
+        state_bytes=state_bytes,
     )
 
 

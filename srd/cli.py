@@ -105,7 +105,7 @@ def run_stage(word: str, cfg: Any) -> None:
         )
     prepare(cfg.outputs)
     if word in ("run", "plan", "cache", "distill", "evaluate"):
-        stages.settle_teacher(cfg)
+        stages.settle_teacher(cfg, planning=word == "plan")
     one: dict[str, Callable[[Any], Any]] = {
         "reflect": graph.reflect,
         "filter": graph.filter,

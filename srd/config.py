@@ -507,7 +507,7 @@ class Engine:
     micro_batch_tokens: int = 4096
     """Largest padded size of one forward pass in training and scoring."""
     loss_positions: int = 512
-    """Positions whose logits exist at once in the loss; beyond that they are computed in turn, and again for the gradient."""
+    """Positions whose logits exist at once in the loss; beyond that they are computed in turn."""
     generation_sequences: int = 64
     """Prompts answered together."""
     generation_backend: str = "transformers"
@@ -665,6 +665,10 @@ class Config:
                     f"{key}: no_repeat_ngram_size={decoding.no_repeat_ngram_size} is not something vLLM does; "
                     "set it to 0 or use engine.generation_backend=transformers"
                 )
+        if self.engine.generation_backend == "vllm" and self.engine.device.startswith("cuda:"):
+            raise UserError(
+                f"engine.device={self.engine.device}: vLLM takes the first GPU it sees; use engine.device=cuda and CUDA_VISIBLE_DEVICES"
+            )
         capacity, size = self.method.student_data.replay_capacity, self.distill.batch_sequences
         require(
             capacity == 0 or capacity >= size,

@@ -4,7 +4,8 @@ Axes: B sequences, N supervised positions, V vocabulary.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +62,19 @@ Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]
 """Answers rows under some decoding and seeds, telling how many have finished."""
 
 
-def answerer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine) -> Answerer:
-    """Who answers for a stage whose weights stand still: this process, or vLLM where the engine says so."""
-    if engine.generation_backend == "vllm":
-        from srd.vllm import Served
+@contextmanager
+def answerer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int) -> Iterator[Answerer]:
+    """Who answers for a stage whose weights stand still: this process, or vLLM where the engine says so.
 
-        return Served(model, tokenizer, engine)
-    return lambda rows, settings, seeds, tick: answer(model, rows, tokenizer, settings, seeds, engine, tick)
+    `max_tokens` is the longest prompt with its answer.
+    """
+    if engine.generation_backend == "vllm":
+        from srd.vllm import served
+
+        with served(model, tokenizer, engine, max_tokens) as answers:
+            yield answers
+    else:
+        yield lambda rows, settings, seeds, tick: answer(model, rows, tokenizer, settings, seeds, engine, tick)
 
 
 class Choice:

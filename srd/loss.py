@@ -95,7 +95,8 @@ class _Chunks(torch.autograd.Function):
                 of_weights = [_added(total, new) for total, new in zip(of_weights, more, strict=True)]
             totals = {name: value.detach() + totals.get(name, 0) for name, value in sums.items()}
         names += totals
-        ctx.gradients = (torch.cat(of_hidden), *of_weights) if wanted else ()
+        summed_up = (None if g is None else g.to(weight.dtype) for g, weight in zip(of_weights, weights, strict=True))
+        ctx.gradients = (torch.cat(of_hidden), *summed_up) if wanted else ()
         ctx.loss = names.index("loss")
         ctx.mark_non_differentiable(*(value for name, value in totals.items() if name != "loss"))
         return tuple(totals.values())
@@ -107,7 +108,8 @@ class _Chunks(torch.autograd.Function):
 
 
 def _added(total: Tensor | None, new: Tensor | None) -> Tensor | None:
-    return new if total is None else total if new is None else total.add_(new)
+    """The sum, in float32 or wider whatever the weights are."""
+    return total if new is None else _wide(new) if total is None else total.add_(new)
 
 
 def distillation_loss(

@@ -21,6 +21,7 @@ class Machine:
     float32_flops: float
     bfloat16_flops: float
     bytes_per_second: float
+    is_gpu: bool = True
 
 
 def _gpu(name: str, gib: float, float32: float, bfloat16: float, gigabytes: float) -> Machine:
@@ -34,8 +35,8 @@ GPUS = {
         _gpu("a100-80gb", 80, 19.5, 312, 2039),
         _gpu("h100-80gb", 80, 67, 989, 3350),
         _gpu("h200", 141, 67, 989, 4800),
-        _gpu("l4", 24, 30.3, 121, 300),
-        _gpu("l40s", 48, 91.6, 362, 864),
+        _gpu("l4", 22.5, 30.3, 121, 300),
+        _gpu("l40s", 45, 91.6, 362, 864),
         _gpu("rtx3090", 24, 35.6, 71, 936),
         _gpu("rtx4090", 24, 82.6, 165, 1008),
     )
@@ -101,7 +102,7 @@ class Reckoning:
             recipe = cfg.model.side(role).finetune
             if recipe.epochs > 0:
                 stages.append(self._train(f"finetune {role}", facts, recipe, n.samples * recipe.epochs, {}))
-        if cfg.is_ordered or cfg.filter.keep < 1:
+        if self._reflects:
             stages.append(self._answer("reflect", self.student, n.samples, n.samples, cfg.reflect.generation.max_new_tokens))
         if cfg.method.responses == "teacher":
             stages.append(self._answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
@@ -115,6 +116,19 @@ class Reckoning:
             count = rows * (1 if greedy else len(cfg.evaluate.seeds))
             stages.append(self._answer(f"evaluate {target}", facts, count, count, cfg.evaluate.generation.max_new_tokens))
         return stages
+
+    @property
+    def _reflects(self) -> bool:
+        """Whether some order that the run reads comes from the student's answers."""
+        from srd.ranking import REFLECTED
+
+        cfg, signals = self.cfg, list[str]()
+        chosen = cfg.filter.keep < 1 and cfg.filter.by != "rank"
+        if cfg.is_ordered or (cfg.filter.keep < 1 and not chosen):
+            signals += cfg.rank.signals
+        if chosen:
+            signals.append(cfg.filter.by)
+        return any(signal in REFLECTED for signal in signals)
 
     @property
     def passes(self) -> float:
@@ -140,9 +154,19 @@ class Reckoning:
         folders = cfg.num_phases + 1  # a checkpoint a phase, and the best
         rebuilt = 2 * teacher.head_parameters * self.passes * self.lengths.response if cfg.caches_teacher else 0
         dev = self._answer("dev", student, self._dev_answers(), 0, cfg.evaluate.generation.max_new_tokens)
+        data, corpus = cfg.method.student_data, cfg.method.corpus
+        written = self._answer("written", student, max(1, data.share * self.passes), 0, data.generation.max_new_tokens)
+        seconds = need.seconds + (flops + rebuilt) / self._speed + dev.seconds + (written.seconds if cfg.method.is_on_policy else 0)
+        if corpus.path is not None:
+            steps = self.passes / cfg.distill.batch_sequences
+            beside = 6 * student.parameters * steps * corpus.batch_sequences * cfg.model.max_tokens
+            flops, seconds = flops + beside, seconds + beside / self._speed
+        # Dev answers and written ones come while the optimiser holds its moments.
+        held = {part: need.memory.get(part, 0) for part in ("weights", "gradients", "optimiser", "teacher", "teacher's head")}
+        while_answering = {**dev.memory, **held}
+        memory = max(need.memory, while_answering, key=lambda parts: sum(parts.values()))
         disk = need.disk_bytes + folders * student.parameters * student.weight_bytes
-        seconds = need.seconds + (flops + rebuilt) / self._speed + dev.seconds
-        return replace(need, flops=need.flops + flops, disk_bytes=disk, seconds=seconds)
+        return replace(need, memory=memory, flops=need.flops + flops, disk_bytes=disk, seconds=seconds)
 
     def _dev_answers(self) -> float:
         return self.cfg.distill.dev_samples * self.cfg.distill.epochs * self.cfg.num_phases
@@ -159,15 +183,19 @@ class Reckoning:
             "gradients": facts.trainable * facts.weight_bytes,
             "optimiser": 2 * facts.trainable * facts.weight_bytes,
             "activations": micro * kept * share,
-            "loss": LOSS_TENSORS * chunk * facts.vocabulary * 4,
+            "loss": LOSS_TENSORS * chunk * facts.vocabulary * 4 + 2 * 4 * facts.head_parameters * (chunk == engine.loss_positions),
             **held,
         }
-        if engine.precision == "bfloat16" and facts.weight_bytes == 4:
-            memory["bfloat16 weights"] = 2 * facts.parameters
+        memory |= self._copies(facts)
         flops = 6 * facts.parameters * tokens
         again = 4 / 3 if engine.gradient_checkpointing else 1
         disk = 3 * facts.trainable * facts.weight_bytes + facts.parameters * facts.weight_bytes * (stage != "distill")
         return Need(stage, memory, disk, flops, flops * again / self._speed)
+
+    def _copies(self, facts: Facts) -> dict[str, float]:
+        """The weights in bfloat16 that autocast keeps beside float32 ones."""
+        doubled = self.cfg.engine.precision == "bfloat16" and facts.weight_bytes == 4
+        return {"bfloat16 weights": 2 * facts.parameters} if doubled else {}
 
     def _answer(self, stage: str, facts: Facts, answers: float, scored: float, limit: int) -> Need:
         """`answers` answers, and the references of `scored` rows read beside."""
@@ -181,13 +209,14 @@ class Reckoning:
             "keys and values": places * (n.longest - n.response + limit) * facts.state_bytes * small,
             "reading": min(engine.micro_batch_tokens, answers * n.total) * facts.activation_bytes / facts.layers * small,
             "logits": 3 * 4 * facts.vocabulary * max(places, min(engine.loss_positions, engine.micro_batch_tokens)),
+            **self._copies(facts),
         }
         flops = 2 * facts.parameters * (read + answers * written)
         # A step reads all weights once and all keys and values of the rows, and computes the rows.
         moved = facts.parameters * facts.weight_bytes * (small if engine.precision == "bfloat16" else 1)
         moved += places * (n.prompt + written / 2) * facts.state_bytes * small
         step = max(moved / self.machine.bytes_per_second, 2 * facts.parameters * places / self._speed)
-        if self.machine.name in GPUS:
+        if self.machine.is_gpu:
             step = max(step, STEP_SECONDS_PER_LAYER * facts.layers)
         seconds = 2 * facts.parameters * read / self._speed + step * answers * written / places
         return Need(stage, memory, answers * 400, flops, seconds)
@@ -200,6 +229,7 @@ class Reckoning:
         memory = {
             "weights": facts.parameters * facts.weight_bytes,
             "reading": engine.micro_batch_tokens * facts.activation_bytes / facts.layers * small,
+            **self._copies(facts),
         }
         disk = n.samples * n.response * facts.hidden * stored + facts.head_parameters * facts.weight_bytes
         flops = 2 * facts.parameters * n.samples * n.total
@@ -247,8 +277,8 @@ def changes(cfg: Config) -> list[tuple[str, Config]]:
     engine = cfg.engine
     for divisor in (2, 4, 8, 16):
         smaller = {
-            "micro_batch_tokens": max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor),
-            "loss_positions": max(64, engine.loss_positions // divisor),
+            "micro_batch_tokens": min(engine.micro_batch_tokens, max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor)),
+            "loss_positions": min(engine.loss_positions, max(64, engine.loss_positions // divisor)),
             "generation_sequences": max(1, engine.generation_sequences // divisor),
         }
         words = " ".join(f"engine.{key}={value}" for key, value in smaller.items())

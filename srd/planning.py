@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +20,12 @@ from srd.progress import say
 from srd.rows import Sample, read_rows
 from srd.tokens import encode_all
 
-PROBE = 1024
-"""Side of the square matrices whose product measures a device."""
+USABLE = 0.92
+"""Share of a device's memory that a run can have; drivers, kernels and fragments take the rest."""
+PROBE = {"cuda": 8192, "cpu": 1024, "mps": 2048}
+"""Side of the square matrices whose product measures a device: large enough that starting it takes no time beside it."""
+PROBES = 5
+"""Products, or copies, that are timed together, and how often."""
 
 
 def reckon(cfg: Config) -> Reckoning:
@@ -35,7 +40,7 @@ def check(reckoning: Reckoning) -> None:
     """A `UserError` where the run cannot fit the device's memory or the disk."""
     cfg = reckoning.cfg
     folder = Path(cfg.outputs)
-    memory = cfg.plan.memory_gb * 1e9 if cfg.plan.memory_gb is not None else reckoning.machine.memory_bytes
+    memory = cfg.plan.memory_gb * 1e9 if cfg.plan.memory_gb is not None else USABLE * reckoning.machine.memory_bytes
     refuse(reckoning, memory, shutil.disk_usage(folder if folder.is_dir() else ".").free)
 
 
@@ -83,31 +88,35 @@ def this_machine(where: torch.device, precision: str) -> Machine:
         name, memory = torch.cuda.get_device_name(where), torch.cuda.get_device_properties(where).total_memory
     else:
         name, memory = f"this machine's {where.type}", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    flops = 2 * PROBE**3 / _seconds(where, getattr(torch, precision), True)
-    copied = 2 * 4 * PROBE**2 * 16 / _seconds(where, torch.float32, False)
-    return Machine(name, memory, flops, flops, copied)
+    side = PROBE[where.type]
+    a = torch.ones(side, side, device=where, dtype=getattr(torch, precision))
+    flops = 2 * side**3 / _seconds(lambda: a @ a)
+    large = torch.ones(16, side, 1024, device=where)
+    copied = 2 * large.nbytes / _seconds(large.clone)
+    return Machine(name, memory, flops, flops, copied, is_gpu=where.type == "cuda")
 
 
-def _seconds(where: torch.device, dtype: torch.dtype, product: bool) -> float:
-    """Seconds of a matrix product, or of a copy of sixteen such matrices."""
-    a = torch.ones(PROBE if product else 16 * PROBE, PROBE, device=where, dtype=dtype)
+def _seconds(work: Callable[[], torch.Tensor]) -> float:
+    """Seconds of one piece of work: the best of a few tries, each of several in a row; the first, which warms up, is not among them."""
     best = float("inf")
-    for _ in range(5):
+    for attempt in range(PROBES + 1):
         begin = time.perf_counter()
-        result = a @ a if product else a.clone()
-        float(result[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - begin)
+        for _ in range(PROBES):
+            result = work()
+        float(result.flatten()[0])  # waits for the device  # pyright: ignore[reportPossiblyUnboundVariable]
+        best = min(best, (time.perf_counter() - begin) / PROBES) if attempt else best
     return best
 
 
 def foresee(cfg: Config) -> dict[str, dict[str, float]]:
     """The plan of a run as its study files it, by stage; a run that seems not to fit is told so and goes on, for a plan may err."""
-    reckoning = reckon(cfg)
+    needs = []
     try:
+        reckoning = reckon(cfg)
+        needs = reckoning.needs()
         check(reckoning)
     except UserError as error:
         say(f"the plan says: {error}")
-    needs = reckoning.needs()
     return {
         need.stage: {"seconds": need.seconds, "flops": need.flops, "memory_bytes": need.memory_bytes, "disk_bytes": need.disk_bytes}
         for need in needs

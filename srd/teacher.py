@@ -81,7 +81,8 @@ class Cache:
         self.folder = folder
 
     def states(self, batch: Batch) -> Tensor:
-        return torch.cat([self._read(row) for row in batch.rows]).to(self.device)
+        states = torch.cat([self._read(row) for row in batch.rows])
+        return states.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else states.to(self.device)
 
     def logits(self, states: Tensor) -> Tensor:
         with torch.no_grad():

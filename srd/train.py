@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,6 +94,8 @@ class Counters:
     best_phase: int = -1
     best_epoch: int = -1
     phase_rouge_l: float = -1.0
+    micro_batch_tokens: int = 0
+    """What the device's memory was found to hold; 0: it has not been too little."""
     metrics_bytes: int = 0
     dev_bytes: int = 0
 
@@ -118,7 +121,6 @@ class Training:
     ) -> None:
         self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = model, recipe, engine, folder, pad_id, log
         self.restarts, self.writer, self.beside = restarts, writer, beside
-        self.micro_batch_tokens = engine.micro_batch_tokens
         if engine.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -193,7 +195,7 @@ class Training:
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
         *values, norm = torch.stack([*sums.values(), norm]).tolist()  # the one wait for the device
         means = dict(zip(sums, values, strict=True))
-        self._check_finite(sum(values), norm, rows)
+        self._check_finite(means["loss"], sum(values) + norm, rows)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         tokens = sum(row.num_tokens for row in rows)
@@ -215,22 +217,27 @@ class Training:
 
         Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
         """
+        extra = self.beside.rows(self.counters.step) if self.beside is not None else []
         while True:
             torch.manual_seed(step_seed(self.recipe.seed, self.counters.step))
             try:
                 means, padded_tokens = self._accumulate(rows, objective, settings, 1.0)
                 if self.beside is not None:
-                    extra = self.beside.rows(self.counters.step)
                     of_extra, _ = self._accumulate(extra, self.beside.objective, PhaseLoss(), self.beside.weight)
                     means["corpus"] = of_extra["loss"]
                     self.counters.corpus_tokens += sum(row.num_tokens for row in extra)
                 return means, padded_tokens
             except torch.OutOfMemoryError:
-                self._halve(max(row.num_tokens for row in rows))
+                self._halve(max(row.num_tokens for row in [*rows, *extra]))
             # Outside the handler, which holds on to what was computed.
             self.optimiser.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Largest padded size of a forward pass: the engine's, or what has been found to fit."""
+        return min(self.engine.micro_batch_tokens, self.counters.micro_batch_tokens or self.engine.micro_batch_tokens)
 
     def _halve(self, longest: int) -> None:
         """Take micro-batches of half the tokens from here on; a `UserError` where one row alone is too much."""
@@ -239,7 +246,7 @@ class Training:
                 f"out of memory with one sample of {longest} tokens at a time; set engine.gradient_checkpointing=true, "
                 "lower engine.loss_positions or model.max_tokens, or take a smaller model (`srd plan` reckons it)"
             )
-        self.micro_batch_tokens //= 2
+        self.counters.micro_batch_tokens = self.micro_batch_tokens // 2
         say(f"out of memory: micro-batches of {self.micro_batch_tokens} tokens from here on (engine.micro_batch_tokens)")
 
     def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> tuple[dict[str, Tensor], int]:
@@ -258,8 +265,8 @@ class Training:
         self.model.eval()
         return {name: value / count for name, value in totals.items()}, padded_tokens
 
-    def _check_finite(self, loss: float, norm: float, rows: list[Encoded]) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
+        if math.isfinite(total):
             return
         path = self.folder / NOT_FINITE
         path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
@@ -329,6 +336,7 @@ class Training:
         return torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=self.device.type == "cuda")
 
 
+@lru_cache(maxsize=4)
 def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
     """The seeded order of the samples in one epoch."""
     return np.random.default_rng([seed, phase, epoch]).permutation(num_rows).tolist()

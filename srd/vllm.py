@@ -4,11 +4,14 @@ Greedy answers are the model's own, to float noise. Sampled ones come from vLLM'
 they are other draws than ours, which is why the fingerprint of a sampled stage names its sampler.
 """
 
+import gc
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Engine, Generation
@@ -21,20 +24,36 @@ GPU_SHARE = 0.6
 """Share of the GPU's memory for vLLM; the model stays beside it to score the references."""
 
 
-class Served:
-    """A model answering through vLLM; its weights are handed over in a folder that goes when the stage ends."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine) -> None:
-        vllm = _vllm()
-        self.tokenizer, self.stops, self.sampling = tokenizer, stop_ids(model, tokenizer), vllm.SamplingParams
-        rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
-        self.allowed = list(range(len(tokenizer))) if rows > len(tokenizer) else None
-        self.folder = tempfile.TemporaryDirectory(prefix="srd-vllm-")
-        save_model(model, tokenizer, Path(self.folder.name))
-        dtype = "bfloat16" if engine.precision == "bfloat16" else str(model.dtype).removeprefix("torch.")
-        self.engine = vllm.LLM(
-            model=self.folder.name, dtype=dtype, max_num_seqs=engine.generation_sequences, gpu_memory_utilization=GPU_SHARE
+@contextmanager
+def served(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int) -> Iterator["Served"]:
+    """A vLLM engine with the model's weights, which are handed over in a folder; both are gone when the stage ends."""
+    vllm = _vllm()
+    with tempfile.TemporaryDirectory(prefix="srd-vllm-") as folder:
+        save_model(model, tokenizer, Path(folder))
+        llm = vllm.LLM(
+            model=folder,
+            dtype="bfloat16" if engine.precision == "bfloat16" else str(model.dtype).removeprefix("torch."),
+            max_num_seqs=engine.generation_sequences,
+            max_model_len=max_tokens,
+            gpu_memory_utilization=GPU_SHARE,
         )
+        try:
+            yield Served(llm, vllm.SamplingParams, model, tokenizer)
+        finally:
+            # The next stage needs the memory, and vLLM gives it back only when its engine is shut down.
+            llm.llm_engine.engine_core.shutdown()
+            del llm
+            gc.collect()
+            torch.cuda.empty_cache()
+
+
+class Served:
+    """A model answering through vLLM."""
+
+    def __init__(self, llm: Any, sampling: Any, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.llm, self.sampling, self.tokenizer, self.stops = llm, sampling, tokenizer, stop_ids(model, tokenizer)
+        rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
+        self.banned = dict.fromkeys(range(len(tokenizer), rows), -100.0)
 
     def __call__(self, rows: list[Encoded], settings: Generation, seeds: list[int], tick: Callable[[int], None]) -> list[Answer]:
         """One answer for every row's prompt, in the order of `rows`."""
@@ -44,11 +63,11 @@ class Served:
             "top_k": settings.top_k or -1,
             "max_tokens": settings.max_new_tokens,
             "stop_token_ids": sorted(self.stops),
-            "allowed_token_ids": self.allowed,
+            "logit_bias": self.banned or None,
             "detokenize": False,
         }
         streams = [stream_seed(seed, row.id) >> 1 for row, seed in zip(rows, seeds, strict=True)]  # vLLM's seeds are signed
-        outputs = self.engine.generate(
+        outputs = self.llm.generate(
             [{"prompt_token_ids": row.prompt} for row in rows],
             [self.sampling(seed=stream, **options) for stream in streams],
             use_tqdm=False,

@@ -10,7 +10,7 @@ from srd.report.tables import Cells
 def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
     """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a plan.
 
-    Peak memory is that of the process on the accelerator, or resident where there is none, and covers the stages it made before.
+    An evaluation is planned over all suites together, so it has a line only where there is one suite.
     """
     lines: dict[str, list[str]] = {}
     for entry in entries:
@@ -20,12 +20,12 @@ def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
             target = settings.get("role" if manifest["stage"] == "finetune" else "target", "")
             stage = f"{manifest['stage']} {target}".strip()
             plan = entry.get("planned", {}).get(stage)
-            if plan is not None and _suites(entry) == 1:
+            if plan is not None and (manifest["stage"] != "evaluate" or _suites(entry) == 1):
                 pairs = [(plan["seconds"], ledger["seconds"]), (plan["flops"], ledger["flops"])]
                 memory = f"{plan['memory_bytes'] / 1e9:.2f}, {ledger['peak_memory_bytes'] / 1e9:.2f}"
                 times = [f"{a:.3g}, {b:.3g} ({_times(b, a)})" for a, b in pairs]
                 lines.setdefault(f"{stage}/{manifest['fingerprint']}", [stage, entry["arm"], *times, memory])
-    header = ["planned, measured", "first planned by", "seconds", "FLOPs", "peak memory GB"]
+    header = ["planned, measured", "first planned by", "seconds", "FLOPs", "peak memory GB (measured: of the process so far)"]
     return (header, list(lines.values())) if lines else None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from srd import graph
 from srd.artefacts import Node, Work, build, closure
 from srd.config import Config
+from srd.errors import UserError
 from srd.progress import say
 
 MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
@@ -31,22 +32,22 @@ def make_all(cfg: Config, nodes: list[Node]) -> None:
         _build(cfg, node)
 
 
-def settle_teacher(cfg: Config) -> None:
+def settle_teacher(cfg: Config, planning: bool = False) -> None:
     """Turn `teacher.signal=auto` into hidden or online: by whether the texts are known, then by an estimate of the cache's size.
 
-    Where `plan` does not say how many positions there are, a third of the bytes of `samples.jsonl` is taken: more than text in
-    Latin script has. The stage itself knows the size and stops where the disk is too small.
+    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. The stage itself
+    knows the size and stops where the disk is too small. Only in `planning` do the numbers of `plan` stand for the samples.
     """
     if cfg.teacher.signal != "auto" or not cfg.caches_teacher:
         return
-    if cfg.plan.samples is not None and cfg.plan.response_tokens is not None:
+    if planning and cfg.plan.samples is not None and cfg.plan.response_tokens is not None:
         positions = cfg.plan.samples * cfg.plan.response_tokens
     else:
         positions = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size / 3
     each = 4 if (cfg.teacher.dtype or cfg.model.teacher.dtype) == "float32" else 2
     about_gb = positions * graph.hidden_size(cfg.model.teacher) * each / 1e9
     cfg.teacher.signal = "hidden" if about_gb <= cfg.teacher.disk_gb else "online"
-    if cfg.teacher.signal == "online" or cfg.plan.samples is not None or not graph.cache(cfg).is_complete(cfg.outputs):
+    if cfg.teacher.signal == "online" or planning or not graph.cache(cfg).is_complete(cfg.outputs):
         say(f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes about {about_gb:.2g} GB of teacher.disk_gb={cfg.teacher.disk_gb:g}")
 
 
@@ -57,6 +58,14 @@ def _build(cfg: Config, node: Node) -> Path:
 
             torch.set_num_threads(cfg.engine.threads)
         work.record["engine"] = asdict(cfg.engine)
-        import_module(f"srd.stages.{node.stage}").make(cfg, work)
+        try:
+            import_module(f"srd.stages.{node.stage}").make(cfg, work)
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's; it need not be loaded here
+                raise
+            raise UserError(
+                f"{node}: out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
+                "the same command again (`srd plan` says what takes how much)"
+            ) from None
 
     return build(node, cfg.outputs, run)

@@ -13,7 +13,6 @@ from srd.tokens import Encoded, longest_first
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "teacher", work.inputs, tokenizer)
-    answer = answerer(model, tokenizer, cfg.engine)
 
     def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Answered], Counts]:
         rows = [row for _, row in batch]
@@ -24,4 +23,6 @@ def make(cfg: Config, work: Work) -> None:
         return [Answered(row.id, given.text, given.ids, given.cut) for row, given in zip(rows, answers, strict=True)], counts
 
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
-    fill(work, "answers.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+    max_tokens = cfg.model.max_prompt_tokens + cfg.method.answers.max_new_tokens
+    with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
+        fill(work, "answers.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])

@@ -45,7 +45,8 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = 
     """
 
     def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        hidden, states = hidden_at(student, batch), teacher.states(batch)
+        states = teacher.states(batch)  # from the disk, before the device has the student to do
+        hidden = hidden_at(student, batch)
 
         def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
             logits = head_logits(student, piece, vocabulary)

@@ -22,7 +22,6 @@ def make(cfg: Config, work: Work) -> None:
     if "checkpoint" in work.inputs:
         work.inputs["checkpoint"] = checkpoint(work, settings["checkpoint"])
     model = load_model(cfg, "student" if settings["target"] == "distill" else settings["target"], work.inputs, tokenizer)
-    answer = answerer(model, tokenizer, cfg.engine)
     samples = read_samples(work, "test")
     rows = encode_all(samples, tokenizer, cfg.model)
     questions = [(seed, sample, row) for seed in settings["seeds"] for sample, row in zip(samples, rows, strict=True)]
@@ -49,14 +48,16 @@ def make(cfg: Config, work: Work) -> None:
         ]
         return scores, count_tokens(encoded, sum(a.tokens for a in answers), num_parameters(model))
 
-    fill(
-        work,
-        "scores.jsonl",
-        questions,
-        BLOCK * cfg.engine.generation_sequences,
-        compute,
-        key=lambda row: (row["task"], row["id"], row["seed"]),
-    )
+    max_tokens = cfg.model.max_prompt_tokens + cfg.evaluate.generation.max_new_tokens
+    with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
+        fill(
+            work,
+            "scores.jsonl",
+            questions,
+            BLOCK * cfg.engine.generation_sequences,
+            compute,
+            key=lambda row: (row["task"], row["id"], row["seed"]),
+        )
 
 
 def checkpoint(work: Work, which: str) -> Path:

@@ -37,14 +37,15 @@ def reflect(
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     model = load_model(cfg, "student", work.inputs, tokenizer)
-    answers = answerer(model, tokenizer, cfg.engine)
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
 
     def compute(batch: list[Pair], tick: Tick) -> tuple[list[Reflection], Counts]:
         rows = reflect(model, tokenizer, batch, cfg.reflect, answers, cfg.engine, tick)
         return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
 
-    fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+    max_tokens = cfg.model.max_prompt_tokens + cfg.reflect.generation.max_new_tokens
+    with answerer(model, tokenizer, cfg.engine, max_tokens) as answers:
+        fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
 
 
 def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:

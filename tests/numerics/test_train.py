@@ -153,6 +153,38 @@ def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(tmp_path: 
         assert len(rows[0]) == 6
 
 
+def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
+    """With dropout the cut decides the draws: killed after the halving and continued equals straight through."""
+
+    def narrow(net: Any, batch: Batch, settings: PhaseLoss) -> dict[str, Any]:
+        if batch.input_ids.numel() > 20:
+            raise torch.OutOfMemoryError("no more")
+        return reference_loss(300)(net, batch, settings)
+
+    def started(folder: Path) -> Training:
+        folder.mkdir(exist_ok=True)
+        net = model("gpt2", seed=2, resid_pdrop=0.3).requires_grad_(True)
+        return Training(net, Distill(epochs=2, batch_sequences=3), Engine(device="cpu", save_steps=1), folder, 0, lambda row: None)
+
+    phase = PhaseWork(encoded(8), narrow)
+    straight = started(tmp_path / "straight")
+    straight.run([phase], lambda *_: None)
+
+    def dies(count: float, note: str = "") -> None:
+        if killed.counters.step == 3:
+            raise KeyboardInterrupt
+
+    killed = started(tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        killed.run([phase], dies)
+    again = started(tmp_path / "killed")
+    assert 0 < again.counters.step < 6
+    assert again.micro_batch_tokens == straight.micro_batch_tokens == 64
+    again.run([phase], lambda *_: None)
+    for ours, theirs in zip(again.parameters.values(), straight.parameters.values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
 def test_a_row_that_alone_is_too_much_is_one_line(tmp_path: Path) -> None:
     def full(net: Any, batch: Batch, settings: PhaseLoss) -> dict[str, Any]:
         raise torch.OutOfMemoryError("no more")

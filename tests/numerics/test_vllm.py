@@ -32,35 +32,38 @@ class StandIn(ModuleType):
         def generate(prompts: list[dict[str, list[int]]], params: list[Any], use_tqdm: bool) -> list[Any]:
             self.asked = params
             p = params[0]
-            allowed = len(p.allowed_token_ids) if p.allowed_token_ids else net.config.vocab_size
+            allowed = net.config.vocab_size - len(p.logit_bias or ())
             ids = [prompt["prompt_token_ids"] for prompt in prompts]
             chosen = decode(net, ids, lambda logits, rows: logits[:, :allowed].argmax(-1), set(p.stop_token_ids), p.max_tokens, 4, 64)
             return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(answer))]) for answer in chosen]
 
-        return SimpleNamespace(generate=generate)
+        self.running = True
+        core = SimpleNamespace(shutdown=lambda: setattr(self, "running", False))
+        return SimpleNamespace(generate=generate, llm_engine=SimpleNamespace(engine_core=core))
 
 
 @pytest.mark.parametrize("vocabulary", [300, 320])
 def test_greedy_answers_are_ours(monkeypatch: pytest.MonkeyPatch, vocabulary: int) -> None:
     monkeypatch.setitem(sys.modules, "vllm", StandIn())
     net, rows, greedy, told = model(vocabulary=vocabulary), encoded(), Generation(temperature=0.0, max_new_tokens=9), []
-    served: Any = answerer(net, tokenizer(), Engine(generation_backend="vllm", generation_sequences=8))
-    given = served(rows, greedy, [10] * 8, told.append)
+    stand_in: Any = sys.modules["vllm"]
+    with answerer(net, tokenizer(), Engine(generation_backend="vllm", generation_sequences=8), 80) as served:
+        given = served(rows, greedy, [10] * 8, told.append)
+        folder = Path(stand_in.options["model"])
+        assert folder.is_dir()
+        assert stand_in.running
     assert given == answer(net, rows, tokenizer(), greedy, [10] * 8, Engine())
     assert told == [8]
-    stand_in: Any = sys.modules["vllm"]
-    assert stand_in.options["max_num_seqs"] == 8
-    assert (stand_in.asked[0].allowed_token_ids is None) == (vocabulary == len(tokenizer()))
-    folder = Path(stand_in.options["model"])
-    assert folder.is_dir()
-    del served
+    assert (stand_in.options["max_num_seqs"], stand_in.options["max_model_len"]) == (8, 80)
+    assert len(stand_in.asked[0].logit_bias or ()) == vocabulary - len(tokenizer())
     assert not folder.is_dir(), "the weights handed over are gone"
+    assert not stand_in.running, "and so is the engine"
 
 
 def test_every_row_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", StandIn())
-    served: Any = answerer(model(), tokenizer(), Engine(generation_backend="vllm"))
-    served(encoded(), Generation(temperature=1.0, top_p=0.9, max_new_tokens=2), [10] * 4 + [20] * 4, lambda rows: None)
+    with answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80) as served:
+        served(encoded(), Generation(temperature=1.0, top_p=0.9, max_new_tokens=2), [10] * 4 + [20] * 4, lambda rows: None)
     stand_in: Any = sys.modules["vllm"]
     assert len({p.seed for p in stand_in.asked}) == 8
     assert all(0 <= p.seed < 2**63 and p.top_k == -1 and p.top_p == 0.9 for p in stand_in.asked)
@@ -79,5 +82,8 @@ def test_what_vllm_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UserError, match="no_repeat_ngram_size=6 is not something vLLM does"):
         config("engine.generation_backend=vllm", "reflect.generation.no_repeat_ngram_size=6")
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match="the package vllm is not installed"):
-        answerer(model(), tokenizer(), Engine(generation_backend="vllm"))
+    served = answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80)
+    with pytest.raises(UserError, match="the package vllm is not installed"), served:
+        pass
+    with pytest.raises(UserError, match="vLLM takes the first GPU it sees"):
+        config("engine.generation_backend=vllm", "engine.device=cuda:1")

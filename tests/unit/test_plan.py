@@ -101,7 +101,12 @@ def test_srd_s_passes_are_those_of_its_phases() -> None:
     ],
 )
 def test_memory_follows_the_engine(less: list[str], more: list[str]) -> None:
-    assert need(reckoning(*less), "distill").memory_bytes < need(reckoning(*more), "distill").memory_bytes
+    big = [
+        "model.student.architecture.hidden_size=1024",
+        "model.student.architecture.intermediate_size=4096",
+        "engine.generation_sequences=1",
+    ]
+    assert need(reckoning(*big, *less), "distill").memory_bytes < need(reckoning(*big, *more), "distill").memory_bytes
 
 
 def test_a_run_that_cannot_fit_is_refused_with_a_change_that_fits() -> None:
