@@ -18,7 +18,8 @@ class _Stems(dict[str, str]):
         self.stem = PorterStemmer().stem
 
     def __missing__(self, word: str) -> str:
-        self[word] = self.stem(word) if len(word) > 3 else word
+        # No suffix that the stemmer knows has a digit in it.
+        self[word] = word if len(word) <= 3 or word.isdigit() else self.stem(word)
         return self[word]
 
 

@@ -1,12 +1,11 @@
 """Two sides of a comparison in one run, turn about, and what is said of them."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 REPEATS = 3
 
@@ -66,5 +65,6 @@ def turn_about(sides: dict[str, Callable[[int], Any]], repeats: int = REPEATS) -
 
 
 def _wait() -> None:
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -15,6 +15,7 @@ from srd.rows import Sample
 from srd.tokens import encode
 from tests.bench.measure import REPEATS, Figure, ratio, turn_about
 from tests.bench.shapes import DOLLY, Shapes
+from tests.bench.small import instructions
 from tests.small import config
 
 BATCH = 16
@@ -101,20 +102,17 @@ def ours(job: Job, shapes: Shapes) -> list[list[int]]:
 
 
 def _smollm2(shapes: Shapes) -> Job:
-    """The real model on prompts of the embedded data set, in its own chat template."""
-    from srd.config import Dataset
-    from srd.datasets import DATASETS
-
+    """The real model on real prompts, in its own chat template."""
     cfg = config("experiment=smollm2_dolly", "dataset=pydoc")
     tokenizer = load_tokenizer(cfg, {})
     model = load_model(cfg, "teacher", {}, tokenizer)
-    rows = [row for row in DATASETS["pydoc"].load(Dataset()) if isinstance(row, dict)]
-    step = len(rows) // shapes.prompts
-    samples = [Sample(f"{i:016x}", row["instruction"], "", row["output"], "train") for i, row in enumerate(rows[::step][: shapes.prompts])]
+    rows, source = instructions()
+    rows = rows[:: len(rows) // shapes.prompts][: shapes.prompts]
+    samples = [Sample(f"{i:016x}", row["instruction"], row.get("input", ""), row["output"], "train") for i, row in enumerate(rows)]
     prompts = [encode(sample, tokenizer, cfg.model).prompt for sample in samples]
     configured: Any = model.generation_config.eos_token_id  # pyright: ignore
     stops = {int(tokenizer.eos_token_id), *(configured if isinstance(configured, list) else [configured])}  # pyright: ignore
-    return Job("SmolLM2-135M-Instruct", model, prompts, sorted(stops), len(tokenizer), None)
+    return Job(f"SmolLM2-135M-Instruct on prompts of {source}", model, prompts, sorted(stops), len(tokenizer), None)
 
 
 def _random(shapes: Shapes) -> Job:

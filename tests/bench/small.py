@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from srd.config import Config
 from tests.bench.measure import REPEATS, Figure, cost, ratio, timed, turn_about
 from tests.conftest import ROOT, SHARED, command, environment, make_rows
 
-POSITIONS, VOCABULARY, HIDDEN = 4096, 151_936, 64
+POSITIONS, VOCABULARY, HIDDEN, CHUNK = 4096, 151_936, 64, 256
 
 
 def rouge(count: int = 12_000) -> Figure:
@@ -20,7 +22,8 @@ def rouge(count: int = 12_000) -> Figure:
 
     from srd import metrics
 
-    references, source = _texts(count)
+    rows, source = instructions()
+    references = [str(row["output"]) for row in rows][:count]
     metrics.rouge_l("a", ["a"])  # both sides import what they need first
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
 
@@ -42,19 +45,17 @@ def rouge(count: int = 12_000) -> Figure:
     return ratio(seconds["theirs"], seconds["ours"], ">= 20", f"{len(references):,} pairs, references of {source} against shuffled ones")
 
 
-def _texts(count: int) -> tuple[list[str], str]:
-    """Dolly's responses where they are at hand, else those of the embedded data set."""
-    folder = SHARED / "data" / "dolly"
-    if folder.is_dir():
+def instructions() -> tuple[list[dict[str, Any]], str]:
+    """Instruction rows and their name: Dolly where it is at hand, else the embedded data set."""
+    file = SHARED / "data" / "dolly" / "minillm_train.jsonl.gz"
+    if file.is_file():
         import gzip
 
-        lines = gzip.decompress((folder / "minillm_train.jsonl.gz").read_bytes()).decode().splitlines()
-        return [str(json.loads(line)["output"]) for line in lines[:count]], "Dolly"
+        return [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()], "Dolly"
     from srd.config import Dataset
     from srd.datasets import DATASETS
 
-    rows = [row for row in DATASETS["pydoc"].load(Dataset()) if isinstance(row, dict)]
-    return [str(row["output"]) for row in rows][:count], "the embedded data set"
+    return [row for row in DATASETS["pydoc"].load(Dataset()) if isinstance(row, dict)], "the embedded data set"
 
 
 def rank_million(rows: int = 1_000_000) -> dict[str, Figure]:
@@ -90,14 +91,11 @@ def _reflections(folder: Path, count: int) -> None:
 
 def _rank(folder: Path) -> dict[str, float]:
     """The three stages on the reflections in `folder`, in this process."""
-    import resource
-
     from srd import graph
     from srd.artefacts import Work
     from srd.stages import filter, partition, rank
-    from tests.small import config
 
-    cfg = config()
+    cfg = _default()
 
     def stages() -> None:
         before = {"reflections": folder}
@@ -107,7 +105,19 @@ def _rank(folder: Path) -> dict[str, float]:
             before = {name: folder / stage}
 
     spent, _ = timed(stages)
-    return {"seconds": spent, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return {"seconds": spent, "peak_bytes": _peak_bytes()}
+
+
+def _default() -> Config:
+    """The default config, composed without loading torch."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+
+    from srd.compose import conf_folder, to_config
+
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        return to_config(compose("config"))
 
 
 def loss_peak_memory() -> Figure:
@@ -118,17 +128,15 @@ def loss_peak_memory() -> Figure:
     chunked: list[float] = []
     for _ in range(REPEATS):
         dense.append(times * _child("tests.bench.small", "loss", str(POSITIONS // times), str(POSITIONS))["extra_bytes"])
-        chunked.append(_child("tests.bench.small", "loss", str(POSITIONS), "512")["extra_bytes"])
+        chunked.append(_child("tests.bench.small", "loss", str(POSITIONS), str(CHUNK))["extra_bytes"])
     text = f"{POSITIONS:,} positions x {VOCABULARY:,} classes, hidden size {HIDDEN} (so that logits are all there is), forward KL "
-    text += "with cross-entropy, gradient included; chunks of 512"
+    text += f"with cross-entropy, gradient included; chunks of {CHUNK}"
     text += f"; dense measured at {POSITIONS // times:,} positions, times {times}" if times > 1 else ""
     return ratio(dense, chunked, ">= 8", text)
 
 
 def _loss(positions: int, chunk: int) -> dict[str, float]:
     """Bytes that the loss of `positions` and its gradient add to this process at their peak."""
-    import resource
-
     import torch
 
     from srd.loss import cross_entropy, divergence_at, summed
@@ -145,9 +153,15 @@ def _loss(positions: int, chunk: int) -> dict[str, float]:
         values = divergence_at(taught, logits, "forward_kl", 1.0, 0)
         return {"loss": 0.3 * cross_entropy(logits, targets[some]).sum() + 0.7 * values.sum()}
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_bytes()
     summed(parts, hidden, [heads[0]], chunk)["loss"].backward()
-    return {"extra_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024}
+    return {"extra_bytes": _peak_bytes() - before}
+
+
+def _peak_bytes() -> float:
+    """Largest resident memory of this program: from the kernel's own mark, because `getrusage` begins with that of the parent."""
+    marks = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(marks[0]) * 1024
 
 
 def program() -> dict[str, Figure]:

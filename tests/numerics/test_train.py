@@ -179,7 +179,7 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
         killed.run([phase], dies)
     again = started(tmp_path / "killed")
     assert 0 < again.counters.step < 6
-    assert again.micro_batch_tokens == straight.micro_batch_tokens == 64
+    assert again.micro_batch_tokens < again.engine.micro_batch_tokens
     again.run([phase], lambda *_: None)
     for ours, theirs in zip(again.parameters.values(), straight.parameters.values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)

@@ -55,6 +55,9 @@ def test_rouge_l_equals_rouge_score_to_the_last_bit_on_every_pair() -> None:
     scorer, chance = RougeScorer(["rougeL"], use_stemmer=True), random.Random(3)
     words = [
         "running",
+        "1990",
+        "1990s",
+        "20000",
         "runs",
         "ran",
         "The",

@@ -1,0 +1,47 @@
+"""The guard of the benchmark says what has dropped, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import DROP, EXPECTED, check
+from tests.bench.measure import cost, ratio
+from tests.bench.shapes import CPU, DOLLY, TINY
+from tests.conftest import ROOT
+
+
+def test_a_ratio_that_drops_by_more_than_a_quarter_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = {"reflect": 4.0, "rouge": 20.0}
+    assert check({"reflect": {"value": 3.01}, "rouge": {"value": 50.0}}, expected) == 0
+    assert check({"reflect": {"value": 2.99}, "rouge": {"value": 50.0}}, expected) == 1
+    assert "reflect: 2.99, expected 4.0: worse by more than a quarter" in capsys.readouterr().out
+    assert check({"reflect": {"value": 4.0}}, expected) == 1
+    assert "rouge: not measured" in capsys.readouterr().out
+    assert DROP == 0.75
+
+
+def test_the_committed_ratios_are_those_of_the_table() -> None:
+    expected = json.loads((EXPECTED / "expected.json").read_text())
+    keys = ["distill_vs_padded", "distill_vs_dynamic", "cache_build", "run_total", "loss_peak_memory", "reflect", "rouge"]
+    assert sorted(expected) == sorted(keys)
+    assert all(value > 0.9 for value in expected.values())
+    assert "bench-check" in (ROOT / "Makefile").read_text()
+    assert not Path(ROOT / "tests/bench/bench.json").exists(), "measurements belong into outputs/"
+
+
+def test_figures_are_ratios_of_medians_with_their_spread() -> None:
+    figure = ratio([10.0, 30.0, 20.0], [2.0, 4.0, 5.0], ">= 5", "shapes")
+    assert figure.value == 5.0
+    assert figure.spread == (4.0, 7.5)
+    assert figure.reached
+    assert not cost([0.4, 0.7, 0.6], "s", "<= 0.5", "shapes").reached
+
+
+def test_the_rows_stand_for_dolly() -> None:
+    first = DOLLY[:16]
+    assert sum(p for p, _ in first) / 16 == pytest.approx(92, abs=1)
+    assert sum(r for _, r in first) / 16 == pytest.approx(89, abs=1)
+    assert 376 <= max(p + r for p, r in first) <= 390
+    assert CPU.lengths() == DOLLY
+    assert all(p + r <= TINY.padded_tokens for p, r in TINY.lengths())
