@@ -43,7 +43,7 @@ GPUS = {
 }
 """Data sheets: GiB, dense TFLOP/s in float32 and bfloat16, GB/s."""
 
-LOSS_TENSORS = 6
+LOSS_TENSORS = 9
 """Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`: loss_peak_memory)."""
 AUTOCAST = 0.6
 """Share of float32 activation bytes that bfloat16 autocast keeps: norms and residuals stay float32."""
