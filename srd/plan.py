@@ -6,6 +6,7 @@ FLOPs are counted as the ledgers count them: 2 a parameter and token read, 6 a p
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from srd.architecture import Facts
 from srd.config import Config, Recipe
@@ -130,7 +131,7 @@ class Reckoning:
             signals.append(cfg.filter.by)
         return any(signal in REFLECTED for signal in signals)
 
-    @property
+    @cached_property
     def passes(self) -> float:
         """Sample passes of the whole distillation."""
         from srd.schedules import CURRICULA
@@ -213,7 +214,7 @@ class Reckoning:
         }
         flops = 2 * facts.parameters * (read + answers * written)
         # A step reads all weights once and all keys and values of the rows, and computes the rows.
-        moved = facts.parameters * facts.weight_bytes * (small if engine.precision == "bfloat16" else 1)
+        moved = facts.parameters * facts.weight_bytes * small
         moved += places * (n.prompt + written / 2) * facts.state_bytes * small
         step = max(moved / self.machine.bytes_per_second, 2 * facts.parameters * places / self._speed)
         if self.machine.is_gpu:

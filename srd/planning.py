@@ -18,8 +18,10 @@ from srd.models import device, load_tokenizer
 from srd.plan import GPUS, Lengths, Machine, Reckoning, refuse
 from srd.progress import say
 from srd.rows import Sample, read_rows
-from srd.tokens import encode_all
+from srd.tokens import encode
 
+MEASURED = 4000
+"""Samples whose lengths are measured: the stages tokenise all of them anyway, a plan need not."""
 USABLE = 0.92
 """Share of a device's memory that a run can have; drivers, kernels and fragments take the rest."""
 PROBE = {"cuda": 8192, "cpu": 1024, "mps": 2048}
@@ -63,17 +65,17 @@ def _count(cfg: Config, node: Node, split: str) -> int:
 
 
 def _measured(cfg: Config) -> tuple[int, float, float, int]:
-    """Rows, mean prompt and response tokens, and the longest row of the training samples."""
+    """Rows, mean prompt and response tokens, and the longest row of the training samples; lengths of a few thousand stand for all."""
     node = graph.samples(cfg.dataset)
     path = _made(cfg, node)
     inputs = {name: _made(cfg, child) for name, child in graph.tokenizer(cfg).items()}
     samples = [sample for sample in read_rows(path / "samples.jsonl", Sample) if sample.split == "train"]
     if not samples:
         raise UserError(f"{path}: no train samples; use more data")
-    rows = encode_all(samples, load_tokenizer(cfg, inputs), cfg.model)
-    count = len(rows)
-    prompts, responses = (sum(len(getattr(row, part)) for row in rows) / count for part in ("prompt", "response"))
-    return count, prompts, responses, max(row.num_tokens for row in rows)
+    tokenizer = load_tokenizer(cfg, inputs)
+    rows = [encode(sample, tokenizer, cfg.model) for sample in samples[:: 1 + len(samples) // MEASURED]]
+    prompts, responses = (sum(len(getattr(row, part)) for row in rows) / len(rows) for part in ("prompt", "response"))
+    return len(samples), prompts, responses, max(row.num_tokens for row in rows)
 
 
 def _made(cfg: Config, node: Node) -> Path:
