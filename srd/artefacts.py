@@ -211,7 +211,7 @@ def _write_manifest(work: Work, begin: float) -> None:
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
         "files": {name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for name, path in files.items()},
-        "ledger": {**work.ledger, "peak_memory_bytes": _peak_memory_bytes()},
+        "ledger": work.ledger,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **work.record,
         **provenance(),
@@ -237,7 +237,7 @@ def _rows(path: Path) -> int | None:
         return sum(1 for _ in file)
 
 
-def _peak_memory_bytes() -> int:
+def peak_memory_bytes() -> int:
     """Largest memory of this process so far: on the accelerator where one was used, else resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

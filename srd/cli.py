@@ -101,7 +101,8 @@ def run_stage(word: str, cfg: Any) -> None:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: a run is one process so far; start srd without torchrun or accelerate launch"
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: srd starts its processes itself; leave torchrun or accelerate launch away and "
+            f"add engine.processes={os.environ['WORLD_SIZE']}"
         )
     prepare(cfg.outputs)
     if word in ("run", "plan", "cache", "distill", "evaluate"):

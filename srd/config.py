@@ -516,16 +516,23 @@ class Engine:
     """Compute a layer's activations again for the gradient instead of keeping them: less memory, a third more arithmetic."""
     save_steps: int = 50
     """Optimiser steps between two saved training states."""
+    processes: int = 1
+    """Processes of this machine that share every stage with a model: one a GPU, or several on the processor."""
     threads: int | None = None
-    """CPU threads; none: one per core."""
+    """CPU threads of a process; none: all cores, shared out among the processes."""
 
     def __post_init__(self) -> None:
         require(self.precision in ("float32", "bfloat16"), "engine.precision", self.precision, "float32 or bfloat16")
-        for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps"):
+        for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps", "processes"):
             require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
         choices = ("transformers", "vllm")
         require(self.generation_backend in choices, "engine.generation_backend", self.generation_backend, " or ".join(choices))
         require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
+        if self.processes > 1:
+            kinds = ("auto", "cpu", "cuda")
+            require(self.device in kinds, "engine.device", self.device, f"auto, cpu or cuda beside engine.processes={self.processes}")
+            backend = f"transformers beside engine.processes={self.processes}"
+            require(self.generation_backend == "transformers", "engine.generation_backend", self.generation_backend, backend)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from srd import ranks
 from srd.config import Engine, Generation
 from srd.decoding import Row, decode
 from srd.loss import cross_entropy
@@ -46,16 +47,18 @@ def answer(
     """One answer for every row's prompt, in the order of `rows`; `seeds` gives each row's random stream (unused when greedy).
 
     An answer depends on its prompt, the settings and its seed alone, not on the rows around it, to float noise.
-    `tick` hears of answers as they finish.
+    `tick` hears of answers as they finish. Where several processes answer, each has its share, and all get the whole.
     """
     stops = stop_ids(model, tokenizer)
-    choice = Choice(settings, rows, seeds, len(tokenizer), model.device)
-    prompts = [row.prompt for row in rows]
+    mine = ranks.share(rows)
+    choice = Choice(settings, mine, ranks.share(seeds), len(tokenizer), model.device)
+    prompts = [row.prompt for row in mine]
     with autocast(model.device, engine):
         answers = decode(
             model, prompts, choice, stops, settings.max_new_tokens, engine.generation_sequences, engine.micro_batch_tokens, tick
         )
-    return [_answer(ids, stops, tokenizer) for ids in answers]
+    tick(len(rows) - len(mine))
+    return [_answer(ids, stops, tokenizer) for ids in ranks.merged(answers)]
 
 
 Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]], list[Answer]]
@@ -145,8 +148,10 @@ def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTra
 
     A pass of its own over whole sequences, packed by length; a sample that occurs twice is scored once.
     """
+    different = list({row.id: row for row in rows}.values())
+    mine = ranks.share(different)
     nll_by_id: dict[str, float] = {}
-    for part in pack(list({row.id: row for row in rows}.values()), engine.micro_batch_tokens):
+    for part in pack(mine, engine.micro_batch_tokens):
         batch = collate(part, pad_id(tokenizer)).to(model.device)
         with autocast(model.device, engine):
             hidden = hidden_at(model, batch)
@@ -154,6 +159,8 @@ def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTra
             nll = torch.cat([cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
+    merged = ranks.merged([nll_by_id[row.id] for row in mine])
+    nll_by_id = {row.id: nll for row, nll in zip(different, merged, strict=True)}
     return [nll_by_id[row.id] for row in rows]
 
 

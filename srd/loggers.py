@@ -1,10 +1,11 @@
 """Where scalars go besides `metrics.jsonl`: nowhere, W&B or TensorBoard."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srd import ranks
 from srd.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,3 +67,8 @@ def tensorboard(settings: "Logger", name: str, outputs: Path) -> Iterator[Log]:
 
 
 LOGGERS = {"none": none, "wandb": wandb, "tensorboard": tensorboard}
+
+
+def logger(settings: "Logger", name: str, outputs: Path) -> AbstractContextManager[Log]:
+    """The logger of the settings; of several processes only the first one logs."""
+    return LOGGERS[settings.name if ranks.is_first() else "none"](settings, name, outputs)

@@ -6,10 +6,11 @@ from functools import cache, lru_cache
 
 from rapidfuzz.distance import LCSseq
 
-WORD = re.compile("[a-z0-9]+")
+WORDS = bytes(code if chr(code) in string.ascii_lowercase + string.digits else ord(" ") for code in range(256))
+"""What is left of ASCII text where only runs of [a-z0-9] count."""
 
 
-class _Stems(dict[str, str]):
+class _Stems(dict[bytes, str]):
     """Words to rouge-score's stems (NLTK's Porter stemmer, of words over three characters), each stemmed once: texts share most words."""
 
     def __init__(self) -> None:
@@ -17,9 +18,9 @@ class _Stems(dict[str, str]):
 
         self.stem = PorterStemmer().stem
 
-    def __missing__(self, word: str) -> str:
+    def __missing__(self, word: bytes) -> str:
         # No suffix that the stemmer knows has a digit in it.
-        self[word] = word if len(word) <= 3 or word.isdigit() else self.stem(word)
+        self[word] = word.decode() if len(word) <= 3 or word.isdigit() else self.stem(word.decode())
         return self[word]
 
 
@@ -31,7 +32,8 @@ def _stems() -> _Stems:
 @lru_cache(maxsize=1 << 16)
 def _tokens(text: str) -> list[str]:
     """rouge-score's tokens: the stems of lower-cased runs of [a-z0-9]."""
-    return [*map(_stems().__getitem__, WORD.findall(text.lower()))]
+    # Bytes, because a table and a split are several times as fast on them as a regular expression on the text.
+    return [*map(_stems().__getitem__, text.lower().encode("ascii", "replace").translate(WORDS).split())]
 
 
 def rouge_l(prediction: str, references: list[str]) -> float:

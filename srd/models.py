@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from srd import ranks
 from srd.artefacts import disk_errors
 from srd.config import Config, Engine, Side
 from srd.errors import UserError
@@ -100,7 +101,9 @@ def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only."""
+    """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only; of several processes the first one writes."""
+    if not ranks.is_first():
+        return
     with disk_errors(folder):
         model.save_pretrained(folder)
     adapter = folder / "adapter_config.json"
@@ -189,10 +192,10 @@ def num_parameters(model: nn.Module) -> int:
 
 
 def device(engine: Engine) -> torch.device:
-    """The device of the engine settings; one that is not there is a `UserError`."""
+    """The device of the engine settings (this rank's own, of several GPUs); one that is not there is a `UserError`."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if engine.device == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+        return _for_each_rank(torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind])))
     kind, _, index = engine.device.partition(":")
     if kind not in available or (index and not index.isdigit()):
         raise UserError(f"engine.device={engine.device}: expected auto, cpu, cuda, cuda:N or mps")
@@ -201,7 +204,17 @@ def device(engine: Engine) -> torch.device:
             f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA devices); "
             "use engine.device=auto or cpu"
         )
-    return torch.device(engine.device)
+    return _for_each_rank(torch.device(engine.device))
+
+
+def _for_each_rank(device: torch.device) -> torch.device:
+    """The device, where every process that shares the stage can have one of its kind."""
+    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, ranks.size())
+    if ranks.size() > count:
+        raise UserError(
+            f"engine.processes={ranks.size()}: this machine has {count} GPU(s); use engine.processes={count} or engine.device=cpu"
+        )
+    return device
 
 
 def autocast(device: torch.device, engine: Engine) -> torch.autocast:

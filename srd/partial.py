@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from srd import ranks
 from srd.artefacts import Work, replace_text
+from srd.config import Engine
 from srd.progress import bar, say
 from srd.rows import dump, read_dicts, write_rows
 
@@ -23,6 +25,11 @@ BLOCK = 4
 """Batches of answers computed as one: rows enter as others finish within them, and a kill costs no more than that."""
 
 
+def block(engine: Engine) -> int:
+    """Rows that a stage answers between two savings."""
+    return BLOCK * engine.generation_sequences * ranks.size()
+
+
 def fill(
     work: Work,
     name: str,
@@ -33,6 +40,7 @@ def fill(
 ) -> None:
     """Compute rows for `items` in batches of neighbours and leave them as `name`, sorted by `key`.
 
+    Of several processes every one computes (its share, and gets the whole), and the first one writes.
     `compute` moves the bar as its rows finish and returns a batch's rows and its counts (tokens and the like), which are summed into the
     ledger together with the seconds of the work that stands. A continued run keeps the batch size it
     began with, because the size may move the last bits of a float.
@@ -46,22 +54,25 @@ def fill(
                 f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
                 f"delete {work.path} to begin anew with {batch_sequences}"
             )
-    unsorted.touch()
-    os.truncate(unsorted, done["bytes"])
+    if ranks.is_first():
+        unsorted.touch()
+        os.truncate(unsorted, done["bytes"])
     with bar(f"{work.node.stage}", len(items), done["items"]) as advance:
         while done["items"] < len(items):
             begin = time.monotonic()
             batch = items[done["items"] : done["items"] + done["batch_sequences"]]
             rows, counts = compute(batch, advance)
-            with unsorted.open("ab") as file:
-                file.write("".join(dump(row) for row in rows).encode())
-                done["bytes"] = file.tell()
             done["items"] += len(batch)
             for what, count in {**counts, "seconds": time.monotonic() - begin}.items():
                 done["counts"][what] = done["counts"].get(what, 0) + count
-            replace_text(place, json.dumps(done))
-    temporary = work.path / (name + ".tmp")
-    write_rows(temporary, sorted(read_dicts(unsorted), key=key))
-    os.replace(temporary, work.path / name)
+            if ranks.is_first():
+                with unsorted.open("ab") as file:
+                    file.write("".join(dump(row) for row in rows).encode())
+                    done["bytes"] = file.tell()
+                replace_text(place, json.dumps(done))
+    if ranks.is_first():
+        temporary = work.path / (name + ".tmp")
+        write_rows(temporary, sorted(read_dicts(unsorted), key=key))
+        os.replace(temporary, work.path / name)
     work.scratch |= {unsorted.name, place.name}
     work.ledger |= done["counts"]

@@ -27,6 +27,11 @@ def console():
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
+def quiet(whether: bool) -> None:
+    """Say nothing and draw no bars from here on: where several processes do one thing, one of them speaks."""
+    console().quiet = whether
+
+
 def say(line: str) -> None:
     """One line to the person, with the time of day."""
     from rich.markup import escape

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from srd import ranks
 from srd.artefacts import disk_errors
 from srd.config import Engine, Recipe
 from srd.errors import UserError
@@ -192,8 +193,11 @@ class Training:
         """One optimiser update over exactly `rows`, in micro-batches, normalised by the tokens of all of them."""
         c, begin = self.counters, time.monotonic()
         sums, padded_tokens = self._gradients(rows, objective, settings)
+        totals = torch.stack([*sums.values(), torch.full((), padded_tokens, device=self.device)])
+        ranks.add_up([p.grad for p in self.parameters.values() if p.grad is not None])
+        ranks.add_up([totals])
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
-        *values, norm = torch.stack([*sums.values(), norm]).tolist()  # the one wait for the device
+        *values, padded_tokens, norm = torch.cat([totals, norm.reshape(1)]).tolist()  # the one wait for the device
         means = dict(zip(sums, values, strict=True))
         self._check_finite(means["loss"], sum(values) + norm, rows)
         self.optimiser.step()
@@ -213,13 +217,13 @@ class Training:
         }
 
     def _gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> tuple[dict[str, Tensor], int]:
-        """The gradient of the step's losses; their means (nats per token), and the padded tokens computed for `rows`.
+        """This rank's part of the gradient of the step's losses, of their means (nats per token), and of the padded tokens.
 
         Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
         """
         extra = self.beside.rows(self.counters.step) if self.beside is not None else []
         while True:
-            torch.manual_seed(step_seed(self.recipe.seed, self.counters.step))
+            torch.manual_seed(step_seed(self.recipe.seed, self.counters.step, ranks.rank()))
             try:
                 means, padded_tokens = self._accumulate(rows, objective, settings, 1.0)
                 if self.beside is not None:
@@ -250,26 +254,32 @@ class Training:
         say(f"out of memory: micro-batches of {self.micro_batch_tokens} tokens from here on (engine.micro_batch_tokens)")
 
     def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> tuple[dict[str, Tensor], int]:
-        """Add the gradient of `weight` times the mean loss of `rows`; the unweighted means of each part, and the padded tokens computed."""
+        """Add this rank's part of the gradient of `weight` times the mean loss of `rows`.
+
+        Returns its parts of the unweighted means and of the padded tokens. A rank without a row computes one that counts for nothing.
+        """
         totals: dict[str, Tensor] = {}
         padded_tokens, count = 0, sum(len(row.response) for row in rows)
+        mine = ranks.share(sorted(rows, key=lambda row: row.num_tokens)) if ranks.size() > 1 else rows
+        own = 1 / count if mine else 0.0
         self.model.train()
-        for part in pack(rows, self.micro_batch_tokens):
+        for part in pack(mine or rows[:1], self.micro_batch_tokens):
             batch = collate(part, self.pad_id).to(self.device)
-            padded_tokens += batch.input_ids.numel()
+            padded_tokens += batch.input_ids.numel() if mine else 0
             with autocast(self.device, self.engine):
                 sums = objective(self.model, batch, settings)
-            (sums["loss"] * (weight / count)).backward()
+            (sums["loss"] * (weight * own)).backward()
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach()
         self.model.eval()
-        return {name: value / count for name, value in totals.items()}, padded_tokens
+        return {name: value * own for name, value in totals.items()}, padded_tokens
 
     def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
         if math.isfinite(total):
             return
         path = self.folder / NOT_FINITE
-        path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
+        if ranks.is_first():
+            path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
         raise UserError(
             f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; "
             "lower the learning rate or use engine.precision=float32"
@@ -277,6 +287,8 @@ class Training:
 
     def append(self, kind: str, row: dict[str, Any]) -> None:
         """Add a row to `metrics.jsonl` or `dev.jsonl` and to the logger."""
+        if not ranks.is_first():
+            return
         with (self.folder / f"{kind}.jsonl").open("ab") as file:
             file.write(dump(row).encode())
             setattr(self.counters, f"{kind}_bytes", file.tell())
@@ -299,11 +311,14 @@ class Training:
 
     def take_back(self) -> None:
         """Go back to the weights of the last `keep`; the optimiser's moments stay."""
+        ranks.wait()
         with safe_open(self.folder / KEPT, "pt", device=str(self.device)) as file:
             for name, p in self.parameters.items():
                 p.data.copy_(file.get_tensor(f"weights.{name}"))
 
     def _replace(self, name: str, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
+        if not ranks.is_first():
+            return
         temporary = self.folder / (name + ".tmp")
         with disk_errors(temporary):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, texts)
@@ -323,7 +338,7 @@ class Training:
                     keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in names]
                     if keys:
                         self.optimiser.state[p] = {key: _moment(file.get_tensor(f"{key}.{name}"), key) for key in keys}
-        for kind in ("metrics", "dev"):
+        for kind in ("metrics", "dev") if ranks.is_first() else ():
             rows = self.folder / f"{kind}.jsonl"
             rows.touch()
             os.truncate(rows, getattr(self.counters, f"{kind}_bytes"))
@@ -342,9 +357,9 @@ def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
     return np.random.default_rng([seed, phase, epoch]).permutation(num_rows).tolist()
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Seed of everything random inside one step (dropout)."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Seed of everything random inside one step (dropout); every rank draws its own."""
+    return int(np.random.SeedSequence([seed, step], spawn_key=(rank,) if rank else ()).generate_state(1, np.uint64)[0])
 
 
 def num_steps(phases: list[int], recipe: Recipe) -> int:

@@ -8,14 +8,16 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from srd import graph
-from srd.artefacts import Node, Work, build, closure
+from srd import graph, ranks
+from srd.artefacts import Node, Work, build, closure, peak_memory_bytes
 from srd.config import Config
 from srd.errors import UserError
 from srd.progress import say
 
 MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
 """Stages without a command: made when another one needs them."""
+SHARED = ("finetune", "answers", "reflect", "cache", "distill", "evaluate")
+"""Stages whose work several processes can share."""
 
 
 def make(cfg: Config, node: Node) -> Path:
@@ -53,19 +55,30 @@ def settle_teacher(cfg: Config, planning: bool = False) -> None:
 
 def _build(cfg: Config, node: Node) -> Path:
     def run(work: Work) -> None:
-        if cfg.engine.threads is not None:
-            import torch
-
-            torch.set_num_threads(cfg.engine.threads)
         work.record["engine"] = asdict(cfg.engine)
-        try:
-            import_module(f"srd.stages.{node.stage}").make(cfg, work)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's; it need not be loaded here
-                raise
-            raise UserError(
-                f"{node}: out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
-                "the same command again (`srd plan` says what takes how much)"
-            ) from None
+        if cfg.engine.processes > 1 and node.stage in SHARED:
+            made = ranks.run(cfg.engine.processes, _made, cfg, work)
+            work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
+        else:
+            _made(cfg, work)
 
     return build(node, cfg.outputs, run)
+
+
+def _made(cfg: Config, work: Work) -> Work:
+    """Run the stage of `work`, which tells what it cost; being out of memory is a `UserError`."""
+    if cfg.engine.threads is not None:
+        import torch
+
+        torch.set_num_threads(cfg.engine.threads)
+    try:
+        import_module(f"srd.stages.{work.node.stage}").make(cfg, work)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; it need not be loaded here
+            raise
+        raise UserError(
+            f"{work.node}: out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
+            "the same command again (`srd plan` says what takes how much)"
+        ) from None
+    work.ledger["peak_memory_bytes"] = peak_memory_bytes()
+    return work

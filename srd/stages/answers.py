@@ -4,7 +4,7 @@ from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answerer
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, Tick, fill
+from srd.partial import Counts, Tick, block, fill
 from srd.rows import Answered, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -25,4 +25,4 @@ def make(cfg: Config, work: Work) -> None:
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
     max_tokens = cfg.model.max_prompt_tokens + cfg.method.answers.max_new_tokens
     with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
-        fill(work, "answers.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+        fill(work, "answers.jsonl", pairs, block(cfg.engine), compute, key=lambda row: row["id"])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from srd import ranks
 from srd.artefacts import Work, replace_text
 from srd.config import Config, Engine
 from srd.divergences import forward_kl
@@ -52,10 +53,12 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
     index, shards = layout([row for batch in plan for row in batch], width * STORED[dtype].itemsize)
     _check_disk(folder, sum(shards) * width * STORED[dtype].itemsize)
     _fill(model, plan, folder, {entry["id"]: entry for entry in index}, done, STORED[dtype], engine, pad)
-    write_rows(folder / INDEX, index)
-    names = [_shard(number) for number in range(len(shards))]
-    replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
-    save_head(model, folder)
+    if ranks.is_first():
+        write_rows(folder / INDEX, index)
+        names = [_shard(number) for number in range(len(shards))]
+        replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
+        save_head(model, folder)
+    ranks.wait()
     return done["seconds"]
 
 
@@ -93,26 +96,31 @@ def _fill(
     engine: Engine,
     pad: int,
 ) -> None:
-    """Write the hidden states batch by batch, each to its place, counting in `done`."""
+    """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a time."""
     with bar("cache", len(places), done["items"]) as advance:
-        for batch in plan[done["batches"] :]:
+        for first in range(done["batches"], len(plan), ranks.size()):
             begin = time.monotonic()
-            with autocast(model.device, engine):
-                hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
-            for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
-                place = places[row.id]
-                shard = folder / _shard(place["shard"])
-                shard.touch()
-                with shard.open("r+b") as file:
-                    file.seek(place["first"] * states.shape[1] * dtype.itemsize)
-                    file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
-            done |= {
-                "batches": done["batches"] + 1,
-                "items": done["items"] + len(batch),
-                "seconds": done["seconds"] + time.monotonic() - begin,
-            }
-            replace_text(folder / PROGRESS, json.dumps(done))
-            advance(len(batch))
+            batches = plan[first : first + ranks.size()]
+            for batch in ranks.share(batches):
+                with autocast(model.device, engine):
+                    hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
+                for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
+                    _write(states, places[row.id], folder)
+            ranks.wait()
+            rows = sum(map(len, batches))
+            done |= {"batches": first + len(batches), "items": done["items"] + rows, "seconds": done["seconds"] + time.monotonic() - begin}
+            if ranks.is_first():
+                replace_text(folder / PROGRESS, json.dumps(done))
+            advance(rows)
+
+
+def _write(states: torch.Tensor, place: dict[str, Any], folder: Path) -> None:
+    """Put a row's hidden states to its place in its shard."""
+    shard = folder / _shard(place["shard"])
+    shard.touch()
+    with shard.open("r+b") as file:
+        file.seek(place["first"] * states.shape[1] * states.dtype.itemsize)
+        file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
 
 
 def _progress(folder: Path, max_tokens: int) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from srd import ranks
 from srd.artefacts import Work
 from srd.config import Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
-from srd.loggers import LOGGERS
+from srd.loggers import logger
 from srd.loss import losses_at, summed
 from srd.metrics import rouge_l
 from srd.models import (
@@ -74,7 +75,7 @@ def make(cfg: Config, work: Work) -> None:
     phases = _phases(cfg, work, _signal(cfg, work, teacher, len(tokenizer)), tokenizer)
     steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
     writer = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
-    with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
+    with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(
             student,
             cfg.distill,
@@ -91,7 +92,7 @@ def make(cfg: Config, work: Work) -> None:
         with bar("distill", steps, training.counters.step) as advance:
             training.run(phases, advance, judge.end_epoch, judge.end_phase)
     work.scratch |= SCRATCH
-    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge:
+    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and ranks.is_first():
         best = work.path / "best"
         fold_adapter(best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer))
     work.ledger |= _ledger(training, writer, student, teacher)

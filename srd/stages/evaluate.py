@@ -7,7 +7,7 @@ from srd.config import Config
 from srd.generate import answerer, reference_nll
 from srd.metrics import exact_match, rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, Tick, fill
+from srd.partial import Counts, Tick, block, fill
 from srd.rows import Sample, Score
 from srd.stages.inputs import read_samples
 from srd.stages.reflect import count_tokens
@@ -50,14 +50,7 @@ def make(cfg: Config, work: Work) -> None:
 
     max_tokens = cfg.model.max_prompt_tokens + cfg.evaluate.generation.max_new_tokens
     with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
-        fill(
-            work,
-            "scores.jsonl",
-            questions,
-            BLOCK * cfg.engine.generation_sequences,
-            compute,
-            key=lambda row: (row["task"], row["id"], row["seed"]),
-        )
+        fill(work, "scores.jsonl", questions, block(cfg.engine), compute, key=lambda row: (row["task"], row["id"], row["seed"]))
 
 
 def checkpoint(work: Work, which: str) -> Path:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from srd.artefacts import Work
 from srd.config import Config, Engine
-from srd.loggers import LOGGERS
+from srd.loggers import logger
 from srd.loss import cross_entropy, summed
 from srd.models import head_logits, head_parameters, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
 from srd.progress import bar
@@ -35,7 +35,7 @@ def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
     model = trainable(load_model(cfg, role, work.inputs, tokenizer), side, recipe.seed)
-    with LOGGERS[cfg.logger.name](cfg.logger, str(work.node), Path(cfg.outputs)) as log:
+    with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
         with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
             training.run([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine.loss_positions))], advance)

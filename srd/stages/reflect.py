@@ -7,7 +7,7 @@ from srd.config import Config, Engine, Reflect
 from srd.generate import Answerer, answerer, reference_nll
 from srd.metrics import rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import BLOCK, Counts, Tick, fill
+from srd.partial import Counts, Tick, block, fill
 from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
 from srd.tokens import Encoded, longest_first
@@ -45,7 +45,7 @@ def make(cfg: Config, work: Work) -> None:
 
     max_tokens = cfg.model.max_prompt_tokens + cfg.reflect.generation.max_new_tokens
     with answerer(model, tokenizer, cfg.engine, max_tokens) as answers:
-        fill(work, "reflections.jsonl", pairs, BLOCK * cfg.engine.generation_sequences, compute, key=lambda row: row["id"])
+        fill(work, "reflections.jsonl", pairs, block(cfg.engine), compute, key=lambda row: row["id"])
 
 
 def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:

@@ -1,0 +1,110 @@
+"""Two processes do what one does: the same losses, the same weights, every row once and in its order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from srd import ranks
+from srd.config import Distill, Engine, Generation
+from srd.errors import UserError
+from srd.generate import answer, reference_nll
+from srd.stages.cache import build, compare
+from srd.stages.finetune import reference_loss
+from srd.teacher import Cache
+from srd.train import PhaseWork, Training, step_seed
+from tests.small import encoded, model, tokenizer
+
+ROWS, BATCH, EPOCHS = 7, 3, 3
+"""The last step of an epoch has one row: one of two ranks has none."""
+
+
+def everything(folder: Path) -> dict[str, Any]:
+    """What a stage does with a model, for one process or several: train, answer, score, cache."""
+    folder.mkdir(exist_ok=True)
+    torch.set_num_threads(1)
+    rows, engine = encoded(ROWS), Engine(device="cpu", micro_batch_tokens=16, generation_sequences=2)
+    net = model(vocabulary=len(tokenizer()), seed=2).requires_grad_(True)
+    recipe = Distill(epochs=EPOCHS, batch_sequences=BATCH, learning_rate=1e-2)
+    run = Training(net, recipe, engine, folder, 0, lambda row: None)
+    run.run([PhaseWork(rows, reference_loss(len(tokenizer()), 4))], lambda count, note="": None)
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
+    sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
+    ranks.wait()
+    build(net, rows, folder, "float32", engine, 0)
+    return {
+        "weights": ranks.merged([flat]),
+        "share": ranks.merged([row.id for row in ranks.share(rows)]),
+        "none": ranks.merged(ranks.share([])),
+        "one": ranks.merged(ranks.share(["a"])),
+        "answers": [given.ids for given in sampled],
+        "nll": reference_nll(net, rows, tokenizer(), engine),
+        "fidelity": compare(net, Cache(folder, len(tokenizer()), net.device), rows, 0, len(tokenizer()), engine),
+        "seed": ranks.merged([step_seed(1, 2, ranks.rank())]),
+    }
+
+
+def fails(kind: str) -> None:
+    """One rank fails; the others wait for it, in vain."""
+    if ranks.rank() == 1:
+        raise (
+            UserError("no such thing")
+            if kind == "user"
+            else OSError(28, "No space left on device", "/full")
+            if kind == "disk"
+            else KeyError
+        )
+    ranks.wait()
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    return folder, everything(folder / "one"), ranks.run(2, everything, folder / "two")
+
+
+def test_two_ranks_train_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    folder, one, two = both
+    assert len(two["weights"]) == 2
+    assert torch.equal(*two["weights"]), "the ranks' weights are equal to the last bit"
+    torch.testing.assert_close(two["weights"][0], one["weights"][0], rtol=1e-4, atol=1e-5)
+    steps = [[json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()] for name in ("one", "two")]
+    assert len(steps[0]) == len(steps[1]) == 9
+    for alone, shared in zip(*steps, strict=True):
+        for key in ("train/loss_nats", "train/gradient_norm"):
+            assert shared[key] == pytest.approx(alone[key], rel=1e-4), (key, alone["step"])
+        assert shared["step"] == alone["step"]
+
+
+def test_two_ranks_answer_score_and_cache_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, one, two = both
+    assert len(one["answers"]) == len(one["nll"]) == ROWS
+    assert two["answers"] == one["answers"]
+    assert two["nll"] == pytest.approx(one["nll"], rel=1e-4)
+    assert max(one["fidelity"], two["fidelity"]) < 1e-9
+
+
+def test_shares_come_back_in_order(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, _, two = both
+    assert two["share"] == [row.id for row in encoded(ROWS)]
+    assert (two["none"], two["one"]) == ([], ["a"])
+    assert len(set(two["seed"])) == 2, "each rank drops out by itself"
+    assert two["seed"][0] == step_seed(1, 2)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("user", UserError), ("disk", OSError)])
+def test_what_stops_one_rank_stops_all_and_is_told(kind: str, expected: type[Exception]) -> None:
+    with pytest.raises(expected) as caught:
+        ranks.run(2, fails, kind)
+    assert str(caught.value) == ("no such thing" if kind == "user" else "[Errno 28] No space left on device: '/full'")
+
+
+def test_sums_go_in_buckets_of_one_kind() -> None:
+    tensors = [
+        torch.zeros(n, dtype=dtype)
+        for n, dtype in [(3, torch.float32), (ranks.BUCKET, torch.float32), (2, torch.float32), (2, torch.float64)]
+    ]
+    assert [[len(tensor) for tensor in bucket] for bucket in ranks._buckets(tensors)] == [[3], [ranks.BUCKET], [2], [2]]
+    assert [[len(tensor) for tensor in bucket] for bucket in ranks._buckets(tensors[:1] * 3)] == [[3, 3, 3]]
