@@ -506,8 +506,8 @@ class Engine:
     """Autocast of the forward passes: float32 (off) or bfloat16."""
     micro_batch_tokens: int = 4096
     """Largest padded size of one forward pass in training and scoring."""
-    loss_positions: int = 128
-    """Positions whose logits exist at once in the loss; beyond that they are computed in turn (a GPU likes more)."""
+    loss_positions: int = 512
+    """Positions whose logits exist at once in the loss; beyond that they are computed in turn."""
     generation_sequences: int = 64
     """Prompts answered together."""
     generation_backend: str = "transformers"

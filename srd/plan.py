@@ -116,7 +116,12 @@ class Reckoning:
             rows = sum(n.test_samples.values())
             count = rows * (1 if greedy else len(cfg.evaluate.seeds))
             stages.append(self._answer(f"evaluate {target}", facts, count, count, cfg.evaluate.generation.max_new_tokens))
-        return stages
+        return [replace(need, seconds=need.seconds / self.gpus) for need in stages]
+
+    @property
+    def gpus(self) -> int:
+        """How many devices share the work; several processes on one processor gain nothing and need its memory each."""
+        return self.cfg.engine.processes if self.machine.is_gpu else 1
 
     @property
     def _reflects(self) -> bool:

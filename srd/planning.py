@@ -43,6 +43,7 @@ def check(reckoning: Reckoning) -> None:
     cfg = reckoning.cfg
     folder = Path(cfg.outputs)
     memory = cfg.plan.memory_gb * 1e9 if cfg.plan.memory_gb is not None else USABLE * reckoning.machine.memory_bytes
+    memory = memory if reckoning.machine.is_gpu else memory / cfg.engine.processes
     refuse(reckoning, memory, shutil.disk_usage(folder if folder.is_dir() else ".").free)
 
 

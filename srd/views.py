@@ -75,10 +75,11 @@ def plan(cfg: Config) -> None:
 
     reckoning = reckon(cfg)
     needs, n = reckoning.needs(), reckoning.lengths
+    devices = f"{reckoning.gpus} x {reckoning.machine.name}" if reckoning.gpus > 1 else reckoning.machine.name
     print(
         f"{n.samples:,} samples of {n.prompt:.0f} + {n.response:.0f} tokens (the longest {n.longest}), "
         f"{sum(n.test_samples.values()):,} test rows; teacher {reckoning.teacher.parameters / 1e6:,.1f} M parameters, "
-        f"student {reckoning.student.parameters / 1e6:,.1f} M; {reckoning.machine.name} at {cfg.plan.utilisation:.0%} of its speed"
+        f"student {reckoning.student.parameters / 1e6:,.1f} M; {devices} at {cfg.plan.utilisation:.0%} of its speed"
     )
     most = max(needs, key=lambda need: need.memory_bytes)
     disk, flops, seconds = (sum(getattr(need, name) for need in needs) for name in ("disk_bytes", "flops", "seconds"))

@@ -8,6 +8,7 @@ from typing import Any
 from srd.artefacts import replace_text
 from srd.published import published
 from srd.report.noise import noise_table
+from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.scores import Row, rows_of
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
@@ -23,7 +24,7 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
     folder = study_folder(outputs, study)
     plots = draw(outputs, entries, rows, folder)
     tables = _tables(rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)})
-    notes = [*NOTES, *fidelity(outputs, entries), *sources(entries)]
+    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(outputs, entries), *sources(entries)]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
     replace_text(paths["json"], json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
     replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))

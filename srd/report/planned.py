@@ -6,6 +6,11 @@ from typing import Any
 from srd.report.scores import ancestry
 from srd.report.tables import Cells
 
+NOTE = (
+    "The plan: what `srd plan` reckoned before the run, what was measured, and how many times the first the second is; "
+    "the measured memory is the largest of the process so far."
+)
+
 
 def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
     """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a plan.
@@ -25,7 +30,7 @@ def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
                 memory = f"{plan['memory_bytes'] / 1e9:.2f}, {ledger['peak_memory_bytes'] / 1e9:.2f}"
                 times = [f"{a:.3g}, {b:.3g} ({_times(b, a)})" for a, b in pairs]
                 lines.setdefault(f"{stage}/{manifest['fingerprint']}", [stage, entry["arm"], *times, memory])
-    header = ["planned, measured", "first planned by", "seconds", "FLOPs", "peak memory GB (measured: of the process so far)"]
+    header = ["stage", "first planned by", "seconds", "FLOPs", "peak GB"]
     return (header, list(lines.values())) if lines else None
 
 
@@ -49,4 +54,4 @@ def _suites(entry: dict[str, Any]) -> int:
 
 
 def _times(measured: float, planned: float) -> str:
-    return f"{measured / planned:.2f} times" if planned else "not planned"
+    return f"{measured / planned:.2f}×" if planned else "not planned"

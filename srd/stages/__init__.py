@@ -12,13 +12,12 @@ from srd import graph, ranks
 from srd.artefacts import Node, Work, build, closure, peak_memory_bytes
 from srd.config import Config
 from srd.errors import UserError
-from srd.memory import keep_freed
 from srd.progress import say
 
 MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
 """Stages without a command: made when another one needs them."""
 SHARED = ("finetune", "answers", "reflect", "cache", "distill", "evaluate")
-"""Stages with a model: several processes can share their work."""
+"""Stages whose work several processes can share."""
 
 
 def make(cfg: Config, node: Node) -> Path:
@@ -72,8 +71,6 @@ def _made(cfg: Config, work: Work) -> Work:
         import torch
 
         torch.set_num_threads(cfg.engine.threads)
-    if work.node.stage in SHARED:
-        keep_freed()
     try:
         import_module(f"srd.stages.{work.node.stage}").make(cfg, work)
     except RuntimeError as error:

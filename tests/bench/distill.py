@@ -13,7 +13,6 @@ from transformers import PreTrainedModel
 
 from srd.config import Distill, Method
 from srd.generate import reference_nll
-from srd.memory import keep_freed
 from srd.models import autocast, device, num_parameters
 from srd.planning import this_machine
 from srd.schedules import PhaseLoss
@@ -95,9 +94,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         if where.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         if side == "ours":
-            keep_freed()  # as every stage does
             loss = ours.step(batch, objective, LOSS)["train/loss_nats"]
-            keep_freed(False)
         else:
             loss = plain[side].step(batch, shapes.padded_tokens if side == "padded" else max(row.num_tokens for row in batch))
         if where.type == "cuda":
@@ -136,13 +133,7 @@ def cache_build(shapes: Shapes, teacher: PreTrainedModel, rows: list[Encoded], f
                 teacher.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids)
 
     passes(0)
-
-    def built(repeat: int) -> None:
-        keep_freed()
-        build(teacher, rows, _new(folder / f"build-{repeat}"), _stored(shapes), shapes.engine, 0)
-        keep_freed(False)
-
-    sides = {"pass": passes, "build": built}
+    sides = {"pass": passes, "build": lambda i: build(teacher, rows, _new(folder / f"build-{i}"), _stored(shapes), shapes.engine, 0)}
     seconds, _ = turn_about(sides, repeats)
     text = f"{shapes.name}, {len(rows)} rows of {sum(row.num_tokens for row in rows)} tokens"
     return ratio(seconds["pass"], seconds["build"], ">= 0.9", text, seconds_per_row=statistics.median(seconds["build"]) / len(rows))

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from srd.decoding import Row, decode
-from srd.memory import keep_freed
 from srd.models import autocast, device, load_model, load_tokenizer
 from srd.rows import Sample
 from srd.tokens import encode
@@ -96,13 +95,10 @@ def ours(job: Job, shapes: Shapes) -> list[list[int]]:
         return scores.argmax(-1)
 
     engine = shapes.engine
-    keep_freed()  # as every stage does
     with autocast(job.model.device, engine):
-        answers = decode(
+        return decode(
             job.model, job.prompts, choose, set(job.stops), shapes.new_tokens, engine.generation_sequences, engine.micro_batch_tokens
         )
-    keep_freed(False)
-    return answers
 
 
 def _smollm2(shapes: Shapes) -> Job:

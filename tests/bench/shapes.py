@@ -37,7 +37,7 @@ class Shapes:
     padded_tokens: int = 512
     prompt_tokens: int = 256
     new_tokens: int = 256
-    prompts: int = 64
+    prompts: int = 80
     profiled: bool = False
 
     def lengths(self) -> list[tuple[int, int]]:

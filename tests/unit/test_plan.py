@@ -85,6 +85,15 @@ def test_every_long_stage_is_reckoned() -> None:
     assert "cache" not in plain
 
 
+def test_gpus_share_the_time_and_processes_on_a_processor_its_memory() -> None:
+    alone, shared = reckoning(), reckoning("engine.processes=4")
+    for one, four in zip(alone.needs(), shared.needs(), strict=True):
+        assert four.seconds == pytest.approx(one.seconds / 4)
+        assert four.memory_bytes == one.memory_bytes
+    here = replace(alone.machine, is_gpu=False)
+    assert replace(shared, machine=here).needs() == replace(alone, machine=here).needs()
+
+
 def test_srd_s_passes_are_those_of_its_phases() -> None:
     assert reckoning("filter.keep=0.75", "distill.epochs=8").passes == pytest.approx(12 * 11_000, rel=1e-3)
     assert reckoning("curriculum=none", "filter.keep=1", "distill.epochs=20").passes == 20 * 11_000
