@@ -151,10 +151,10 @@ def test_an_edited_artefact_stops_the_next_stage_with_the_file(
     assert done.stderr.strip().count("\nsrd: ") <= 1
 
 
-def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], finished: Path) -> None:
-    cli("run", *smoke, "curriculum=none", "filter.keep=1", cwd=finished)
-    done = cli("report", "smoke", cwd=finished)
-    report = json.loads((finished / "outputs/report/smoke/report.json").read_text())
+def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], copy: Path) -> None:
+    cli("run", *smoke, "curriculum=none", "filter.keep=1", cwd=copy)
+    done = cli("report", "smoke", cwd=copy)
+    report = json.loads((copy / "outputs/report/smoke/report.json").read_text())
     by_arm = {row["arm"]: row for row in report["rows"]}
     assert set(by_arm) == {"teacher (random)", "student (random)", "fkl", "fkl+baby_step-3, keep 0.75"}
     curated, plain = by_arm["fkl+baby_step-3, keep 0.75"], by_arm["fkl"]
@@ -162,17 +162,17 @@ def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], fi
     assert curated["cost"]["seconds_by_stage"]["reflect"] > 0
     assert "reflect" not in plain["cost"]["seconds_by_stage"]
     assert curated["differences"].keys() == {"fkl"}
-    assert "| teacher (random) |" in (finished / "outputs/report/smoke/report.md").read_text()
-    assert "data:image/png;base64" in (finished / "outputs/report/smoke/report.html").read_text()
+    assert "| teacher (random) |" in (copy / "outputs/report/smoke/report.md").read_text()
+    assert "data:image/png;base64" in (copy / "outputs/report/smoke/report.html").read_text()
     assert "report.html" in done.stdout
     for stage in ("samples", "reflect", "rank", "partition", "cache", "distill", "evaluate"):
-        name = next((finished / "outputs" / stage).glob("*/manifest.json")).parent.relative_to(finished / "outputs")
-        assert "cost" in cli("show", str(name), cwd=finished).stdout
-    listed = cli("ls", cwd=finished).stdout
+        name = next((copy / "outputs" / stage).glob("*/manifest.json")).parent.relative_to(copy / "outputs")
+        assert "cost" in cli("show", str(name), cwd=copy).stdout
+    listed = cli("ls", cwd=copy).stdout
     assert "smollm2" in listed
     assert "evaluate/" in listed
-    assert "did you mean" in cli("report", "smokey", cwd=finished, code=2).stderr
-    assert "no artefact" in cli("show", "rank/none", cwd=finished, code=2).stderr
+    assert "did you mean" in cli("report", "smokey", cwd=copy, code=2).stderr
+    assert "no artefact" in cli("show", "rank/none", cwd=copy, code=2).stderr
 
 
 def test_predictions_are_kept_for_every_id_and_seed(finished: Path) -> None:

@@ -17,6 +17,8 @@ from srd.teacher import Cache
 from srd.train import PhaseWork, Training, step_seed
 from tests.small import encoded, model, tokenizer
 
+pytestmark = pytest.mark.slow
+
 ROWS, BATCH, EPOCHS = 7, 3, 3
 """The last step of an epoch has one row: one of two ranks has none."""
 
