@@ -160,8 +160,8 @@ def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTra
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
     merged = ranks.merged([nll_by_id[row.id] for row in mine])
-    nll_by_id = {row.id: nll for row, nll in zip(different, merged, strict=True)}
-    return [nll_by_id[row.id] for row in rows]
+    of_all = {row.id: nll for row, nll in zip(different, merged, strict=True)}
+    return [of_all[row.id] for row in rows]
 
 
 def stream_seed(seed: int, id: str) -> int:

@@ -49,10 +49,7 @@ def merged(items: list[Item]) -> list[Item]:
         return items
     parts: list[list[Item]] = [[] for _ in range(size())]
     _distributed().all_gather_object(parts, items)
-    whole: list[Item] = [items[0] if items else parts[0][0]] * sum(map(len, parts)) if any(parts) else []
-    for number, part in enumerate(parts):
-        whole[number :: size()] = part
-    return whole
+    return [parts[i % size()][i // size()] for i in range(sum(map(len, parts)))]
 
 
 def add_up(tensors: list[Any]) -> None:
