@@ -1,10 +1,12 @@
 """What all tests share: small models and data made on the spot, and the real command line."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -56,14 +58,40 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
 
 
+def forked(*words: str, cwd: Path) -> BaseProcess:
+    """`srd` at work in a process forked from one that has done its imports: they take longer than what most tests look at.
+
+    Its output is in `cwd`, in files named stdout and stderr.
+    """
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["srd.cli", "srd.stages.distill", "srd.stages.reflect"])
+    process = forks.Process(target=_main_in, args=(words, cwd))
+    process.start()
+    return process
+
+
+def _main_in(words: tuple[str, ...], cwd: Path) -> None:
+    from srd.cli import main
+
+    os.chdir(cwd)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.update(environment())
+    sys.exit(main(list(words)))
+
+
 @pytest.fixture(scope="session")
 def cli() -> Cli:
     """Run `srd` in a process of its own; asserts the expected exit code and shows stderr when it differs."""
 
-    def run(*words: str, cwd: Path, code: int = 0, **options: object) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command(*words), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300, **options)  # pyright: ignore
-        assert done.returncode == code, f"srd {' '.join(words)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
+    def run(*words: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        process = forked(*words, cwd=cwd)
+        process.join(timeout=300)
+        process.kill()
+        process.join()
+        printed, messages = ((cwd / name).read_text() for name in ("stdout", "stderr"))
+        assert process.exitcode == code, f"srd {' '.join(words)} ended with {process.exitcode}:\n{printed}\n{messages}"
+        return subprocess.CompletedProcess(command(*words), code, printed, messages)
 
     return run
 

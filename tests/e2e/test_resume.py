@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from tests.conftest import Cli, command, environment
+from tests.conftest import Cli, command, environment, forked
 
 pytestmark = pytest.mark.slow
 
@@ -50,18 +50,18 @@ def progress(folder: Path) -> int:
 
 def kill_when(reached: Callable[[], bool], words: list[str], cwd: Path) -> bool:
     """Start a command and SIGKILL it once `reached`; whether it was killed before it ended."""
-    process = subprocess.Popen(command(*words), cwd=cwd, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = forked(*words, cwd=cwd)
     limit = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < limit:
+    while process.is_alive() and time.monotonic() < limit:
         try:
             if reached():
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 break
         except (OSError, RuntimeError, json.JSONDecodeError):
             pass  # looked in the middle of a replacement
         time.sleep(0.002)
-    process.wait(timeout=30)
-    return process.returncode == -signal.SIGKILL
+    process.join(timeout=30)
+    return process.exitcode == -signal.SIGKILL
 
 
 def assert_same(ours: Path, straight: Path, stage: str) -> None:
