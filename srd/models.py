@@ -131,7 +131,7 @@ def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
 
     def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
         seen.append(arguments[0].flatten(0, 1)[batch.places])
-        return (arguments[0][:, :1],)  # nobody wants the logits of this pass
+        return (arguments[0][:, :0],)  # nobody wants the logits of this pass
 
     hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
     try:

@@ -126,9 +126,19 @@ class Training:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
+        self._sparse_embedding()
         self.counters = Counters()
         self.optimiser = self._new_optimiser()
         self._restore()
+
+    def _sparse_embedding(self) -> None:
+        """On a processor, a micro-batch gives the gradient of the embeddings it read, not of the whole vocabulary's.
+
+        A GPU would have to wait for itself to sort them.
+        """
+        embedding = unwrapped(self.model).get_input_embeddings()
+        if isinstance(embedding, nn.Embedding) and self.device.type == "cpu":
+            embedding.sparse = True
 
     def run(
         self,
@@ -272,6 +282,9 @@ class Training:
             for name, value in sums.items():
                 totals[name] = totals.get(name, torch.zeros((), device=self.device)) + value.detach()
         self.model.eval()
+        for p in self.parameters.values():
+            if p.grad is not None and p.grad.is_sparse:  # an embedding that is not the head as well
+                p.grad = p.grad.to_dense()
         return {name: value * own for name, value in totals.items()}, padded_tokens
 
     def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
@@ -348,7 +361,7 @@ class Training:
         decay = [p for p in self.parameters.values() if p.ndim >= 2]
         rest = [p for p in self.parameters.values() if p.ndim < 2]
         groups = [{"params": decay, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=self.device.type == "cuda")
+        return torch.optim.AdamW(groups, lr=self.recipe.learning_rate, fused=self.device.type in ("cuda", "cpu"))
 
 
 @lru_cache(maxsize=4)
