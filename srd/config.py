@@ -508,6 +508,8 @@ class Engine:
     """Largest padded size of one forward pass in training and scoring."""
     loss_positions: int = 512
     """Positions whose logits exist at once in the loss; beyond that they are computed in turn."""
+    compile: bool = False
+    """The loss compiled (torch.compile): fewer passes over the logits, for half a minute at the first step; needs a C++ compiler."""
     generation_sequences: int = 64
     """Prompts answered together."""
     generation_backend: str = "transformers"

@@ -53,6 +53,15 @@ def settle_teacher(cfg: Config, planning: bool = False) -> None:
         say(f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes about {about_gb:.2g} GB of teacher.disk_gb={cfg.teacher.disk_gb:g}")
 
 
+HINTS = {
+    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
+    "the same command again (`srd plan` says what takes how much)",
+    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also triton?); "
+    "engine.compile=false does without, and the same command continues",
+}
+"""What to do about torch's errors, by the name of their class."""
+
+
 def _build(cfg: Config, node: Node) -> Path:
     def run(work: Work) -> None:
         work.record["engine"] = asdict(cfg.engine)
@@ -74,11 +83,10 @@ def _made(cfg: Config, work: Work) -> Work:
     try:
         import_module(f"srd.stages.{work.node.stage}").make(cfg, work)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; it need not be loaded here
-            raise
-        raise UserError(
-            f"{work.node}: out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
-            "the same command again (`srd plan` says what takes how much)"
-        ) from None
+        kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's; it need not be loaded here
+        for kind, message in HINTS.items():
+            if kind in kinds:
+                raise UserError(f"{work.node}: {message}") from None
+        raise
     work.ledger["peak_memory_bytes"] = peak_memory_bytes()
     return work

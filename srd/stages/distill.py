@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -39,11 +40,14 @@ from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
 from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, num_steps
 
 
-def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = Engine.loss_positions) -> Objective:
+def distillation(
+    teacher: Signal, method: Method, vocabulary: int, chunk: int = Engine.loss_positions, compiled: bool = Engine.compile
+) -> Objective:
     """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
 
     The cross-entropy is taken where there is a reference: not on what the student wrote itself.
     """
+    losses = torch.compile(losses_at, dynamic=True) if compiled else losses_at
 
     def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         states = teacher.states(batch)  # from the disk, before the device has the student to do
@@ -51,7 +55,7 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, chunk: int = 
 
         def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
             logits = head_logits(student, piece, vocabulary)
-            values, ce = losses_at(
+            values, ce = losses(
                 teacher.logits(states[some]),
                 logits,
                 batch.targets[some],
@@ -177,11 +181,8 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
         raise UserError(f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
     if "answers" in work.inputs:
         by_id = teacher_responses(by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens)
-    objective = (
-        reference_loss(len(tokenizer), cfg.engine.loss_positions)
-        if teacher is None
-        else distillation(teacher, cfg.method, len(tokenizer), cfg.engine.loss_positions)
-    )
+    how = (len(tokenizer), cfg.engine.loss_positions, cfg.engine.compile)
+    objective = reference_loss(*how) if teacher is None else distillation(teacher, cfg.method, *how)
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
     shuffled = cfg.curriculum.order == "shuffled"
     expect = teacher.expect if teacher is not None else lambda rows: None
@@ -213,7 +214,7 @@ def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
     if corpus.path is None:
         return None
     rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
-    objective = reference_loss(len(tokenizer), cfg.engine.loss_positions)
+    objective = reference_loss(len(tokenizer), cfg.engine.loss_positions, cfg.engine.compile)
     return Beside(lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight)
 
 

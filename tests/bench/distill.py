@@ -20,7 +20,7 @@ from srd.stages.cache import build
 from srd.stages.distill import distillation
 from srd.teacher import Cache
 from srd.tokens import Encoded, collate, pack
-from srd.train import Training
+from srd.train import Objective, Training
 from tests.bench.measure import REPEATS, Figure, ratio, timed, turn_about
 from tests.bench.shapes import Shapes
 
@@ -118,8 +118,19 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     }
     if shapes.profiled:
         figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours"))
+    if shapes.compiled:
+        loss = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine.loss_positions, True)
+        figures["compile"] = _compiled(ours, batch, objective, loss, text)
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, rows)
     return figures
+
+
+def _compiled(training: Training, rows: list[Encoded], objective: Objective, compiled: Objective, text: str) -> Figure:
+    """Our step against our step with `engine.compile`; the first two compile, for one size and for all, and are not counted."""
+    first = [timed(training.step, rows, compiled, LOSS)[0] for _ in range(2)]
+    sides = {"as it is": objective, "compiled": compiled}
+    seconds, _ = turn_about({name: lambda i, side=side: training.step(rows, side, LOSS) for name, side in sides.items()}, 2 * REPEATS)
+    return ratio(seconds["as it is"], seconds["compiled"], ">= 1", text, first_steps_seconds=first)
 
 
 def cache_build(shapes: Shapes, teacher: PreTrainedModel, rows: list[Encoded], folder: Path, repeats: int) -> Figure:

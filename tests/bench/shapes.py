@@ -39,6 +39,8 @@ class Shapes:
     new_tokens: int = 256
     prompts: int = 80
     profiled: bool = False
+    compiled: bool = False
+    """Whether `engine.compile` is tried as well; on the processor that takes longer than `make bench` has."""
 
     def lengths(self) -> list[tuple[int, int]]:
         """Prompt and response tokens of the rows, within the shape's limits."""
@@ -79,6 +81,7 @@ GPU = Shapes(
     Engine(device="cuda", precision="bfloat16", micro_batch_tokens=16384, loss_positions=4096, generation_sequences=256),
     prompts=768,
     profiled=True,
+    compiled=True,
 )
 TINY = Shapes(
     "tiny shapes: to see that it runs",
@@ -89,4 +92,5 @@ TINY = Shapes(
     prompt_tokens=32,
     new_tokens=24,
     profiled=True,
+    compiled=True,
 )

@@ -1,12 +1,14 @@
 """The loss taken chunk by chunk is the loss: same value, same gradient, for every divergence; memory follows the chunk."""
 
+import shutil
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from srd.config import Method
 from srd.divergences import DIVERGENCES
-from srd.loss import divergence_at, summed
+from srd.loss import divergence_at, losses_at, summed
 from srd.models import head_logits, head_parameters, hidden_at
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation
@@ -107,3 +109,34 @@ def test_the_head_s_parameters_are_those_outside_the_body() -> None:
         assert len(found) == count, kind
         assert found[-1] is net.get_output_embeddings().weight or found[0] is net.get_output_embeddings().weight
         assert not head_parameters(net.requires_grad_(False))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it while it compiles
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
+@pytest.mark.parametrize(("name", "temperature", "chunk"), [("forward_kl", 1.0, 1000), ("skew_reverse_kl", 2.0, 7)])
+def test_the_compiled_loss_is_the_loss(name: str, temperature: float, chunk: int) -> None:
+    batch, teacher, results = collate(encoded(8), 0), Live(model(seed=1), 300), []
+    for compiled in (False, True):
+        student = model(seed=2).requires_grad_(True)
+        objective = distillation(teacher, Method(divergence=name), 300, chunk, compiled)
+        sums = objective(student, batch, PhaseLoss(temperature, 0.3))
+        sums["loss"].backward()
+        results.append((float(sums["kd"].detach()), gradient_of(student)))
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-5)
+    assert float((results[1][1] - results[0][1]).norm() / results[0][1].norm()) < 1e-5
+    assert sum(torch._dynamo.utils.counters["stats"].values()) > 0, "something has been compiled"  # pyright: ignore
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it while it compiles
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
+def test_a_class_without_probability_is_compiled_as_well() -> None:
+    logits = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(0))
+    logits[0, :, 3] = -torch.inf
+    student = logits[1].requires_grad_(True)
+    values, _ = torch.compile(losses_at, dynamic=True)(logits[0], student, torch.tensor([0, 1, 2, 4, 5]), "forward_kl", 1.0, 2)
+    expected, _ = losses_at(logits[0], student, torch.tensor([0, 1, 2, 4, 5]), "forward_kl", 1.0, 2)
+    (gradient,) = torch.autograd.grad(values.sum(), student)
+    assert gradient.isfinite().all()
+    torch.testing.assert_close(values, expected, rtol=1e-5, atol=1e-6)
