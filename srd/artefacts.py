@@ -147,6 +147,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder / MANIFEST}: damaged; delete the folder {folder} to make it again") from None
 
 
+def long_name(stage: str, settings: dict[str, Any]) -> str:
+    """The stage and whose it is, as a plan names it: finetune teacher, evaluate distill, cache."""
+    return f"{stage} {settings.get('role' if stage == 'finetune' else 'target', '')}".strip()
+
+
 def closure(nodes: Iterable[Node]) -> list[Node]:
     """Every node needed for `nodes`, inputs before what is made of them, each once."""
     order: dict[str, Node] = {}

@@ -94,6 +94,12 @@ class Reckoning:
     student: Facts
     lengths: Lengths
     machine: Machine
+    there: frozenset[str] = frozenset()
+    """Stages that have nothing left to do."""
+
+    def to_do(self) -> list[Need]:
+        """The needs of the stages that are not there yet."""
+        return [need for need in self.needs() if need.stage not in self.there]
 
     def needs(self) -> list[Need]:
         """The stages of `srd run` that take long, in their order."""
@@ -250,7 +256,9 @@ class Reckoning:
 
 def refuse(reckoning: Reckoning, memory_bytes: float, disk_bytes: float) -> None:
     """A `UserError` for a run that cannot fit, naming the cheapest change that would let it."""
-    needs = reckoning.needs()
+    needs = reckoning.to_do()
+    if not needs:
+        return
     most = max(needs, key=lambda need: need.memory_bytes)
     if most.memory_bytes > memory_bytes:
         largest = max(most.memory, key=lambda part: most.memory[part])
@@ -271,7 +279,7 @@ def _advice(reckoning: Reckoning, memory_bytes: float) -> str:
     """The first change that fits, those that cost nothing before those that cost time and those that change the result."""
     for words, changed in changes(reckoning.cfg):
         trial = _with_facts(reckoning, changed)
-        most = max(need.memory_bytes for need in trial.needs())
+        most = max(need.memory_bytes for need in trial.to_do())
         if most <= memory_bytes:
             return f"{words} would fit ({most / 1e9:.1f} GB)"
     return "no change of the engine would fit; choose smaller models or a larger device"

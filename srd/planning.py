@@ -11,7 +11,7 @@ import torch
 
 from srd import graph, stages
 from srd.architecture import facts_of
-from srd.artefacts import Node
+from srd.artefacts import Node, closure, long_name
 from srd.config import Config
 from srd.errors import UserError, look_up
 from srd.models import device, load_tokenizer
@@ -35,7 +35,17 @@ def reckon(cfg: Config) -> Reckoning:
     machine = (
         look_up(GPUS, cfg.plan.gpu, "plan.gpu") if cfg.plan.gpu is not None else this_machine(device(cfg.engine), cfg.engine.precision)
     )
-    return Reckoning(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths_of(cfg), machine)
+    return Reckoning(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths_of(cfg), machine, finished(cfg))
+
+
+def finished(cfg: Config) -> frozenset[str]:
+    """The stages whose artefacts are there; none where the data or the weights, which they are known by, are not at hand."""
+    try:
+        nodes = closure([graph.distill(cfg), *graph.evaluations(cfg)])
+    except UserError:
+        return frozenset()
+    names = [(long_name(node.stage, node.settings), node.is_complete(cfg.outputs)) for node in nodes]
+    return frozenset(name for name, _ in names) - {name for name, complete in names if not complete}
 
 
 def check(reckoning: Reckoning) -> None:

@@ -74,13 +74,17 @@ def plan(cfg: Config) -> None:
     from srd.planning import check, reckon
 
     reckoning = reckon(cfg)
-    needs, n = reckoning.needs(), reckoning.lengths
+    needs, n = reckoning.to_do(), reckoning.lengths
     devices = f"{reckoning.gpus} x {reckoning.machine.name}" if reckoning.gpus > 1 else reckoning.machine.name
     print(
         f"{n.samples:,} samples of {n.prompt:.0f} + {n.response:.0f} tokens (the longest {n.longest}), "
         f"{sum(n.test_samples.values()):,} test rows; teacher {reckoning.teacher.parameters / 1e6:,.1f} M parameters, "
         f"student {reckoning.student.parameters / 1e6:,.1f} M; {devices} at {cfg.plan.utilisation:.0%} of its speed"
     )
+    if len(needs) < len(reckoning.needs()):
+        print(f"there already: {', '.join(need.stage for need in reckoning.needs() if need not in needs)}")
+    if not needs:
+        return
     most = max(needs, key=lambda need: need.memory_bytes)
     disk, flops, seconds = (sum(getattr(need, name) for need in needs) for name in ("disk_bytes", "flops", "seconds"))
     lines = [[x.stage, size(x.memory_bytes), size(x.disk_bytes), f"{x.flops:.2e}", clock(x.seconds)] for x in needs]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from srd.artefacts import long_name
 from srd.report.scores import ancestry
 from srd.report.tables import Cells
 
@@ -21,9 +22,7 @@ def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
     for entry in entries:
         names = [entry["distill"], *(name for suites in entry["evaluations"].values() for name in suites.values())]
         for manifest in (manifest for name in names if (outputs / name).is_dir() for manifest in ancestry(outputs, name)):
-            settings, ledger = manifest["settings"], manifest["ledger"]
-            target = settings.get("role" if manifest["stage"] == "finetune" else "target", "")
-            stage = f"{manifest['stage']} {target}".strip()
+            ledger, stage = manifest["ledger"], long_name(manifest["stage"], manifest["settings"])
             plan = entry.get("planned", {}).get(stage)
             if plan is not None and (manifest["stage"] != "evaluate" or _suites(entry) == 1):
                 pairs = [(plan["seconds"], ledger["seconds"]), (plan["flops"], ledger["flops"])]

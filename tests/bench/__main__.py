@@ -66,7 +66,7 @@ def models(shapes: Shapes, gpu: bool, tiny: bool) -> dict[str, Figure]:
 
 def processor(tiny: bool) -> dict[str, Figure]:
     """What needs none."""
-    figures = {"rouge": small.rouge(500 if tiny else 12_000), **small.rank_million(10_000 if tiny else 1_000_000)}
+    figures = {"rouge": small.rouge(500 if tiny else 10_000), **small.rank_million(10_000 if tiny else 1_000_000)}
     if not tiny:
         figures["loss_peak_memory"] = small.loss_peak_memory()
     return figures | small.program()

@@ -121,7 +121,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     if shapes.compiled:
         loss = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine.loss_positions, True)
         figures["compile"] = _compiled(ours, batch, objective, loss, text)
-    figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, rows)
+    figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, batch)
     return figures
 
 

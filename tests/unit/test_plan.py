@@ -10,11 +10,13 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from srd import graph
 from srd.architecture import facts_of
 from srd.config import Config
 from srd.errors import UserError
 from srd.models import num_parameters
 from srd.plan import GPUS, Lengths, Reckoning, changes, refuse
+from srd.planning import finished
 from tests.small import config
 
 ARCHITECTURES: list[dict[str, Any]] = [
@@ -156,3 +158,21 @@ def test_a_plan_needs_no_weights_and_no_data(tmp_path: Path, capsys: pytest.Capt
     assert "did you mean 'a100-" in capsys.readouterr().err
     assert main([*words, f"outputs={tmp_path / 'o'}", "plan.gpu=l4", "plan.memory_gb=0.01", "engine=cpu"]) == 2
     assert "GB of memory and l4 has 0.0" in capsys.readouterr().err
+
+
+def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) -> None:
+    cfg = config("teacher.signal=hidden", f"outputs={tmp_path}")
+    assert finished(cfg) == frozenset()
+    for node in (graph.finetune(cfg, "teacher"), graph.cache(cfg), graph.evaluate(cfg, "teacher", "heldout")):
+        node.folder(tmp_path).mkdir(parents=True)
+        (node.folder(tmp_path) / "manifest.json").write_text("{}")
+    there = frozenset({"finetune teacher", "cache", "evaluate teacher"})
+    assert finished(cfg) == there
+    whole, rest = reckoning(), replace(reckoning(), there=there)
+    assert [need.stage for need in rest.to_do()] == ["finetune student", "reflect", "distill", "evaluate student", "evaluate distill"]
+    assert len(whole.to_do()) == len(rest.needs()) == 8
+    disk = sum(need.disk_bytes for need in rest.to_do())
+    refuse(rest, 1e12, disk)
+    with pytest.raises(UserError, match="GB of disk"):
+        refuse(whole, 1e12, disk)
+    refuse(replace(rest, there=frozenset(need.stage for need in rest.needs())), 0, 0)
