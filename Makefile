@@ -54,7 +54,7 @@ check: $(STAMP)  ## format, lint, types, fast tests: before every commit
 format: $(STAMP)  ## format and mend what the linter can
 	@$(BIN)/ruff check --fix --quiet srd tests; $(BIN)/ruff format --quiet srd tests
 
-bench: $(STAMP)  ## ours against the plain thing, in one run (17 to 20 minutes; ARGS="--tiny" to see that it runs)
+bench: $(STAMP)  ## ours against the plain thing, in one run (about 15 minutes; ARGS="--tiny" to see that it runs)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 bench-check: $(STAMP)  ## bench, and fail where a ratio has dropped by more than a quarter

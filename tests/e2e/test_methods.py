@@ -51,9 +51,9 @@ def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any
         metrics = rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")
         assert len(metrics) == 2 * (1 + 1 + 2), "two epochs of 2, 4 and 6 samples in batches of 4"
         losses[name] = tuple(row["train/loss_nats"] for row in metrics)
-    # Until the dev loss grows, DistiLLM trains on the references with its divergence.
-    assert losses["distillm"] == losses["skl"]
-    assert losses["distillm_srkl"] == losses["srkl"]
+    # Until the dev loss grows, DistiLLM trains on the references with its divergence; its teacher is live, the other's is on disk.
+    for name, same in (("distillm", "skl"), ("distillm_srkl", "srkl")):
+        assert losses.pop(name) == pytest.approx(losses[same], rel=1e-5)
     assert len(set(losses.values())) == len(METHODS) - 2
 
 
