@@ -537,6 +537,9 @@ class Engine:
             require(self.generation_backend == "transformers", "engine.generation_backend", self.generation_backend, backend)
 
 
+DEFAULT_ENGINE = Engine()
+
+
 @dataclass
 class Plan:
     """What `srd plan` reckons with where the data or the machine are not at hand."""

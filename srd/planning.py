@@ -12,7 +12,7 @@ import torch
 from srd import graph, stages
 from srd.architecture import facts_of
 from srd.artefacts import Node, closure, long_name
-from srd.config import Config
+from srd.config import Config, Plan
 from srd.errors import UserError, look_up
 from srd.models import device, load_tokenizer
 from srd.plan import GPUS, Lengths, Machine, Reckoning, refuse
@@ -39,7 +39,9 @@ def reckon(cfg: Config) -> Reckoning:
 
 
 def finished(cfg: Config) -> frozenset[str]:
-    """The stages whose artefacts are there; none where the data or the weights, which they are known by, are not at hand."""
+    """The stages whose artefacts are there; none in a plan for other data or another machine, nor where the data is not at hand."""
+    if cfg.plan != Plan():
+        return frozenset()
     try:
         nodes = closure([graph.distill(cfg), *graph.evaluations(cfg)])
     except UserError:

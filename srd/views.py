@@ -81,8 +81,9 @@ def plan(cfg: Config) -> None:
         f"{sum(n.test_samples.values()):,} test rows; teacher {reckoning.teacher.parameters / 1e6:,.1f} M parameters, "
         f"student {reckoning.student.parameters / 1e6:,.1f} M; {devices} at {cfg.plan.utilisation:.0%} of its speed"
     )
-    if len(needs) < len(reckoning.needs()):
-        print(f"there already: {', '.join(need.stage for need in reckoning.needs() if need not in needs)}")
+    there = [need.stage for need in reckoning.needs() if need.stage in reckoning.there]
+    if there:
+        print(f"there already: {', '.join(there)}")
     if not needs:
         return
     most = max(needs, key=lambda need: need.memory_bytes)

@@ -75,7 +75,7 @@ def _build(cfg: Config, node: Node) -> Path:
 
 
 def _made(cfg: Config, work: Work) -> Work:
-    """Run the stage of `work`, which tells what it cost; being out of memory is a `UserError`."""
+    """Run the stage of `work`, which tells what it cost; an error of torch that has a hint is a `UserError`."""
     if cfg.engine.threads is not None:
         import torch
 
@@ -86,7 +86,8 @@ def _made(cfg: Config, work: Work) -> Work:
         kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's; it need not be loaded here
         for kind, message in HINTS.items():
             if kind in kinds:
-                raise UserError(f"{work.node}: {message}") from None
+                reason = str(error).partition("\n")[0]
+                raise UserError(f"{work.node}: {message} [{reason}]") from None
         raise
     work.ledger["peak_memory_bytes"] = peak_memory_bytes()
     return work

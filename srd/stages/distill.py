@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd import ranks
 from srd.artefacts import Work
-from srd.config import Config, Engine, Method
+from srd.config import DEFAULT_ENGINE, Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
@@ -40,14 +40,12 @@ from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
 from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, num_steps
 
 
-def distillation(
-    teacher: Signal, method: Method, vocabulary: int, chunk: int = Engine.loss_positions, compiled: bool = Engine.compile
-) -> Objective:
+def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
     """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
 
     The cross-entropy is taken where there is a reference: not on what the student wrote itself.
     """
-    losses = torch.compile(losses_at, dynamic=True) if compiled else losses_at
+    losses = torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
 
     def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         states = teacher.states(batch)  # from the disk, before the device has the student to do
@@ -67,7 +65,7 @@ def distillation(
             ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
             return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(), "ce": ce, "kd": values.sum()}
 
-        return summed(parts, hidden, head_parameters(student), chunk)
+        return summed(parts, hidden, head_parameters(student), engine.loss_positions)
 
     return objective
 
@@ -181,7 +179,7 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
         raise UserError(f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
     if "answers" in work.inputs:
         by_id = teacher_responses(by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens)
-    how = (len(tokenizer), cfg.engine.loss_positions, cfg.engine.compile)
+    how = (len(tokenizer), cfg.engine)
     objective = reference_loss(*how) if teacher is None else distillation(teacher, cfg.method, *how)
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
     shuffled = cfg.curriculum.order == "shuffled"
@@ -214,7 +212,7 @@ def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
     if corpus.path is None:
         return None
     rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
-    objective = reference_loss(len(tokenizer), cfg.engine.loss_positions, cfg.engine.compile)
+    objective = reference_loss(len(tokenizer), cfg.engine)
     return Beside(lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight)
 
 

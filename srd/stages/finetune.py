@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from srd.artefacts import Work
-from srd.config import Config, Engine
+from srd.config import DEFAULT_ENGINE, Config, Engine
 from srd.loggers import logger
 from srd.loss import cross_entropy, summed
 from srd.models import head_logits, head_parameters, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
@@ -17,15 +17,15 @@ from srd.tokens import Batch, encode_all, pad_id
 from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
 
 
-def reference_loss(vocabulary: int, chunk: int = Engine.loss_positions, compiled: bool = Engine.compile) -> Objective:
+def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
     """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
-    losses = torch.compile(cross_entropy, dynamic=True) if compiled else cross_entropy
+    losses = torch.compile(cross_entropy, dynamic=True) if engine.compile else cross_entropy
 
     def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
         def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
             return {"loss": losses(head_logits(model, piece, vocabulary), batch.targets[some]).sum()}
 
-        return summed(parts, hidden_at(model, batch), head_parameters(model), chunk)
+        return summed(parts, hidden_at(model, batch), head_parameters(model), engine.loss_positions)
 
     return objective
 
@@ -40,7 +40,7 @@ def make(cfg: Config, work: Work) -> None:
     with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
         with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
-            training.run([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine.loss_positions, cfg.engine.compile))], advance)
+            training.run([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine))], advance)
     save_model(model, tokenizer, work.path / "model")
     work.scratch |= SCRATCH | {"dev.jsonl"}
     work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)

@@ -4,6 +4,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     built = cache_build(shapes, teacher, batch, folder, repeats)
     build(teacher, batch, _new(folder / "cache"), _stored(shapes), shapes.engine, 0)
     vocabulary = shapes.teacher["vocab_size"]
-    objective = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine.loss_positions)
+    objective = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine)
     student = shapes.model("student", where, seed=1).requires_grad_(True)
     ours = Training(student, RECIPE, shapes.engine, folder, 0, lambda row: None)
     plain = {name: Plain(shapes.model("student", where, seed=1), teacher, shapes) for name in ("padded", "dynamic")}
@@ -119,7 +120,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     if shapes.profiled:
         figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours"))
     if shapes.compiled:
-        loss = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine.loss_positions, True)
+        loss = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, replace(shapes.engine, compile=True))
         figures["compile"] = _compiled(ours, batch, objective, loss, text)
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, batch)
     return figures

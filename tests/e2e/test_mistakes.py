@@ -234,3 +234,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], tmp_path: P
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
+
+
+def test_a_loss_that_cannot_be_compiled_says_how_to_do_without(smoke: list[str], tmp_path: Path) -> None:
+    env = environment() | {"CXX": "/nonexistent", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiled")}
+    words = ["finetune", "role=student", *smoke, "engine.compile=true"]
+    done = subprocess.run(command(*words), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2, done.stderr
+    line = only_line(done)
+    assert "engine.compile=false does without, and the same command continues" in line
+    assert "No working C++ compiler found" in line

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srd.config import Method
+from srd.config import Engine, Method
 from srd.divergences import DIVERGENCES
 from srd.loss import divergence_at, losses_at, summed
 from srd.models import head_logits, head_parameters, hidden_at
@@ -16,6 +16,10 @@ from srd.stages.finetune import reference_loss
 from srd.teacher import Live
 from srd.tokens import collate
 from tests.small import SIZES, encoded, model
+
+COMPILING = "ignore:The .grad attribute of a Tensor"
+"""torch looks at it while it compiles."""
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
 
 
 def gradient_of(net: torch.nn.Module) -> Tensor:
@@ -28,7 +32,9 @@ def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float)
     batch, teacher, results = collate(encoded(8), 0), Live(model(seed=1), 300), []
     for chunk in (1, 4, 7, 1000):
         student = model(seed=2).requires_grad_(True)
-        sums = distillation(teacher, Method(divergence=name), 300, chunk)(student, batch, PhaseLoss(temperature, 0.3))
+        sums = distillation(teacher, Method(divergence=name), 300, Engine(loss_positions=chunk))(
+            student, batch, PhaseLoss(temperature, 0.3)
+        )
         sums["loss"].backward()
         results.append(({key: float(value.detach()) for key, value in sums.items()}, gradient_of(student)))
     for values, gradient in results[:-1]:
@@ -40,7 +46,9 @@ def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float)
 def test_the_chunked_loss_is_the_dense_one_in_float64(name: str) -> None:
     batch, teacher = collate(encoded(8), 0), model(seed=1).double()
     ours, theirs = model(seed=2).double().requires_grad_(True), model(seed=2).double().requires_grad_(True)
-    distillation(Live(teacher, 300), Method(divergence=name), 300, 5)(ours, batch, PhaseLoss(1.5, 0.3))["loss"].backward()
+    distillation(Live(teacher, 300), Method(divergence=name), 300, Engine(loss_positions=5))(ours, batch, PhaseLoss(1.5, 0.3))[
+        "loss"
+    ].backward()
     whole = [net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[batch.supervised] for net in (teacher, theirs)]
     power = Method(divergence=name).power
     kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power).sum()
@@ -54,7 +62,7 @@ def test_cross_entropy_alone_in_chunks() -> None:
     batch, gradients = collate(encoded(8), 0), []
     for chunk in (3, 1000):
         student = model(seed=2).requires_grad_(True)
-        reference_loss(300, chunk)(student, batch, PhaseLoss())["loss"].backward()
+        reference_loss(300, Engine(loss_positions=chunk))(student, batch, PhaseLoss())["loss"].backward()
         gradients.append(gradient_of(student))
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-5)
 
@@ -112,14 +120,14 @@ def test_the_head_s_parameters_are_those_outside_the_body() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it while it compiles
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
+@pytest.mark.filterwarnings(COMPILING)
+@NEEDS_COMPILER
 @pytest.mark.parametrize(("name", "temperature", "chunk"), [("forward_kl", 1.0, 1000), ("skew_reverse_kl", 2.0, 7)])
 def test_the_compiled_loss_is_the_loss(name: str, temperature: float, chunk: int) -> None:
     batch, teacher, results = collate(encoded(8), 0), Live(model(seed=1), 300), []
     for compiled in (False, True):
         student = model(seed=2).requires_grad_(True)
-        objective = distillation(teacher, Method(divergence=name), 300, chunk, compiled)
+        objective = distillation(teacher, Method(divergence=name), 300, Engine(loss_positions=chunk, compile=compiled))
         sums = objective(student, batch, PhaseLoss(temperature, 0.3))
         sums["loss"].backward()
         results.append((float(sums["kd"].detach()), gradient_of(student)))
@@ -129,8 +137,8 @@ def test_the_compiled_loss_is_the_loss(name: str, temperature: float, chunk: int
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it while it compiles
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
+@pytest.mark.filterwarnings(COMPILING)
+@NEEDS_COMPILER
 def test_a_class_without_probability_is_compiled_as_well() -> None:
     logits = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(0))
     logits[0, :, 3] = -torch.inf

@@ -31,7 +31,7 @@ def everything(folder: Path) -> dict[str, Any]:
     net = model(vocabulary=len(tokenizer()), seed=2).requires_grad_(True)
     recipe = Distill(epochs=EPOCHS, batch_sequences=BATCH, learning_rate=1e-2)
     run = Training(net, recipe, engine, folder, 0, lambda row: None)
-    run.run([PhaseWork(rows, reference_loss(len(tokenizer()), 4))], lambda count, note="": None)
+    run.run([PhaseWork(rows, reference_loss(len(tokenizer()), Engine(loss_positions=4)))], lambda count, note="": None)
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
     sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
     ranks.wait()

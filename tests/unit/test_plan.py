@@ -168,6 +168,9 @@ def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) ->
         (node.folder(tmp_path) / "manifest.json").write_text("{}")
     there = frozenset({"finetune teacher", "cache", "evaluate teacher"})
     assert finished(cfg) == there
+    assert finished(config("teacher.signal=hidden", f"outputs={tmp_path}", "plan.gpu=l4")) == frozenset(), (
+        "another machine has none of them"
+    )
     whole, rest = reckoning(), replace(reckoning(), there=there)
     assert [need.stage for need in rest.to_do()] == ["finetune student", "reflect", "distill", "evaluate student", "evaluate distill"]
     assert len(whole.to_do()) == len(rest.needs()) == 8
