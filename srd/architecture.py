@@ -53,7 +53,9 @@ def facts_of(cfg: Config, role: str) -> Facts:
     try:
         activation_bytes, state_bytes = _activation_bytes(model), _state_bytes(model)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-        raise UserError(f"{type(model).__name__} cannot be reckoned without its weights ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{type(model).__name__} cannot be reckoned without its weights ({str(error).splitlines()[0]})"
+        ) from None
     layers, hidden = int(model.config.num_hidden_layers), int(head.weight.shape[1])  # pyright: ignore
     return Facts(
         parameters=num_parameters(model),
@@ -77,7 +79,8 @@ def _config_of(side: Side, role: str, vocabulary: int | None) -> Any:
 
 
 def _activation_bytes(model: PreTrainedModel) -> int:
-    """Bytes per token of the tensors that a forward pass keeps for its backward pass, the weights left out, the head too."""
+    """Bytes per token of the tensors that a forward pass keeps for its backward pass, the weights left out, the head
+    too."""
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 

@@ -104,7 +104,9 @@ def prepare(outputs: str | Path) -> None:
     try:
         Path(outputs).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"outputs={outputs}: cannot be made ({error.strerror}); choose another folder with outputs=FOLDER") from None
+        raise UserError(
+            f"outputs={outputs}: cannot be made ({error.strerror}); choose another folder with outputs=FOLDER"
+        ) from None
     if not os.access(outputs, os.W_OK | os.X_OK):
         raise UserError(f"outputs={outputs}: no permission to write; choose another folder with outputs=FOLDER")
 
@@ -128,7 +130,9 @@ def require(node: Node, outputs: str | Path) -> Path:
     folder = node.folder(outputs)
     if not node.is_complete(outputs):
         role = f" role={node.settings['role']}" if node.stage == "finetune" else ""
-        raise UserError(f"{folder}: not there yet; run `srd {node.stage}{role}` with the same overrides first, or `srd run`")
+        raise UserError(
+            f"{folder}: not there yet; run `srd {node.stage}{role}` with the same overrides first, or `srd run`"
+        )
     for name, entry in read_manifest(folder)["files"].items():
         path = folder / name
         if not path.is_file() or digest(path) != entry["sha256"]:
@@ -208,14 +212,21 @@ def _lock(folder: Path, node: Node) -> Iterator[None]:
 def _write_manifest(work: Work, begin: float) -> None:
     """Hash what was made and write the manifest: from here on the artefact is complete."""
     names = sorted(str(path.relative_to(work.path)) for path in work.path.rglob("*") if path.is_file())
-    files = {name: work.path / name for name in names if name not in work.scratch and name != MANIFEST and not name.endswith(".tmp")}
+    files = {
+        name: work.path / name
+        for name in names
+        if name not in work.scratch and name != MANIFEST and not name.endswith(".tmp")
+    }
     manifest = {
         "stage": work.node.stage,
         "version": work.node.version,
         "fingerprint": work.node.fingerprint,
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
-        "files": {name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)} for name, path in files.items()},
+        "files": {
+            name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)}
+            for name, path in files.items()
+        },
         "ledger": work.ledger,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **work.record,

@@ -72,7 +72,9 @@ def _main(words: list[str]) -> int:
         if error.errno not in DISK_ERRORS or os.environ.get("HYDRA_FULL_ERROR"):
             raise
         return _fail(
-            f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]} and run the same command again; nothing finished is lost", 2
+            f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]} and run the same command again; nothing "
+            "finished is lost",
+            2,
         )
 
 
@@ -101,7 +103,8 @@ def run_stage(word: str, cfg: Any) -> None:
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: srd starts its processes itself; leave torchrun or accelerate launch away and "
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: srd starts its processes itself; leave torchrun or accelerate "
+            "launch away and "
             f"add engine.processes={os.environ['WORLD_SIZE']}"
         )
     prepare(cfg.outputs)

@@ -28,18 +28,27 @@ def read_columns(path: Path, kinds: dict[str, type]) -> Columns:
     types = {str: arrow.string(), float: arrow.float64(), int: arrow.int64()}
     schema = arrow.schema([(name, types[kind]) for name, kind in kinds.items()])
     try:
-        table = json.read_json(path, parse_options=json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"))
+        table = json.read_json(
+            path, parse_options=json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+        )
     except arrow.ArrowInvalid as error:
         raise UserError(f"{path}: not rows of {', '.join(kinds)} ({error}); delete the folder and run again") from None
     for name in kinds:
         if table[name].null_count:
             raise UserError(f"{path}: {table[name].null_count} rows without {name}; delete the folder and run again")
-    return {name: np.array(table[name].to_pylist()) if kind is str else table[name].to_numpy() for name, kind in kinds.items()}
+    return {
+        name: np.array(table[name].to_pylist()) if kind is str else table[name].to_numpy()
+        for name, kind in kinds.items()
+    }
 
 
 def write_columns(path: Path, columns: Columns) -> None:
     """Write columns as JSON Lines, as `srd.rows.write_rows` would write their rows."""
-    template = "{" + ", ".join(f'"{name}": {"%s" if values.dtype.kind == "U" else "%r"}' for name, values in columns.items()) + "}\n"
+    template = (
+        "{"
+        + ", ".join(f'"{name}": {"%s" if values.dtype.kind == "U" else "%r"}' for name, values in columns.items())
+        + "}\n"
+    )
     length = len(next(iter(columns.values())))
     with path.open("w", encoding="utf-8") as file:
         for start in range(0, length, AT_ONCE):

@@ -94,7 +94,8 @@ def explain(error: Exception) -> str:
         return f"unknown option '{group}={name}'; {nearest(name, error.options)}"
     text = " ".join(str(cause).split(" full_key:")[0].splitlines()[0].split())
     if isinstance(cause, MissingMandatoryValue):
-        return f"{getattr(cause, 'full_key', '')} is not set; give it a value, as in model.teacher.name=… model.student.name=…"
+        key = getattr(cause, "full_key", "")
+        return f"{key} is not set; give it a value, as in model.teacher.name=… model.student.name=…"
     if isinstance(error, OverrideParseException):
         return f"cannot read the override '{error.override}'; expected key=value, group=option, +key=value or ~key"
     key = getattr(cause, "full_key", None)
@@ -111,7 +112,9 @@ def groups() -> list[str]:
 
 
 def _nearest_key(key: str) -> str:
-    return nearest(key, [*keys(Config), *groups()]).split(" choices:")[0].replace("choices:", "see `srd run --cfg job`:")
+    return (
+        nearest(key, [*keys(Config), *groups()]).split(" choices:")[0].replace("choices:", "see `srd run --cfg job`:")
+    )
 
 
 def keys(kind: Any, prefix: str = "") -> list[str]:

@@ -45,12 +45,14 @@ class Dataset:
     limit: int | None = None
     """At most this many training samples, chosen by id."""
     dev_samples: int | None = None
-    """At most this many dev samples, taken from the training split where the source has no dev split; none: all that the source has."""
+    """At most this many dev samples, taken from the training split where the source has no dev split; none: all that
+    the source has."""
     test_samples: int | None = None
-    """At most this many test samples, taken from the training split where the source has no test split; none: all that the source has."""
+    """At most this many test samples, taken from the training split where the source has no test split; none: all that
+    the source has."""
     corrupt: float = 0.0
-    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose place is known.
-    Fine-tuning of teacher and student sees it too."""
+    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose
+    place is known. Fine-tuning of teacher and student sees it too."""
     corrupt_seed: int = 10
     """Seed of that choice."""
     strict: bool = False
@@ -153,13 +155,21 @@ class Side:
         given = [key for key in ("name", "package", "architecture") if getattr(self, key) is not None]
         if len(given) != 1:
             raise UserError(
-                f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or folder), "
+                f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or "
+                "folder), "
                 "package and architecture, as in model.teacher.name=… model.student.name=…"
             )
         if self.architecture is not None:
             for key in ("revision", "gguf_file", "layers", "adapter"):
-                require(getattr(self, key) is None, key, getattr(self, key), "nothing beside architecture (random weights)")
-        require((self.package is None) or self.gguf_file is not None, "gguf_file", self.gguf_file, "a file inside the package")
+                require(
+                    getattr(self, key) is None, key, getattr(self, key), "nothing beside architecture (random weights)"
+                )
+        require(
+            (self.package is None) or self.gguf_file is not None,
+            "gguf_file",
+            self.gguf_file,
+            "a file inside the package",
+        )
         require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
 
 
@@ -203,13 +213,19 @@ class Teacher:
     """hidden: last hidden states on disk, made once and shared by all arms; online: a forward pass for every batch;
     auto: hidden where it fits `disk_gb` and the student writes no responses."""
     dtype: str | None = None
-    """Type of the stored states: float32, bfloat16 or float16; none: that of the teacher's weights, which loses nothing."""
+    """Type of the stored states: float32, bfloat16 or float16; none: that of the teacher's weights, which loses
+    nothing."""
     disk_gb: float = 50.0
     """Largest cache that `auto` makes, 10^9 bytes."""
 
     def __post_init__(self) -> None:
         require(self.signal in ("auto", "hidden", "online"), "teacher.signal", self.signal, "auto, hidden or online")
-        require(self.dtype in (None, "float32", "bfloat16", "float16"), "teacher.dtype", self.dtype, "float32, bfloat16, float16 or null")
+        require(
+            self.dtype in (None, "float32", "bfloat16", "float16"),
+            "teacher.dtype",
+            self.dtype,
+            "float32, bfloat16, float16 or null",
+        )
         require(self.disk_gb >= 0, "teacher.disk_gb", self.disk_gb, "0 or more")
 
 
@@ -261,7 +277,12 @@ class Rank:
     """Seed of the signal `random`."""
 
     def __post_init__(self) -> None:
-        require(len(self.signals) == len(set(self.signals)) > 0, "rank.signals", self.signals, "one or more different signals")
+        require(
+            len(self.signals) == len(set(self.signals)) > 0,
+            "rank.signals",
+            self.signals,
+            "one or more different signals",
+        )
         require(self.rrf_k >= 0, "rank.rrf_k", self.rrf_k, "0 or more")
         require(self.seed >= 0, "rank.seed", self.seed, "0 or more")
 
@@ -273,7 +294,8 @@ class Filter:
     keep: float = 0.75
     """λ: share of the training samples that stay, easiest first."""
     by: str = "rank"
-    """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair control)."""
+    """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair
+    control)."""
     seed: int = 10
     """Seed of `by: random`."""
 
@@ -302,7 +324,8 @@ class Curriculum:
     def __post_init__(self) -> None:
         require(self.phases >= 1, "curriculum.phases", self.phases, "at least 1")
         require(
-            self.sizes is None or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
+            self.sizes is None
+            or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
             "curriculum.sizes",
             self.sizes,
             f"curriculum.phases={self.phases} shares above 0 that add up to 1",
@@ -321,7 +344,8 @@ class Course:
     end: float
     """Value in the last phase, or at the last step."""
     by: str = "phase"
-    """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start throughout."""
+    """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start
+    throughout."""
     values: list[float] | None = None
     """One value a phase, in place of a line from start to end."""
 
@@ -358,7 +382,8 @@ class StudentData:
     share: float = 0.0
     """Probability that a step trains on the student's responses (GKD's λ); of `adaptive`, where it begins."""
     adaptive: bool = False
-    """Raise the share by `share_step` whenever the dev loss has grown by `loss_margin` since the last raise (DistiLLM)."""
+    """Raise the share by `share_step` whenever the dev loss has grown by `loss_margin` since the last raise
+    (DistiLLM)."""
     share_step: float = 0.1
     """By how much."""
     loss_margin: float = 0.1
@@ -366,7 +391,8 @@ class StudentData:
     replay_capacity: int = 0
     """Responses kept to be trained on again; 0: each is used once, in the step it was written for."""
     fresh: str = "constant"
-    """Share of the student's steps that write anew, the others replay: constant (half), decreasing or increasing over the steps."""
+    """Share of the student's steps that write anew, the others replay: constant (half), decreasing or increasing over
+    the steps."""
     every_steps: int = 4
     """Steps whose responses are written together, with the weights at the first of them."""
     generation: Generation = field(default_factory=Generation)
@@ -376,7 +402,9 @@ class StudentData:
         require(0 <= self.share <= 1, "method.student_data.share", self.share, "a probability in [0, 1]")
         require(0 < self.share_step <= 1, "method.student_data.share_step", self.share_step, "a step in (0, 1]")
         require(self.loss_margin >= 0, "method.student_data.loss_margin", self.loss_margin, "0 nats or more")
-        require(self.replay_capacity >= 0, "method.student_data.replay_capacity", self.replay_capacity, "0 (off) or more")
+        require(
+            self.replay_capacity >= 0, "method.student_data.replay_capacity", self.replay_capacity, "0 (off) or more"
+        )
         require(self.every_steps >= 1, "method.student_data.every_steps", self.every_steps, "at least 1")
         choices = ("constant", "decreasing", "increasing")
         require(self.fresh in choices, "method.student_data.fresh", self.fresh, ", ".join(choices))
@@ -387,7 +415,8 @@ class Corpus:
     """Plain text for a language-modelling loss beside distillation (DistiLLM, MiniLLM)."""
 
     path: str | None = None
-    """JSON Lines file (gzip too) with a column `text`; none: no such loss. Its content, not its place, is in the fingerprint."""
+    """JSON Lines file (gzip too) with a column `text`; none: no such loss. Its content, not its place, is in the
+    fingerprint."""
     weight: float = 1.0
     """Weight of the mean cross-entropy of its tokens."""
     batch_sequences: int = 8
@@ -409,7 +438,8 @@ class Method:
     parameters: dict[str, float] = field(default_factory=dict)
     """Parameters of the divergence, such as beta or alpha."""
     temperature_power: str = "official"
-    """k of the factor τ^k before the divergence: 0, 2, or official (what SRD's published code does for this divergence)."""
+    """k of the factor τ^k before the divergence: 0, 2, or official (what SRD's published code does for this
+    divergence)."""
     responses: str = "references"
     """Responses of the samples: references, or teacher (the teacher answers every prompt first: SeqKD)."""
     answers: Generation = field(default_factory=Generation)
@@ -434,8 +464,15 @@ class Method:
         return self.student_data.share > 0 or self.student_data.adaptive
 
     def __post_init__(self) -> None:
-        require(self.temperature_power in ("official", "0", "2"), "method.temperature_power", self.temperature_power, "official, 0 or 2")
-        require(self.responses in ("references", "teacher"), "method.responses", self.responses, "references or teacher")
+        require(
+            self.temperature_power in ("official", "0", "2"),
+            "method.temperature_power",
+            self.temperature_power,
+            "official, 0 or 2",
+        )
+        require(
+            self.responses in ("references", "teacher"), "method.responses", self.responses, "references or teacher"
+        )
         require(self.answers_seed >= 0, "method.answers_seed", self.answers_seed, "0 or more")
         if self.is_on_policy:
             require(
@@ -451,7 +488,8 @@ class Distill(Recipe):
     """The recipe of distillation, and how its result is chosen."""
 
     dev_samples: int = 100
-    """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first seed)."""
+    """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first
+    seed)."""
     handover: str = "last"
     """Weights that a phase hands to the next: last, or best (of the phase, by dev ROUGE-L)."""
     course: str = "restart"
@@ -484,7 +522,9 @@ class Evaluate:
     `distill.handover: best` those are its best)."""
 
     def __post_init__(self) -> None:
-        require(len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds")
+        require(
+            len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds"
+        )
         require(min(self.seeds) >= 0, "evaluate.seeds", self.seeds, "seeds of 0 or more")
         require(len(self.targets) > 0, "evaluate.targets", self.targets, "one or more of teacher, student, distill")
         for target in self.targets:
@@ -509,13 +549,16 @@ class Engine:
     loss_positions: int = 512
     """Positions whose logits exist at once in the loss; beyond that they are computed in turn."""
     compile: bool = False
-    """The loss compiled (torch.compile): fewer passes over the logits, for half a minute at the first step; needs a C++ compiler."""
+    """The loss compiled (torch.compile): fewer passes over the logits, for half a minute at the first step; needs a C++
+    compiler."""
     generation_sequences: int = 64
     """Prompts answered together."""
     generation_backend: str = "transformers"
-    """Who answers in reflection, evaluation and for the teacher: transformers (this process), or vllm (a GPU, its own sampling)."""
+    """Who answers in reflection, evaluation and for the teacher: transformers (this process), or vllm (a GPU, its own
+    sampling)."""
     gradient_checkpointing: bool = False
-    """Compute a layer's activations again for the gradient instead of keeping them: less memory, a third more arithmetic."""
+    """Compute a layer's activations again for the gradient instead of keeping them: less memory, a third more
+    arithmetic."""
     save_steps: int = 50
     """Optimiser steps between two saved training states."""
     processes: int = 1
@@ -528,13 +571,25 @@ class Engine:
         for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps", "processes"):
             require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
         choices = ("transformers", "vllm")
-        require(self.generation_backend in choices, "engine.generation_backend", self.generation_backend, " or ".join(choices))
+        require(
+            self.generation_backend in choices,
+            "engine.generation_backend",
+            self.generation_backend,
+            " or ".join(choices),
+        )
         require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
         if self.processes > 1:
             kinds = ("auto", "cpu", "cuda")
-            require(self.device in kinds, "engine.device", self.device, f"auto, cpu or cuda beside engine.processes={self.processes}")
+            require(
+                self.device in kinds,
+                "engine.device",
+                self.device,
+                f"auto, cpu or cuda beside engine.processes={self.processes}",
+            )
             backend = f"transformers beside engine.processes={self.processes}"
-            require(self.generation_backend == "transformers", "engine.generation_backend", self.generation_backend, backend)
+            require(
+                self.generation_backend == "transformers", "engine.generation_backend", self.generation_backend, backend
+            )
 
 
 DEFAULT_ENGINE = Engine()
@@ -627,7 +682,8 @@ class Config:
 
     @property
     def needs_live_teacher(self) -> bool:
-        """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its head."""
+        """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its
+        head."""
         return self.method.is_on_policy or self.method.responses == "teacher" or self.model.teacher.trust_remote_code
 
     @property
@@ -667,10 +723,15 @@ class Config:
         plan(self.schedule, self.num_phases)
         if self.teacher.signal == "hidden" and self.needs_live_teacher:
             raise UserError(
-                f"teacher.signal=hidden: method={self.method.name} trains on other responses than the samples', or the teacher runs "
+                f"teacher.signal=hidden: method={self.method.name} trains on other responses than the samples', or the "
+                "teacher runs "
                 "code of its own; use teacher.signal=online"
             )
-        decodings = {"reflect": self.reflect.generation, "evaluate": self.evaluate.generation, "method.answers": self.method.answers}
+        decodings = {
+            "reflect": self.reflect.generation,
+            "evaluate": self.evaluate.generation,
+            "method.answers": self.method.answers,
+        }
         for key, decoding in decodings.items() if self.engine.generation_backend == "vllm" else ():
             if decoding.no_repeat_ngram_size > 0:
                 raise UserError(
@@ -679,7 +740,8 @@ class Config:
                 )
         if self.engine.generation_backend == "vllm" and self.engine.device.startswith("cuda:"):
             raise UserError(
-                f"engine.device={self.engine.device}: vLLM takes the first GPU it sees; use engine.device=cuda and CUDA_VISIBLE_DEVICES"
+                f"engine.device={self.engine.device}: vLLM takes the first GPU it sees; use engine.device=cuda and "
+                "CUDA_VISIBLE_DEVICES"
             )
         capacity, size = self.method.student_data.replay_capacity, self.distill.batch_sequences
         require(

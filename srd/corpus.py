@@ -17,7 +17,10 @@ def read_corpus(settings: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens
     rows = []
     for where, line in read_lines(Path(str(settings.path))):
         if not isinstance(line.get("text"), str):
-            raise UserError(f"{where}: no column 'text' (columns: {', '.join(line)}); method.corpus.path needs rows like {{\"text\": …}}")
+            raise UserError(
+                f"{where}: no column 'text' (columns: {', '.join(line)}); method.corpus.path needs rows like "
+                f'{{"text": …}}'
+            )
         ids = encode_text(line["text"], tokenizer)[:max_tokens]
         if len(ids) > 1:
             rows.append(Encoded(sample_id(line["text"], "", ""), ids[:1], ids[1:], False))

@@ -57,9 +57,13 @@ class PlacesLayer(DynamicLayer):
         assert isinstance(like.keys, Tensor)
         assert isinstance(like.values, Tensor)
         self.window, self.is_initialized = window, True
-        self.keys, self.values = (store.new_zeros(0, store.shape[1], 0, store.shape[3]) for store in (like.keys, like.values))
+        self.keys, self.values = (
+            store.new_zeros(0, store.shape[1], 0, store.shape[3]) for store in (like.keys, like.values)
+        )
 
-    def update(self, key_states: Tensor, value_states: Tensor, *arguments: object, **named: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *arguments: object, **named: object
+    ) -> tuple[Tensor, Tensor]:
         w = self.window
         self.keys[: w.rows, :, w.high] = key_states[:, :, 0]  # pyright: ignore[reportOptionalSubscript]
         self.values[: w.rows, :, w.high] = value_states[:, :, 0]  # pyright: ignore[reportOptionalSubscript]
@@ -69,7 +73,8 @@ class PlacesLayer(DynamicLayer):
         return self.window.high - self.window.low
 
     def move(self, rows: int, high: int) -> None:
-        """Copy what is in use into new storage for `rows` rows, ending at column `high`, with spare columns after it."""
+        """Copy what is in use into new storage for `rows` rows, ending at column `high`, with spare columns after
+        it."""
         w = self.window
         for name in ("keys", "values"):
             old = getattr(self, name)
@@ -140,11 +145,12 @@ def decode(
     max_tokens: int,
     tick: Callable[[int], None] = lambda rows: None,
 ) -> list[list[int]]:
-    """The ids that follow each prompt, up to the first of `stops` (included) or `max_new_tokens`, in the order of `prompts`.
+    """The ids that follow each prompt, up to the first of `stops` (included) or `max_new_tokens`, in the order of
+    `prompts`.
 
-    At most `places` rows are answered at once; prompts are read in parts of at most `max_tokens` padded tokens,
-    longest first, a prompt asked several times once a part. A row's ids do not depend on the others, to float
-    noise. `tick` hears of rows as they finish.
+    At most `places` rows are answered at once; prompts are read in parts of at most `max_tokens` padded tokens, longest
+    first, a prompt asked several times once a part. A row's ids do not depend on the others, to float noise. `tick`
+    hears of rows as they finish.
     """
     _check_layers(model)
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), prompts[i], i)))
@@ -189,7 +195,14 @@ def _read(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
     # Masked positions hold token 0, which nothing ever looks at.
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in places], device=model.device)
     read = DynamicCache()
-    output = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), past_key_values=read, use_cache=True, logits_to_keep=1)
+    output = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask),
+        past_key_values=read,
+        use_cache=True,
+        logits_to_keep=1,
+    )
     copies = torch.tensor([places[tuple(row.prompt)] for row in rows], device=model.device)
     store.admit(read, copies)
     return output.logits[:, -1][copies]
@@ -219,7 +232,10 @@ def _close_up(rows: list[Row], done: set[int], store: Places) -> list[Row]:
 
 def _check_layers(model: PreTrainedModel) -> None:
     """A `UserError` for a model that remembers more than keys and values (state spaces, recurrence)."""
-    kinds = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - {DynamicLayer, DynamicSlidingWindowLayer}
+    kinds = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - {
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+    }
     if kinds:
         raise UserError(
             f"{type(model).__name__} keeps {kinds.pop().__name__} between tokens, which cannot be decoded here; "

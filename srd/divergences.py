@@ -104,7 +104,8 @@ OFFICIAL_POWER = {
     "skew_forward_kl": 0,
     "skew_reverse_kl": 2,
 }
-"""k of τ^k in SRD's published code, which is not the same for all; it has no tempered symmetric KL, so ours follows the forward KL."""
+"""k of τ^k in SRD's published code, which is not the same for all; it has no tempered symmetric KL, so ours follows the
+forward KL."""
 
 
 def power_of(divergence: str, temperature_power: int | str) -> int:

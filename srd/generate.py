@@ -44,10 +44,11 @@ def answer(
     engine: Engine,
     tick: Callable[[int], None] = lambda rows: None,
 ) -> list[Answer]:
-    """One answer for every row's prompt, in the order of `rows`; `seeds` gives each row's random stream (unused when greedy).
+    """One answer for every row's prompt, in the order of `rows`; `seeds` gives each row's random stream (unused when
+    greedy).
 
-    An answer depends on its prompt, the settings and its seed alone, not on the rows around it, to float noise.
-    `tick` hears of answers as they finish. Where several processes answer, each has its share, and all get the whole.
+    An answer depends on its prompt, the settings and its seed alone, not on the rows around it, to float noise. `tick`
+    hears of answers as they finish. Where several processes answer, each has its share, and all get the whole.
     """
     stops = stop_ids(model, tokenizer)
     mine = ranks.share(rows)
@@ -55,7 +56,14 @@ def answer(
     prompts = [row.prompt for row in mine]
     with autocast(model.device, engine):
         answers = decode(
-            model, prompts, choice, stops, settings.max_new_tokens, engine.generation_sequences, engine.micro_batch_tokens, tick
+            model,
+            prompts,
+            choice,
+            stops,
+            settings.max_new_tokens,
+            engine.generation_sequences,
+            engine.micro_batch_tokens,
+            tick,
         )
     tick(len(rows) - len(mine))
     return [_answer(ids, stops, tokenizer) for ids in ranks.merged(answers)]
@@ -66,7 +74,9 @@ Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]
 
 
 @contextmanager
-def answerer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int) -> Iterator[Answerer]:
+def answerer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int
+) -> Iterator[Answerer]:
     """Who answers for a stage whose weights stand still: this process, or vLLM where the engine says so.
 
     `max_tokens` is the longest prompt with its answer.
@@ -83,7 +93,9 @@ def answerer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine:
 class Choice:
     """From logits to the next id of each row: no padded classes, no n-gram twice, then the largest or a seeded draw."""
 
-    def __init__(self, settings: Generation, rows: list[Encoded], seeds: list[int], vocabulary: int, device: torch.device) -> None:
+    def __init__(
+        self, settings: Generation, rows: list[Encoded], seeds: list[int], vocabulary: int, device: torch.device
+    ) -> None:
         self.vocabulary, self.settings, self.seen = vocabulary, settings, dict[int, NoRepeat]()
         t, k, p = settings.temperature, settings.top_k, settings.top_p
         self.warpers = [TemperatureLogitsWarper(float(t))] if t > 0 else []
@@ -91,8 +103,14 @@ class Choice:
         self.warpers += [TopPLogitsWarper(p)] if t > 0 and p < 1 else []
         # Apple's GPUs have no float64.
         self.exact = device if device.type == "cuda" else torch.device("cpu")
-        streams = [np.random.default_rng(stream_seed(seed, row.id)) for row, seed in zip(rows, seeds, strict=True)] if t > 0 else []
-        self.uniforms = torch.tensor(np.array([stream.random(settings.max_new_tokens) for stream in streams]), device=self.exact)
+        streams = (
+            [np.random.default_rng(stream_seed(seed, row.id)) for row, seed in zip(rows, seeds, strict=True)]
+            if t > 0
+            else []
+        )
+        self.uniforms = torch.tensor(
+            np.array([stream.random(settings.max_new_tokens) for stream in streams]), device=self.exact
+        )
 
     def __call__(self, logits: Tensor, rows: list[Row]) -> Tensor:
         """The ids [B] that follow `rows`, from the logits [B, V] behind them."""
@@ -121,7 +139,8 @@ class NoRepeat:
         self.after: dict[tuple[int, ...], set[int]] = defaultdict(set)
 
     def followers(self, ids: list[int]) -> list[int]:
-        """Every id that has followed the last n - 1 ids of the text before; `ids` is the text of the last call, grown."""
+        """Every id that has followed the last n - 1 ids of the text before; `ids` is the text of the last call,
+        grown."""
         for end in range(max(self.known, self.size - 1), len(ids)):
             self.after[tuple(ids[end - self.size + 1 : end])].add(ids[end])
         self.known = len(ids)
@@ -129,7 +148,8 @@ class NoRepeat:
 
 
 def draw(scores: Tensor, uniforms: Tensor) -> Tensor:
-    """Ids [B] drawn from softmax(scores [B, V]) with one number in [0, 1) a row, by the inverse of the distribution function in float64."""
+    """Ids [B] drawn from softmax(scores [B, V]) with one number in [0, 1) a row, by the inverse of the distribution
+    function in float64."""
     mass = torch.softmax(scores.double(), dim=-1).cumsum(-1)
     drawn = torch.searchsorted(mass, (uniforms * mass[:, -1]).unsqueeze(1), right=True).squeeze(1)
     return drawn.clamp(max=scores.shape[1] - 1)
@@ -143,7 +163,9 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
 
 
 @torch.no_grad()
-def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine) -> list[float]:
+def reference_nll(
+    model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine
+) -> list[float]:
     """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32.
 
     A pass of its own over whole sequences, packed by length; a sample that occurs twice is scored once.
@@ -156,7 +178,9 @@ def reference_nll(model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTra
         with autocast(model.device, engine):
             hidden = hidden_at(model, batch)
             chunks = zip(hidden.split(engine.loss_positions), batch.targets.split(engine.loss_positions), strict=True)
-            nll = torch.cat([cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]).cpu()
+            nll = torch.cat(
+                [cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]
+            ).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
     merged = ranks.merged([nll_by_id[row.id] for row in mine])

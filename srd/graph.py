@@ -18,7 +18,19 @@ from srd.errors import UserError
 from srd.ranking import REFLECTED, WRITTEN
 from srd.schedules import USED_SETTINGS, plan
 
-STAGES = ("samples", "tokenizer", "finetune", "answers", "reflect", "rank", "filter", "partition", "cache", "distill", "evaluate")
+STAGES = (
+    "samples",
+    "tokenizer",
+    "finetune",
+    "answers",
+    "reflect",
+    "rank",
+    "filter",
+    "partition",
+    "cache",
+    "distill",
+    "evaluate",
+)
 VERSIONS = dict.fromkeys(STAGES, 1)
 """Raised by hand when a stage starts to behave differently."""
 
@@ -26,9 +38,16 @@ VERSIONS = dict.fromkeys(STAGES, 1)
 def samples(dataset: Dataset) -> Node:
     """The samples of a data set, cut and split."""
     strict = {"strict": True} if dataset.strict else {}
-    settings = {"name": dataset.name, "limit": dataset.limit, "dev_samples": dataset.dev_samples, "test_samples": dataset.test_samples}
+    settings = {
+        "name": dataset.name,
+        "limit": dataset.limit,
+        "dev_samples": dataset.dev_samples,
+        "test_samples": dataset.test_samples,
+    }
     noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
-    return Node("samples", VERSIONS["samples"], settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)})
+    return Node(
+        "samples", VERSIONS["samples"], settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)}
+    )
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -58,7 +77,13 @@ def finetune(cfg: Config, role: str) -> Node:
     side = cfg.model.side(role)
     if side.finetune.epochs == 0:
         raise UserError(f"model.{role}.finetune.epochs=0: this {role} is used as it is; set the epochs to fine-tune it")
-    settings = {"role": role, "text": _text(cfg), "weights": _weights(side, role), "recipe": asdict(side.finetune), **_lora(side)}
+    settings = {
+        "role": role,
+        "text": _text(cfg),
+        "weights": _weights(side, role),
+        "recipe": asdict(side.finetune),
+        **_lora(side),
+    }
     return Node("finetune", VERSIONS["finetune"], settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
 
 
@@ -84,11 +109,14 @@ def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     reflected = {"reflections": reflect(cfg)} if any(signal in REFLECTED for signal in signals) else {}
     written = {"samples": samples(cfg.dataset)} if any(signal in WRITTEN for signal in signals) else {}
     drawn = {"seed": seed} if "random" in signals else {}
-    return Node("rank", VERSIONS["rank"], {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
+    return Node(
+        "rank", VERSIONS["rank"], {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written}
+    )
 
 
 def filter(cfg: Config) -> Node:
-    """The samples that stay: the easiest of the ranking, or those that another signal or chance chooses, in the ranking's order."""
+    """The samples that stay: the easiest of the ranking, or those that another signal or chance chooses, in the
+    ranking's order."""
     settings = {"keep": cfg.filter.keep}
     if cfg.filter.by == "rank" or cfg.filter.keep == 1:
         return Node("filter", VERSIONS["filter"], settings, {"ranking": rank(cfg)})
@@ -101,7 +129,11 @@ def partition(cfg: Config) -> Node:
     """The samples of every phase; a run that neither drops nor orders takes them all, without a ranking."""
     name = cfg.curriculum.name if cfg.num_phases > 1 else "none"
     used = {key: getattr(cfg.curriculum, key) for key in USED_SETTINGS.get(name, ("sizes",))}
-    settings = {"curriculum": name, "phases": cfg.num_phases, **{key: value for key, value in used.items() if value is not None}}
+    settings = {
+        "curriculum": name,
+        "phases": cfg.num_phases,
+        **{key: value for key, value in used.items() if value is not None},
+    }
     inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
     return Node("partition", VERSIONS["partition"], settings, inputs)
 
@@ -152,7 +184,11 @@ def _method(cfg: Config) -> dict[str, Any]:
             raise UserError(f"method.corpus.path={corpus.path}: no such file; expected JSON Lines with a column 'text'")
         settings["corpus"] = {**asdict(corpus), "path": known_digest(Path(corpus.path))}
     if method.divergence is not None:
-        settings["method"] = {"divergence": method.divergence, "parameters": method.parameters, "temperature_power": method.power}
+        settings["method"] = {
+            "divergence": method.divergence,
+            "parameters": method.parameters,
+            "temperature_power": method.power,
+        }
     if method.is_on_policy:
         data = method.student_data
         unused = set() if data.adaptive else {"share_step", "loss_margin"}
@@ -187,26 +223,38 @@ def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
 
 def _text(cfg: Config) -> dict[str, Any]:
     """What decides how text becomes tokens; the tokenizer of given weights is the student's."""
-    settings = {"template": cfg.model.template, "max_prompt_tokens": cfg.model.max_prompt_tokens, "max_tokens": cfg.model.max_tokens}
+    settings = {
+        "template": cfg.model.template,
+        "max_prompt_tokens": cfg.model.max_prompt_tokens,
+        "max_tokens": cfg.model.max_tokens,
+    }
     if cfg.model.vocabulary is None:
         student = _weights(cfg.model.student, "student")
-        settings["tokenizer"] = {key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student}
+        settings["tokenizer"] = {
+            key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student
+        }
     return settings
 
 
 def _decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
-    """How answers are drawn; greedy decoding has no use for seeds and takes one pass, and who draws matters only to samples."""
+    """How answers are drawn; greedy decoding has no use for seeds and takes one pass, and who draws matters only to
+    samples."""
     sampler = {"sampler": backend} if generation.temperature > 0 and backend != "transformers" else {}
     return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0], **sampler}
 
 
 def _lora(side: Side) -> dict[str, Any]:
     """The adapter that a training stage gives a model."""
-    return {"lora": {key: value for key, value in asdict(side.lora).items() if key != "merge"}} if side.lora.rank > 0 else {}
+    return (
+        {"lora": {key: value for key, value in asdict(side.lora).items() if key != "merge"}}
+        if side.lora.rank > 0
+        else {}
+    )
 
 
 def _weights(side: Side, role: str) -> dict[str, Any]:
-    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a package."""
+    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a
+    package."""
     trained = {"finetune", "lora", "trust_remote_code"}
     settings = {key: value for key, value in asdict(side).items() if value is not None and key not in trained}
     if side.architecture is not None:
@@ -215,10 +263,15 @@ def _weights(side: Side, role: str) -> dict[str, Any]:
         if Path(side.name).is_dir():
             settings["name"] = _folder_identity(Path(side.name))
         elif side.revision is None:
-            raise UserError(f"model.{role}.name={side.name}: no such folder; a hub model needs model.{role}.revision=COMMIT")
+            raise UserError(
+                f"model.{role}.name={side.name}: no such folder; a hub model needs model.{role}.revision=COMMIT"
+            )
     if side.adapter is not None:
         if not Path(side.adapter).is_dir():
-            raise UserError(f"model.{role}.adapter={side.adapter}: no such folder; expected adapter_config.json and its weights in it")
+            raise UserError(
+                f"model.{role}.adapter={side.adapter}: no such folder; expected adapter_config.json and its weights in "
+                "it"
+            )
         settings["adapter"] = _folder_identity(Path(side.adapter))
     if side.package is not None:
         settings["package"] = f"{side.package} {_package_version(side.package)}"
@@ -248,6 +301,8 @@ def _folder_identity(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     small = 16 << 20
     return {
-        path.name: known_digest(path) if path.stat().st_size < small else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
+        path.name: known_digest(path)
+        if path.stat().st_size < small
+        else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
         for path in files
     }

@@ -53,7 +53,9 @@ def tensorboard(settings: "Logger", name: str, outputs: Path) -> Iterator[Log]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("logger=tensorboard: the package tensorboard is not installed; run `pip install 'srd[tensorboard]'`") from None
+        raise UserError(
+            "logger=tensorboard: the package tensorboard is not installed; run `pip install 'srd[tensorboard]'`"
+        ) from None
     writer = SummaryWriter(outputs / "tensorboard" / name)
 
     def log(row: dict[str, Any]) -> None:

@@ -23,7 +23,12 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def divergence_at(
-    teacher_logits: Tensor, student_logits: Tensor, divergence: str, temperature: float, temperature_power: int, **parameters: float
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    divergence: str,
+    temperature: float,
+    temperature_power: int,
+    **parameters: float,
 ) -> Tensor:
     """τ^k · D(p_τ, q_τ) at each position: logits [*pos, V] twice → [*pos], nats; softmax in float32."""
     logp, logq = (log_probabilities(logits, temperature) for logits in (teacher_logits, student_logits))
@@ -39,7 +44,8 @@ def losses_at(
     temperature_power: int,
     **parameters: float,
 ) -> tuple[Tensor, Tensor]:
-    """`divergence_at` and `cross_entropy` of the student, each [N], nats: at τ = 1 from one softmax of its logits [N, V]."""
+    """`divergence_at` and `cross_entropy` of the student, each [N], nats: at τ = 1 from one softmax of its logits [N,
+    V]."""
     if temperature != 1:
         values = divergence_at(teacher_logits, student_logits, divergence, temperature, temperature_power, **parameters)
         return values, cross_entropy(student_logits, targets)
@@ -59,14 +65,16 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 Parts = Callable[[Tensor, slice], dict[str, Tensor]]
-"""From the hidden states [n, H] of some positions, and which they are, to sums over them: `loss`, and parts of it to log."""
+"""From the hidden states [n, H] of some positions, and which they are, to sums over them: `loss`, and parts of it to
+log."""
 
 
 def summed(parts: Parts, hidden: Tensor, weights: list[nn.Parameter], chunk: int) -> dict[str, Tensor]:
     """The sums that `parts` gives for all of `hidden` [N, H], taken `chunk` positions at a time.
 
-    So the largest thing that ever exists is of size chunk x V, whatever the batch. Each chunk's gradient is formed with its
-    value, so that no logits are computed twice; `weights` are the parameters that `parts` uses. Only `loss` has a gradient.
+    So the largest thing that ever exists is of size chunk x V, whatever the batch. Each chunk's gradient is formed with
+    its value, so that no logits are computed twice; `weights` are the parameters that `parts` uses. Only `loss` has a
+    gradient.
     """
     if len(hidden) <= chunk:
         return parts(hidden, slice(0, len(hidden)))
@@ -79,7 +87,9 @@ class _Chunks(torch.autograd.Function):
     """Sums over chunks of positions; the forward pass leaves their gradient for the backward pass to scale."""
 
     @staticmethod
-    def forward(ctx: Any, parts: Parts, chunk: int, names: list[str], hidden: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore
+    def forward(
+        ctx: Any, parts: Parts, chunk: int, names: list[str], hidden: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, ...]:  # pyright: ignore
         wanted = any(ctx.needs_input_grad)
         totals: dict[str, Tensor] = {}
         of_hidden: list[Tensor] = []

@@ -11,7 +11,8 @@ WORDS = bytes(code if chr(code) in string.ascii_lowercase + string.digits else o
 
 
 class _Stems(dict[bytes, str]):
-    """Words to rouge-score's stems (NLTK's Porter stemmer, of words over three characters), each stemmed once: texts share most words."""
+    """Words to rouge-score's stems (NLTK's Porter stemmer, of words over three characters), each stemmed once: texts
+    share most words."""
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer
@@ -37,7 +38,8 @@ def _tokens(text: str) -> list[str]:
 
 
 def rouge_l(prediction: str, references: list[str]) -> float:
-    """ROUGE-L F-measure in [0, 1], best over the references (Lin 2004): that of rouge-score with its stemmer, to the last bit.
+    """ROUGE-L F-measure in [0, 1], best over the references (Lin 2004): that of rouge-score with its stemmer, to the
+    last bit.
 
     Its tokens are runs of [a-z0-9], so text in other scripts scores 0.
     """

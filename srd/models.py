@@ -59,7 +59,11 @@ def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTr
     adapter of its own through `trainable`.
     """
     side = cfg.model.side(role)
-    folders = [folder for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint")) if folder is not None]
+    folders = [
+        folder
+        for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
+        if folder is not None
+    ]
     whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
     if whole:
         options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
@@ -77,11 +81,15 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
     """A `UserError` for a model with fewer rows than tokens or fewer positions than a text may have."""
     rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
     if rows < len(tokenizer):
-        raise UserError(f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model")
+        raise UserError(
+            f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model"
+        )
     decodings = [cfg.reflect.generation, cfg.evaluate.generation]
     decodings += [cfg.method.student_data.generation] if cfg.method.is_on_policy else []
     decodings += [cfg.method.answers] if cfg.method.responses == "teacher" else []
-    longest = max(cfg.model.max_tokens, cfg.model.max_prompt_tokens + max(decoding.max_new_tokens for decoding in decodings))
+    longest = max(
+        cfg.model.max_tokens, cfg.model.max_prompt_tokens + max(decoding.max_new_tokens for decoding in decodings)
+    )
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise UserError(
@@ -96,12 +104,15 @@ def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
         return model.requires_grad_(True)
     peft = _peft()
     torch.manual_seed(seed)
-    lora = peft.LoraConfig(r=side.lora.rank, lora_alpha=side.lora.alpha, lora_dropout=side.lora.dropout, task_type="CAUSAL_LM")
+    lora = peft.LoraConfig(
+        r=side.lora.rank, lora_alpha=side.lora.alpha, lora_dropout=side.lora.dropout, task_type="CAUSAL_LM"
+    )
     return peft.get_peft_model(model, lora).eval()  # the loop turns its dropout on for the steps alone
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only; of several processes the first one writes."""
+    """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only; of several processes the first one
+    writes."""
     if not ranks.is_first():
         return
     with disk_errors(folder):
@@ -126,7 +137,8 @@ def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Calla
 
 
 def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
-    """What enters the model's head at the supervised positions of `batch`: [N, H], the last hidden state after the final norm."""
+    """What enters the model's head at the supervised positions of `batch`: [N, H], the last hidden state after the
+    final norm."""
     seen: list[Tensor] = []
 
     def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -135,7 +147,12 @@ def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
 
     hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
     try:
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids, use_cache=False)
+        model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
+        )
     finally:
         hook.remove()
     return seen[0]
@@ -158,15 +175,21 @@ def head_logits(model: nn.Module, hidden: Tensor, vocabulary: int) -> Tensor:
 
 
 def head_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The trainable parameters that `head_logits` uses: the head's, tied or not, and whatever else stands outside the body."""
+    """The trainable parameters that `head_logits` uses: the head's, tied or not, and whatever else stands outside the
+    body."""
     inner = unwrapped(model)
     body = {id(parameter) for parameter in getattr(inner, inner.base_model_prefix).parameters()}
     outside = [parameter for parameter in inner.parameters() if id(parameter) not in body]
-    return [parameter for parameter in dict.fromkeys((*outside, *inner.get_output_embeddings().parameters())) if parameter.requires_grad]
+    return [
+        parameter
+        for parameter in dict.fromkeys((*outside, *inner.get_output_embeddings().parameters()))
+        if parameter.requires_grad
+    ]
 
 
 def unwrapped(model: nn.Module) -> Any:
-    """The causal language model inside what other libraries put around it (data parallel's `module`, peft's base model)."""
+    """The causal language model inside what other libraries put around it (data parallel's `module`, peft's base
+    model)."""
     inner: Any = model.module if isinstance(getattr(model, "module", None), nn.Module) else model
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
@@ -201,7 +224,8 @@ def device(engine: Engine) -> torch.device:
         raise UserError(f"engine.device={engine.device}: expected auto, cpu, cuda, cuda:N or mps")
     if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
         raise UserError(
-            f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA devices); "
+            f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA "
+            "devices); "
             "use engine.device=auto or cpu"
         )
     return _for_each_rank(torch.device(engine.device))
@@ -212,7 +236,8 @@ def _for_each_rank(device: torch.device) -> torch.device:
     count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, ranks.size())
     if ranks.size() > count:
         raise UserError(
-            f"engine.processes={ranks.size()}: this machine has {count} GPU(s); use engine.processes={count} or engine.device=cpu"
+            f"engine.processes={ranks.size()}: this machine has {count} GPU(s); use engine.processes={count} or "
+            "engine.device=cpu"
         )
     return device
 
@@ -227,7 +252,11 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
     if side.architecture is not None:
         return _random(side, role, tokenizer)
     where, options = location(side)
-    options |= {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code, "use_safetensors": True}
+    options |= {
+        "dtype": getattr(torch, side.dtype),
+        "trust_remote_code": side.trust_remote_code,
+        "use_safetensors": True,
+    }
     if side.gguf_file is not None:
         del options["use_safetensors"]
     model = from_hub(AutoModelForCausalLM, where, role, **options)
@@ -241,7 +270,8 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
 
 
 def _unquantised(model: PreTrainedModel) -> PreTrainedModel:
-    """The same weights in a plain model: transformers de-quantises GGUF on load but goes on calling it quantised, and would not save it."""
+    """The same weights in a plain model: transformers de-quantises GGUF on load but goes on calling it quantised, and
+    would not save it."""
     settings = deepcopy(model.config)
     vars(settings).pop("quantization_config")
     fresh = AutoModelForCausalLM.from_config(settings, dtype=model.dtype)
@@ -280,7 +310,8 @@ def _random(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTra
 
 def _not_a_model(side: Side, role: str, error: Exception) -> UserError:
     return UserError(
-        f"model.{role}.architecture={side.architecture}: not a causal language model that can be built ({_first_line(error)}); "
+        f"model.{role}.architecture={side.architecture}: not a causal language model that can be built "
+        f"({_first_line(error)}); "
         "expected model_type (llama, gpt2 …) and fields of its transformers config"
     )
 
@@ -338,8 +369,10 @@ def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
     except (OSError, ValueError, HfHubHTTPError) as error:
         revision = f"@{options['revision']}" if options.get("revision") else ""
         raise UserError(
-            f"model.{role}: weights of {where}{revision} cannot be loaded ({_first_line(error)}); run again when the hub can be "
-            f"reached, or place config.json, model.safetensors and the tokenizer files in a folder and set model.{role}.name=FOLDER"
+            f"model.{role}: weights of {where}{revision} cannot be loaded ({_first_line(error)}); run again when the "
+            "hub can be "
+            "reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
+            f"model.{role}.name=FOLDER"
         ) from None
 
 
@@ -355,7 +388,8 @@ def _merge(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
         return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
     except (OSError, ValueError) as error:
         raise UserError(
-            f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and adapter_model.safetensors there"
+            f"adapter {adapter}: cannot be loaded ({_first_line(error)}); place adapter_config.json and "
+            "adapter_model.safetensors there"
         ) from None
 
 

@@ -1,7 +1,7 @@
 """What a run will need, before it: memory, disk, arithmetic and time of every stage, reckoned from the config.
 
-Nothing is computed but sums; what they rest on is measured (`Lengths`, this machine's speed) or a data sheet's (`GPUS`).
-FLOPs are counted as the ledgers count them: 2 a parameter and token read, 6 a parameter and token trained on.
+Nothing is computed but sums; what they rest on is measured (`Lengths`, this machine's speed) or a data sheet's
+(`GPUS`). FLOPs are counted as the ledgers count them: 2 a parameter and token read, 6 a parameter and token trained on.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,8 @@ GPUS = {
 """Data sheets: GiB, dense TFLOP/s in float32 and bfloat16, GB/s."""
 
 LOSS_TENSORS = 9
-"""Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`: loss_peak_memory)."""
+"""Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`:
+loss_peak_memory)."""
 AUTOCAST = 0.6
 """Share of float32 activation bytes that bfloat16 autocast keeps: norms and residuals stay float32."""
 STEP_SECONDS_PER_LAYER = 2.5e-4
@@ -110,7 +111,9 @@ class Reckoning:
             if recipe.epochs > 0:
                 stages.append(self._train(f"finetune {role}", facts, recipe, n.samples * recipe.epochs, {}))
         if self._reflects:
-            stages.append(self._answer("reflect", self.student, n.samples, n.samples, cfg.reflect.generation.max_new_tokens))
+            stages.append(
+                self._answer("reflect", self.student, n.samples, n.samples, cfg.reflect.generation.max_new_tokens)
+            )
         if cfg.method.responses == "teacher":
             stages.append(self._answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
         if cfg.caches_teacher:
@@ -121,7 +124,9 @@ class Reckoning:
             greedy = cfg.evaluate.generation.temperature == 0
             rows = sum(n.test_samples.values())
             count = rows * (1 if greedy else len(cfg.evaluate.seeds))
-            stages.append(self._answer(f"evaluate {target}", facts, count, count, cfg.evaluate.generation.max_new_tokens))
+            stages.append(
+                self._answer(f"evaluate {target}", facts, count, count, cfg.evaluate.generation.max_new_tokens)
+            )
         return [replace(need, seconds=need.seconds / self.gpus) for need in stages]
 
     @property
@@ -168,13 +173,21 @@ class Reckoning:
         dev = self._answer("dev", student, self._dev_answers(), 0, cfg.evaluate.generation.max_new_tokens)
         data, corpus = cfg.method.student_data, cfg.method.corpus
         written = self._answer("written", student, max(1, data.share * self.passes), 0, data.generation.max_new_tokens)
-        seconds = need.seconds + (flops + rebuilt) / self._speed + dev.seconds + (written.seconds if cfg.method.is_on_policy else 0)
+        seconds = (
+            need.seconds
+            + (flops + rebuilt) / self._speed
+            + dev.seconds
+            + (written.seconds if cfg.method.is_on_policy else 0)
+        )
         if corpus.path is not None:
             steps = self.passes / cfg.distill.batch_sequences
             beside = 6 * student.parameters * steps * corpus.batch_sequences * cfg.model.max_tokens
             flops, seconds = flops + beside, seconds + beside / self._speed
         # Dev answers and written ones come while the optimiser holds its moments.
-        held = {part: need.memory.get(part, 0) for part in ("weights", "gradients", "optimiser", "teacher", "teacher's head")}
+        held = {
+            part: need.memory.get(part, 0)
+            for part in ("weights", "gradients", "optimiser", "teacher", "teacher's head")
+        }
         while_answering = {**dev.memory, **held}
         memory = max(need.memory, while_answering, key=lambda parts: sum(parts.values()))
         disk = need.disk_bytes + folders * student.parameters * student.weight_bytes
@@ -195,7 +208,8 @@ class Reckoning:
             "gradients": facts.trainable * facts.weight_bytes,
             "optimiser": 2 * facts.trainable * facts.weight_bytes,
             "activations": micro * kept * share,
-            "loss": LOSS_TENSORS * chunk * facts.vocabulary * 4 + 2 * 4 * facts.head_parameters * (chunk == engine.loss_positions),
+            "loss": LOSS_TENSORS * chunk * facts.vocabulary * 4
+            + 2 * 4 * facts.head_parameters * (chunk == engine.loss_positions),
             **held,
         }
         memory |= self._copies(facts)
@@ -219,7 +233,10 @@ class Reckoning:
         memory = {
             "weights": facts.parameters * facts.weight_bytes,
             "keys and values": places * (n.longest - n.response + limit) * facts.state_bytes * small,
-            "reading": min(engine.micro_batch_tokens, answers * n.total) * facts.activation_bytes / facts.layers * small,
+            "reading": min(engine.micro_batch_tokens, answers * n.total)
+            * facts.activation_bytes
+            / facts.layers
+            * small,
             "logits": 3 * 4 * facts.vocabulary * max(places, min(engine.loss_positions, engine.micro_batch_tokens)),
             **self._copies(facts),
         }
@@ -263,20 +280,24 @@ def refuse(reckoning: Reckoning, memory_bytes: float, disk_bytes: float) -> None
     if most.memory_bytes > memory_bytes:
         largest = max(most.memory, key=lambda part: most.memory[part])
         raise UserError(
-            f"{most.stage} needs {most.memory_bytes / 1e9:.1f} GB of memory and {reckoning.machine.name} has {memory_bytes / 1e9:.1f} "
+            f"{most.stage} needs {most.memory_bytes / 1e9:.1f} GB of memory and {reckoning.machine.name} has "
+            f"{memory_bytes / 1e9:.1f} "
             f"({largest} take {most.memory[largest] / 1e9:.1f}); {_advice(reckoning, memory_bytes)}"
         )
     disk = sum(need.disk_bytes for need in needs)
     if disk > disk_bytes:
         largest = max(needs, key=lambda need: need.disk_bytes)
         raise UserError(
-            f"the run needs {disk / 1e9:.1f} GB of disk and {reckoning.cfg.outputs} has {disk_bytes / 1e9:.1f} ({largest.stage} takes "
-            f"{largest.disk_bytes / 1e9:.1f}); use teacher.dtype=bfloat16, teacher.signal=online or another outputs=FOLDER"
+            f"the run needs {disk / 1e9:.1f} GB of disk and {reckoning.cfg.outputs} has {disk_bytes / 1e9:.1f} "
+            f"({largest.stage} takes "
+            f"{largest.disk_bytes / 1e9:.1f}); use teacher.dtype=bfloat16, teacher.signal=online or another "
+            "outputs=FOLDER"
         )
 
 
 def _advice(reckoning: Reckoning, memory_bytes: float) -> str:
-    """The first change that fits, those that cost nothing before those that cost time and those that change the result."""
+    """The first change that fits, those that cost nothing before those that cost time and those that change the
+    result."""
     for words, changed in changes(reckoning.cfg):
         trial = _with_facts(reckoning, changed)
         most = max(need.memory_bytes for need in trial.to_do())
@@ -286,12 +307,15 @@ def _advice(reckoning: Reckoning, memory_bytes: float) -> str:
 
 
 def changes(cfg: Config) -> list[tuple[str, Config]]:
-    """Settings that need less memory, the cheapest first: each as the words to add to the command, and the config it makes."""
+    """Settings that need less memory, the cheapest first: each as the words to add to the command, and the config it
+    makes."""
     steps: list[tuple[str, Callable[[Config], Config]]] = []
     engine = cfg.engine
     for divisor in (2, 4, 8, 16):
         smaller = {
-            "micro_batch_tokens": min(engine.micro_batch_tokens, max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor)),
+            "micro_batch_tokens": min(
+                engine.micro_batch_tokens, max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor)
+            ),
             "loss_positions": min(engine.loss_positions, max(64, engine.loss_positions // divisor)),
             "generation_sequences": max(1, engine.generation_sequences // divisor),
         }
@@ -300,7 +324,9 @@ def changes(cfg: Config) -> list[tuple[str, Config]]:
     least, shrink = steps[-1]
     if not engine.gradient_checkpointing:
         words = f"{least} engine.gradient_checkpointing=true"
-        steps.append((words, lambda c: replace(shrink(c), engine=replace(shrink(c).engine, gradient_checkpointing=True))))
+        steps.append(
+            (words, lambda c: replace(shrink(c), engine=replace(shrink(c).engine, gradient_checkpointing=True)))
+        )
     if cfg.teacher.signal == "online" and not cfg.needs_live_teacher:
         steps.insert(0, ("teacher.signal=hidden", lambda c: replace(c, teacher=replace(c.teacher, signal="hidden"))))
     if cfg.model.teacher.dtype == "float32":
@@ -315,7 +341,8 @@ def changes(cfg: Config) -> list[tuple[str, Config]]:
 
 
 def _with_facts(reckoning: Reckoning, cfg: Config) -> Reckoning:
-    """The same run under another config; what a smaller weight type or an adapter changes is scaled, not built again."""
+    """The same run under another config; what a smaller weight type or an adapter changes is scaled, not built
+    again."""
     teacher = replace(reckoning.teacher, weight_bytes=TYPE_BYTES[cfg.model.teacher.dtype])
     student = reckoning.student
     if cfg.model.student.lora.rank > 0 and student.trainable == student.parameters:

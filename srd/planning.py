@@ -1,4 +1,5 @@
-"""What a plan rests on: the models' facts, the lengths of the samples, the speed of the device; and what it says of a run."""
+"""What a plan rests on: the models' facts, the lengths of the samples, the speed of the device; and what it says of a
+run."""
 
 import os
 import shutil
@@ -25,7 +26,8 @@ MEASURED = 4000
 USABLE = 0.92
 """Share of a device's memory that a run can have; drivers, kernels and fragments take the rest."""
 PROBE = {"cuda": 8192, "cpu": 1024, "mps": 2048}
-"""Side of the square matrices whose product measures a device: large enough that starting it takes no time beside it."""
+"""Side of the square matrices whose product measures a device: large enough that starting it takes no time beside
+it."""
 PROBES = 5
 """Products, or copies, that are timed together, and how often."""
 
@@ -33,13 +35,16 @@ PROBES = 5
 def reckon(cfg: Config) -> Reckoning:
     """Everything that the sums need, for this config."""
     machine = (
-        look_up(GPUS, cfg.plan.gpu, "plan.gpu") if cfg.plan.gpu is not None else this_machine(device(cfg.engine), cfg.engine.precision)
+        look_up(GPUS, cfg.plan.gpu, "plan.gpu")
+        if cfg.plan.gpu is not None
+        else this_machine(device(cfg.engine), cfg.engine.precision)
     )
     return Reckoning(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths_of(cfg), machine, finished(cfg))
 
 
 def finished(cfg: Config) -> frozenset[str]:
-    """The stages whose artefacts are there; none in a plan for other data or another machine, nor where the data is not at hand."""
+    """The stages whose artefacts are there; none in a plan for other data or another machine, nor where the data is not
+    at hand."""
     if cfg.plan != Plan():
         return frozenset()
     try:
@@ -60,7 +65,8 @@ def check(reckoning: Reckoning) -> None:
 
 
 def lengths_of(cfg: Config) -> Lengths:
-    """How many rows there are and how long: as `plan` gives them, else measured on the samples, which are made where they are missing."""
+    """How many rows there are and how long: as `plan` gives them, else measured on the samples, which are made where
+    they are missing."""
     plan = cfg.plan
     tests = {name: plan.test_samples or _count(cfg, graph.suite(cfg, name), "test") for name in cfg.evaluate.suites}
     given = (plan.samples, plan.prompt_tokens, plan.response_tokens)
@@ -78,7 +84,8 @@ def _count(cfg: Config, node: Node, split: str) -> int:
 
 
 def _measured(cfg: Config) -> tuple[int, float, float, int]:
-    """Rows, mean prompt and response tokens, and the longest row of the training samples; lengths of a few thousand stand for all."""
+    """Rows, mean prompt and response tokens, and the longest row of the training samples; lengths of a few thousand
+    stand for all."""
     node = graph.samples(cfg.dataset)
     path = _made(cfg, node)
     inputs = {name: _made(cfg, child) for name, child in graph.tokenizer(cfg).items()}
@@ -112,7 +119,8 @@ def this_machine(where: torch.device, precision: str) -> Machine:
 
 
 def _seconds(work: Callable[[], torch.Tensor]) -> float:
-    """Seconds of one piece of work: the best of a few tries, each of several in a row; the first, which warms up, is not among them."""
+    """Seconds of one piece of work: the best of a few tries, each of several in a row; the first, which warms up, is
+    not among them."""
     best = float("inf")
     for attempt in range(PROBES + 1):
         begin = time.perf_counter()
@@ -124,7 +132,8 @@ def _seconds(work: Callable[[], torch.Tensor]) -> float:
 
 
 def foresee(cfg: Config) -> dict[str, dict[str, float]]:
-    """The plan of a run as its study files it, by stage; a run that seems not to fit is told so and goes on, for a plan may err."""
+    """The plan of a run as its study files it, by stage; a run that seems not to fit is told so and goes on, for a plan
+    may err."""
     needs = []
     try:
         reckoning = reckon(cfg)
@@ -133,6 +142,11 @@ def foresee(cfg: Config) -> dict[str, dict[str, float]]:
     except UserError as error:
         say(f"the plan says: {error}")
     return {
-        need.stage: {"seconds": need.seconds, "flops": need.flops, "memory_bytes": need.memory_bytes, "disk_bytes": need.disk_bytes}
+        need.stage: {
+            "seconds": need.seconds,
+            "flops": need.flops,
+            "memory_bytes": need.memory_bytes,
+            "disk_bytes": need.disk_bytes,
+        }
         for need in needs
     }

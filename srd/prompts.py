@@ -38,4 +38,8 @@ def plain(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:
     return "\n".join(part for part in (sample.instruction, sample.input) if part) + "\n=>\n"
 
 
-TEMPLATES: dict[str, Callable[["Sample", "PreTrainedTokenizerBase"], str]] = {"alpaca": alpaca, "chat": chat, "plain": plain}
+TEMPLATES: dict[str, Callable[["Sample", "PreTrainedTokenizerBase"], str]] = {
+    "alpaca": alpaca,
+    "chat": chat,
+    "plain": plain,
+}

@@ -9,7 +9,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("srd", "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "gguf", "rouge-score", "numpy", "hydra-core")
+PACKAGES = (
+    "srd",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "peft",
+    "gguf",
+    "rouge-score",
+    "numpy",
+    "hydra-core",
+)
 DIFF_BYTES = 100_000
 
 
@@ -27,7 +39,9 @@ def _code() -> dict[str, str | None]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=20, errors="replace")
+            done = subprocess.run(
+                ["git", *words], cwd=root, capture_output=True, text=True, timeout=20, errors="replace"
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None
@@ -54,5 +68,7 @@ def _hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": os.cpu_count(),
-        "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda and torch else [],
+        "accelerators": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if cuda and torch
+        else [],
     }

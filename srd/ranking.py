@@ -40,19 +40,25 @@ def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Col
     parts: list[Columns] = []
     if written:
         rows = [(sample.id, *(WRITTEN[signal](sample, seed) for signal in written)) for sample in samples]
-        parts.append({name: np.array(values) for name, values in zip(["id", *written], zip(*rows, strict=True), strict=True)})
+        parts.append(
+            {name: np.array(values) for name, values in zip(["id", *written], zip(*rows, strict=True), strict=True)}
+        )
     reflected = {signal: REFLECTED[signal] * reflections[signal] for signal in signals if signal in REFLECTED}
     if reflected:
         parts.append({"id": reflections["id"], **reflected})
     ordered = [{name: values[np.argsort(part["id"])] for name, values in part.items()} for part in parts]
     if len(ordered) == 2 and not np.array_equal(ordered[0]["id"], ordered[1]["id"]):
         lonely = np.setxor1d(ordered[0]["id"], ordered[1]["id"])
-        raise UserError(f"sample {lonely[0]} has no reflection, or its reflection no sample ({len(lonely)} such); reflect again")
+        raise UserError(
+            f"sample {lonely[0]} has no reflection, or its reflection no sample ({len(lonely)} such); reflect again"
+        )
     found = {name: values for part in ordered for name, values in part.items()}
     for signal in signals:
         broken = found["id"][np.isnan(found[signal])]
         if len(broken):
-            raise UserError(f"{signal} of sample {broken[0]} is not a number ({len(broken)} such); look at its reference")
+            raise UserError(
+                f"{signal} of sample {broken[0]} is not a number ({len(broken)} such); look at its reference"
+            )
     return {"id": found["id"], **{signal: found[signal] for signal in signals}}
 
 
@@ -69,7 +75,8 @@ def fuse(ranks: Iterable[np.ndarray], k: float) -> np.ndarray:
 
 
 def rank(values: Columns, k: float) -> Columns:
-    """Columns `id, <signal>_rank…, fused, rank`, easiest first, from `difficulties`; what is still equal is ordered by id."""
+    """Columns `id, <signal>_rank…, fused, rank`, easiest first, from `difficulties`; what is still equal is ordered by
+    id."""
     ranks = {f"{signal}_rank": mean_ranks(of_signal) for signal, of_signal in values.items() if signal != "id"}
     fused = fuse(ranks.values(), k)
     order = np.lexsort((values["id"], -fused))

@@ -74,7 +74,8 @@ def wait() -> None:
 def run(processes: int, program: Callable[..., Result], *arguments: Any) -> Result:
     """What the first of `processes` new processes returns, all of them running `program(*arguments)`.
 
-    When one fails the others are stopped; a `UserError` or an `OSError` of one is raised here. They die with this process.
+    When one fails the others are stopped; a `UserError` or an `OSError` of one is raised here. They die with this
+    process.
     """
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
@@ -95,7 +96,9 @@ def _member(number: int, processes: int, folder: Path, program: Callable[..., An
 
     from srd import progress
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # also what a rank gets when its parent is killed: it must not linger at the files
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # also what a rank gets when its parent is killed: it must not linger at the files
     progress.quiet(number > 0)
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     if torch.cuda.is_available():

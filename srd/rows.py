@@ -105,7 +105,9 @@ def read_dicts(path: Path) -> list[dict[str, Any]]:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise UserError(f"{path}:{number}: not a JSON row ({error.msg}); delete the folder and run again") from None
+                raise UserError(
+                    f"{path}:{number}: not a JSON row ({error.msg}); delete the folder and run again"
+                ) from None
     return rows
 
 

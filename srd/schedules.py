@@ -13,7 +13,8 @@ from srd.errors import UserError
 
 @dataclass(frozen=True)
 class PhaseLoss:
-    """Loss settings at one moment: τ and the SFT weight α; by default the loss is the references' cross-entropy alone."""
+    """Loss settings at one moment: τ and the SFT weight α; by default the loss is the references' cross-entropy
+    alone."""
 
     temperature: float = 1.0
     sft_weight: float = 1.0
@@ -69,17 +70,23 @@ def one_pass(ids: list[str], settings: Curriculum) -> list[list[str]]:
     Without sizes they are equal; where they cannot be, they differ by one.
     """
     if settings.phases > len(ids):
-        raise UserError(f"curriculum.phases={settings.phases}: more phases than samples ({len(ids)}); lower it or raise filter.keep")
+        raise UserError(
+            f"curriculum.phases={settings.phases}: more phases than samples ({len(ids)}); lower it or raise filter.keep"
+        )
     sizes = settings.sizes or [1 / settings.phases] * settings.phases
     borders = [0, *(math.ceil(len(ids) * share - 1e-6) for share in accumulate(sizes))]
     subsets = [ids[low:high] for low, high in pairwise(borders)]
     if not all(subsets):
-        raise UserError(f"curriculum.sizes={settings.sizes}: a subset of {len(ids)} samples is empty; use larger shares or more data")
+        raise UserError(
+            f"curriculum.sizes={settings.sizes}: a subset of {len(ids)} samples is empty; use larger shares or more "
+            "data"
+        )
     return subsets
 
 
 def baby_step(ids: list[str], settings: Curriculum) -> list[list[str]]:
-    """Cumulative subsets, easy to hard: phase t sees the first t + 1 (SRD, arXiv 2508.06135; Spitkovsky et al. 2010)."""
+    """Cumulative subsets, easy to hard: phase t sees the first t + 1 (SRD, arXiv 2508.06135; Spitkovsky et al.
+    2010)."""
     return [ids[:end] for end in accumulate(len(subset) for subset in one_pass(ids, settings))]
 
 
@@ -99,7 +106,9 @@ def mixed(ids: list[str], settings: Curriculum) -> list[list[str]]:
     """Each phase sees its own subset and a seeded `replay` share of all earlier ones."""
     phases, earlier = [], []
     for number, subset in enumerate(one_pass(ids, settings)):
-        again = np.random.default_rng([settings.seed, number]).permutation(len(earlier))[: round(settings.replay * len(earlier))]
+        again = np.random.default_rng([settings.seed, number]).permutation(len(earlier))[
+            : round(settings.replay * len(earlier))
+        ]
         phases.append([*(earlier[i] for i in sorted(again)), *subset])
         earlier = earlier + subset
     return phases
@@ -115,7 +124,11 @@ CURRICULA: dict[str, Callable[[list[str], Curriculum], list[list[str]]]] = {
 }
 """Samples, easiest first, to the samples of every phase."""
 
-USED_SETTINGS: dict[str, tuple[str, ...]] = {"none": (), "random_order": ("sizes", "seed"), "mixed": ("sizes", "replay", "seed")}
+USED_SETTINGS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "random_order": ("sizes", "seed"),
+    "mixed": ("sizes", "replay", "seed"),
+}
 """Settings that a curriculum reads besides its number of phases; others read the sizes."""
 
 

@@ -29,7 +29,9 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> Estimate:
     means = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
         # Ids are drawn once for all runs and seeds: the same question, asked again, is not a new question.
-        per_id = values[np.ix_(rng.integers(runs, size=runs), np.arange(ids), rng.integers(seeds, size=seeds))].mean((0, 2))
+        per_id = values[np.ix_(rng.integers(runs, size=runs), np.arange(ids), rng.integers(seeds, size=seeds))].mean(
+            (0, 2)
+        )
         means[i] = per_id[rng.integers(ids, size=ids)].mean()
     low, high = np.percentile(means, [2.5, 97.5])
     return Estimate(float(values.mean()), float(low), float(high))

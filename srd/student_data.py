@@ -25,8 +25,16 @@ Write = Callable[[list[Encoded], list[int]], list[list[int]]]
 class StudentRows:
     """The `Writer` of on-policy methods; prompts stay, responses become the student's."""
 
-    def __init__(self, write: Write, settings: StudentData, rows: list[Encoded], seed: int, total_steps: int, max_tokens: int) -> None:
-        self.write, self.settings, self.seed, self.total_steps, self.max_tokens = write, settings, seed, total_steps, max_tokens
+    def __init__(
+        self, write: Write, settings: StudentData, rows: list[Encoded], seed: int, total_steps: int, max_tokens: int
+    ) -> None:
+        self.write, self.settings, self.seed, self.total_steps, self.max_tokens = (
+            write,
+            settings,
+            seed,
+            total_steps,
+            max_tokens,
+        )
         self.by_id = {row.id: row for row in rows}
         self.steps_ahead = settings.every_steps
         self.share = settings.share
@@ -42,7 +50,8 @@ class StudentRows:
         return self.window.pop(step)
 
     def observe(self, dev_loss: float) -> None:
-        """Raise the share when the dev loss (nats per token) has grown by the margin since it was last taken as the measure."""
+        """Raise the share when the dev loss (nats per token) has grown by the margin since it was last taken as the
+        measure."""
         s = self.settings
         if self.dev_loss_mark is None:
             self.dev_loss_mark = dev_loss
@@ -59,16 +68,28 @@ class StudentRows:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.share, self.dev_loss_mark, self.generated_tokens = state["share"], state["dev_loss_mark"], state["generated_tokens"]
+        self.share, self.dev_loss_mark, self.generated_tokens = (
+            state["share"],
+            state["dev_loss_mark"],
+            state["generated_tokens"],
+        )
         self.replay = deque((self._load(row) for row in state["replay"]), self.settings.replay_capacity)
         self.window = {int(step): [self._load(row) for row in rows] for step, rows in state["window"].items()}
 
     def _write_ahead(self, step: int, upcoming: list[list[Encoded]]) -> None:
-        """Decide and fill the steps from `step` on; all fresh responses are written together, with the weights of now."""
+        """Decide and fill the steps from `step` on; all fresh responses are written together, with the weights of
+        now."""
         kinds = {}
         for number in range(step, step + len(upcoming)):
-            kinds[number] = self._kind(number, planned=sum(len(upcoming[n - step]) for n, kind in kinds.items() if kind == "fresh"))
-        fresh = [(number, row) for number, rows in enumerate(upcoming, start=step) if kinds[number] == "fresh" for row in rows]
+            kinds[number] = self._kind(
+                number, planned=sum(len(upcoming[n - step]) for n, kind in kinds.items() if kind == "fresh")
+            )
+        fresh = [
+            (number, row)
+            for number, rows in enumerate(upcoming, start=step)
+            if kinds[number] == "fresh"
+            for row in rows
+        ]
         seeds = [_stream(self.seed, number) for number, _ in fresh]
         responses = self.write([row for _, row in fresh], seeds) if fresh else []
         self.window = {number: [] for number in kinds}

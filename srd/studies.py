@@ -33,7 +33,8 @@ def run(cfg: Config) -> None:
 
 
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:
-    """Write down which artefacts belong to this run of the study, and what was planned before they were made; none keeps what stands."""
+    """Write down which artefacts belong to this run of the study, and what was planned before they were made; none
+    keeps what stands."""
     distilled, suites = graph.distill(cfg), cfg.evaluate.suites
     entry = {
         "arm": cfg.arm_name,
@@ -44,7 +45,9 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
         "versus": cfg.versus,
         "published": cfg.published,
         "distill": str(distilled),
-        "evaluations": {target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets},
+        "evaluations": {
+            target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets
+        },
     }
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,14 +68,25 @@ def read_study(outputs: Path, study: str) -> list[dict[str, Any]]:
     folder = study_folder(outputs, study) / "runs"
     if not folder.is_dir():
         known = [path.parent.name for path in Path(outputs).glob("report/*/runs")]
-        raise UserError(f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one")
-    return with_distinct_arms([json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))], folder)
+        raise UserError(
+            f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one"
+        )
+    return with_distinct_arms(
+        [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))], folder
+    )
 
 
 def with_distinct_arms(entries: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Entries of one arm and seed but different settings get the fingerprint into their names, so that none hides another."""
+    """Entries of one arm and seed but different settings get the fingerprint into their names, so that none hides
+    another."""
     count = Counter((entry["arm"], entry["seed"]) for entry in entries)
     twice = {arm for (arm, _), number in count.items() if number > 1}
     for arm in sorted(twice):
-        say(f"arm '{arm}' was run with different settings; each is a row; name them with arm=… or delete old entries in {folder}")
-    return [{**entry, "arm": f"{entry['arm']} ({entry['distill'][-16:-10]})"} if entry["arm"] in twice else entry for entry in entries]
+        say(
+            f"arm '{arm}' was run with different settings; each is a row; name them with arm=… or delete old entries "
+            f"in {folder}"
+        )
+    return [
+        {**entry, "arm": f"{entry['arm']} ({entry['distill'][-16:-10]})"} if entry["arm"] in twice else entry
+        for entry in entries
+    ]

@@ -72,7 +72,12 @@ class Cache:
 
     def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
         layout = json.loads((folder / LAYOUT).read_text())
-        self.vocabulary, self.device, self.width, self.dtype = vocabulary, device, layout["width"], STORED[layout["dtype"]]
+        self.vocabulary, self.device, self.width, self.dtype = (
+            vocabulary,
+            device,
+            layout["width"],
+            STORED[layout["dtype"]],
+        )
         self.head = load_head(folder, device)
         self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
         bytes_each = np.dtype(f"u{self.dtype.itemsize}")
@@ -82,7 +87,11 @@ class Cache:
 
     def states(self, batch: Batch) -> Tensor:
         states = torch.cat([self._read(row) for row in batch.rows])
-        return states.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else states.to(self.device)
+        return (
+            states.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else states.to(self.device)
+        )
 
     def logits(self, states: Tensor) -> Tensor:
         with torch.no_grad():
@@ -126,12 +135,16 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
     """The teacher without its body, for `head_logits`; one that needs more than its head is a `UserError`."""
     tensors = load_file(folder / HEAD)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=next(iter(tensors.values())).dtype)
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(folder), dtype=next(iter(tensors.values())).dtype
+        )
     head = model.get_output_embeddings()
     setattr(model, model.base_model_prefix, nn.Identity())
     head.load_state_dict(tensors, assign=True)
     left = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
     if left:
-        raise UserError(f"teacher.signal=hidden: {type(model).__name__} needs {left[0]} after its head; use teacher.signal=online")
+        raise UserError(
+            f"teacher.signal=hidden: {type(model).__name__} needs {left[0]} after its head; use teacher.signal=online"
+        )
     nn.Module.to(model, device)
     return model.eval()

@@ -20,7 +20,8 @@ from srd.prompts import TEMPLATES
 from srd.rows import Sample
 
 BATCH_SHARE = 64
-"""Starting one more batch is worth this part of the largest one's padded tokens: the larger a device can take, the more it loses."""
+"""Starting one more batch is worth this part of the largest one's padded tokens: the larger a device can take, the more
+it loses."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         return replace(
-            self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)}
+            self,
+            **{
+                name: value.to(device, non_blocking=True)
+                for name, value in vars(self).items()
+                if isinstance(value, Tensor)
+            },
         )
 
 
@@ -93,7 +99,9 @@ def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, mo
     return rows
 
 
-def longest_first(samples: list[Sample], tokenizer: PreTrainedTokenizerBase, model: Model) -> list[tuple[Sample, Encoded]]:
+def longest_first(
+    samples: list[Sample], tokenizer: PreTrainedTokenizerBase, model: Model
+) -> list[tuple[Sample, Encoded]]:
     """Samples with their ids, longest prompt first, so that prompts answered together are of like length."""
     pairs = zip(samples, encode_all(samples, tokenizer, model), strict=True)
     return sorted(pairs, key=lambda pair: (-len(pair[1].prompt), pair[0].id))
@@ -114,7 +122,9 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
     places = supervised.flatten().nonzero().squeeze(1)  # found here, because a GPU would have to be waited for
     targets = input_ids.roll(-1, dims=1).flatten()[places]
     referenced = torch.tensor([not row.by_student for row in rows for _ in row.response])
-    return Batch(input_ids, attention_mask, positions(attention_mask), supervised, places, targets, referenced, tuple(rows))
+    return Batch(
+        input_ids, attention_mask, positions(attention_mask), supervised, places, targets, referenced, tuple(rows)
+    )
 
 
 def positions(attention_mask: Tensor) -> Tensor:
@@ -177,6 +187,8 @@ def train_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
     bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<pad>", "<eos>"], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=["<pad>", "<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
     bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>", pad_token="<pad>")

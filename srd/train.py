@@ -120,7 +120,14 @@ class Training:
         writer: Writer | None = None,
         beside: Beside | None = None,
     ) -> None:
-        self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = model, recipe, engine, folder, pad_id, log
+        self.model, self.recipe, self.engine, self.folder, self.pad_id, self.log = (
+            model,
+            recipe,
+            engine,
+            folder,
+            pad_id,
+            log,
+        )
         self.restarts, self.writer, self.beside = restarts, writer, beside
         if engine.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
@@ -158,7 +165,9 @@ class Training:
                 self.optimiser = self._new_optimiser()
             self.save()
 
-    def _run_phase(self, work: PhaseWork, total_steps: int, advance: Advance, end_epoch: Callable[[int, int], None]) -> None:
+    def _run_phase(
+        self, work: PhaseWork, total_steps: int, advance: Advance, end_epoch: Callable[[int, int], None]
+    ) -> None:
         c = self.counters
         steps_per_epoch = math.ceil(len(work.rows) / self.recipe.batch_sequences)
         steps = steps_per_epoch * self.recipe.epochs
@@ -169,7 +178,9 @@ class Training:
             self._set_rate(*((c.phase_step, steps) if self.restarts else (c.step, total_steps)))
             row = self.step(self._rows(work, steps_per_epoch, steps), work.objective, settings)
             c.seconds += time.monotonic() - begin
-            self.append("metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()})
+            self.append(
+                "metrics", row | {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()}
+            )
             advance(1, f"loss {row['train/loss_nats']:.3f} phase {c.phase + 1} epoch {epoch + 1}")
             if index + 1 == steps_per_epoch:
                 begin = time.monotonic()
@@ -192,7 +203,9 @@ class Training:
             if c.phase_step + 1 < steps:
                 work.expect(planned(c.phase_step + 1))
             return planned(c.phase_step)
-        return self.writer.rows(c.step, [planned(s) for s in range(c.phase_step, min(steps, c.phase_step + self.writer.steps_ahead))])
+        return self.writer.rows(
+            c.step, [planned(s) for s in range(c.phase_step, min(steps, c.phase_step + self.writer.steps_ahead))]
+        )
 
     def _set_rate(self, step: int, steps: int) -> None:
         r = self.recipe
@@ -226,8 +239,11 @@ class Training:
             "train/tokens_per_second": tokens / (time.monotonic() - begin),
         }
 
-    def _gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> tuple[dict[str, Tensor], int]:
-        """This rank's part of the gradient of the step's losses, of their means (nats per token), and of the padded tokens.
+    def _gradients(
+        self, rows: list[Encoded], objective: Objective, settings: PhaseLoss
+    ) -> tuple[dict[str, Tensor], int]:
+        """This rank's part of the gradient of the step's losses, of their means (nats per token), and of the padded
+        tokens.
 
         Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
         """
@@ -261,12 +277,17 @@ class Training:
                 "lower engine.loss_positions or model.max_tokens, or take a smaller model (`srd plan` reckons it)"
             )
         self.counters.micro_batch_tokens = self.micro_batch_tokens // 2
-        say(f"out of memory: micro-batches of {self.micro_batch_tokens} tokens from here on (engine.micro_batch_tokens)")
+        say(
+            f"out of memory: micro-batches of {self.micro_batch_tokens} tokens from here on (engine.micro_batch_tokens)"
+        )
 
-    def _accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> tuple[dict[str, Tensor], int]:
+    def _accumulate(
+        self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float
+    ) -> tuple[dict[str, Tensor], int]:
         """Add this rank's part of the gradient of `weight` times the mean loss of `rows`.
 
-        Returns its parts of the unweighted means and of the padded tokens. A rank without a row computes one that counts for nothing.
+        Returns its parts of the unweighted means and of the padded tokens. A rank without a row computes one that
+        counts for nothing.
         """
         totals: dict[str, Tensor] = {}
         padded_tokens, count = 0, sum(len(row.response) for row in rows)

@@ -44,7 +44,10 @@ def show(words: list[str]) -> None:
     print("made from  " + (", ".join(f"{name} {child}" for name, child in manifest["inputs"].items()) or "nothing"))
     print("cost       " + ", ".join(f"{key} {value:,.6g}" for key, value in ledger.items()))
     for name, entry in manifest["files"].items():
-        print(f"file       {name}  {entry['bytes']:,} bytes" + (f"  {entry['rows']:,} rows" if entry["rows"] is not None else ""))
+        print(
+            f"file       {name}  {entry['bytes']:,} bytes"
+            + (f"  {entry['rows']:,} rows" if entry["rows"] is not None else "")
+        )
     if manifest["stage"] in ROWS:
         ROWS[manifest["stage"]](outputs, folder)
 
@@ -66,7 +69,10 @@ def ls(words: list[str]) -> None:
         print(f"artefacts in {outputs}")
         for path in sorted(outputs.glob("*/*/manifest.json")):
             manifest = read_manifest(path.parent)
-            print(f"  {path.parent.relative_to(outputs)!s:<28} {manifest['started']}  {manifest['ledger']['seconds']:.1f} s")
+            print(
+                f"  {path.parent.relative_to(outputs)!s:<28} {manifest['started']}  "
+                f"{manifest['ledger']['seconds']:.1f} s"
+            )
 
 
 def plan(cfg: Config) -> None:
@@ -116,7 +122,9 @@ def find(outputs: Path, name: str) -> Path:
     if (Path(name) / "manifest.json").is_file():
         return Path(name)
     everything = [path.parent for path in outputs.glob("*/*/manifest.json")]
-    matches = [path for path in everything if str(path.relative_to(outputs)).startswith(name) or path.name.startswith(name)]
+    matches = [
+        path for path in everything if str(path.relative_to(outputs)).startswith(name) or path.name.startswith(name)
+    ]
     if len(matches) != 1:
         known = [str(path.relative_to(outputs)) for path in (matches or everything)]
         what = "no artefact" if not matches else f"{len(matches)} artefacts"
@@ -128,9 +136,15 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     """The samples that an artefact goes back to, by id."""
     from srd.report.scores import ancestry
 
-    nodes = [manifest for manifest in ancestry(outputs, f"{folder.parent.name}/{folder.name}") if manifest["stage"] == "samples"]
+    nodes = [
+        manifest
+        for manifest in ancestry(outputs, f"{folder.parent.name}/{folder.name}")
+        if manifest["stage"] == "samples"
+    ]
     return {
-        sample.id: sample for node in nodes for sample in read_rows(outputs / "samples" / node["fingerprint"] / "samples.jsonl", Sample)
+        sample.id: sample
+        for node in nodes
+        for sample in read_rows(outputs / "samples" / node["fingerprint"] / "samples.jsonl", Sample)
     }
 
 
@@ -138,7 +152,9 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
     ranking, samples = read_dicts(folder / "ranking.jsonl"), _samples(outputs, folder)
     manifest = read_manifest(folder)
     made_of = manifest["inputs"].get("reflections")
-    reflections = {row.id: row for row in read_rows(outputs / made_of / "reflections.jsonl", Reflection)} if made_of else {}
+    reflections = (
+        {row.id: row for row in read_rows(outputs / made_of / "reflections.jsonl", Reflection)} if made_of else {}
+    )
     header = ["rank", "prompt", "reference", *(["the student's answer", "ROUGE-L", "NLL"] if made_of else [])]
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
         lines = [[str(row["rank"]), *_reflected(samples[row["id"]], reflections.get(row["id"]))] for row in rows]
@@ -163,14 +179,22 @@ def _show_phases(outputs: Path, folder: Path) -> None:
 
 def _show_samples(outputs: Path, folder: Path) -> None:
     samples = read_rows(folder / "samples.jsonl", Sample)[:SHOWN]
-    _print_table(["id", "split", "prompt", "response"], [[s.id, s.split, _short(s.instruction), _short(s.references[0])] for s in samples])
+    _print_table(
+        ["id", "split", "prompt", "response"],
+        [[s.id, s.split, _short(s.instruction), _short(s.references[0])] for s in samples],
+    )
 
 
 def _show_scores(outputs: Path, folder: Path) -> None:
     rows, samples = read_dicts(folder / "scores.jsonl"), _samples(outputs, folder)
     print(f"mean ROUGE-L {100 * sum(row['rouge_l'] for row in rows) / len(rows):.2f} over {len(rows)} answers")
     lines = [
-        [_short(samples[r["id"]].instruction), _short(samples[r["id"]].references[0]), _short(r["prediction"]), f"{100 * r['rouge_l']:.1f}"]
+        [
+            _short(samples[r["id"]].instruction),
+            _short(samples[r["id"]].references[0]),
+            _short(r["prediction"]),
+            f"{100 * r['rouge_l']:.1f}",
+        ]
         for r in rows[:SHOWN]
     ]
     _print_table(["prompt", "reference", "answer", "ROUGE-L"], lines)
@@ -202,19 +226,31 @@ def _short(text: str, limit: int = 160) -> str:
 def _headline(path: Path) -> str:
     """The first comment of a config file."""
     comments = [
-        line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#") and "@package" not in line
+        line[1:].strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#") and "@package" not in line
     ]
     return comments[0] if comments else ""
 
 
 def _one(words: list[str], command: str, what: str, default: str | None = None) -> str:
     if len(words) > 1 or (not words and default is None):
-        raise UserError(f"srd {command}: expected one {what}, got {len(words)} words; usage: srd {command} {what.upper()} [outputs=FOLDER]")
+        raise UserError(
+            f"srd {command}: expected one {what}, got {len(words)} words; usage: srd {command} {what.upper()} "
+            "[outputs=FOLDER]"
+        )
     return words[0] if words else str(default)
 
 
 def _print_table(header: list[str], lines: list[list[str]], title: str | None = None) -> None:
-    table = Table(title=title, title_justify="left", header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name, column in zip(header, zip(*lines, strict=True), strict=True):
         numeric = all(NUMBER.fullmatch(cell) for cell in column if cell)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")

@@ -1,7 +1,7 @@
 """Answers by vLLM, for stages whose weights stand still: reflection, the teacher's answers, the evaluation.
 
-Greedy answers are the model's own, to float noise. Sampled ones come from vLLM's streams, seeded row by row with our seeds;
-they are other draws than ours, which is why the fingerprint of a sampled stage names its sampler.
+Greedy answers are the model's own, to float noise. Sampled ones come from vLLM's streams, seeded row by row with our
+seeds; they are other draws than ours, which is why the fingerprint of a sampled stage names its sampler.
 """
 
 import gc
@@ -25,7 +25,9 @@ GPU_SHARE = 0.6
 
 
 @contextmanager
-def served(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int) -> Iterator["Served"]:
+def served(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int
+) -> Iterator["Served"]:
     """A vLLM engine with the model's weights, which are handed over in a folder; both are gone when the stage ends."""
     vllm = _vllm()
     with tempfile.TemporaryDirectory(prefix="srd-vllm-") as folder:
@@ -55,7 +57,9 @@ class Served:
         rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
         self.banned = dict.fromkeys(range(len(tokenizer), rows), -100.0)
 
-    def __call__(self, rows: list[Encoded], settings: Generation, seeds: list[int], tick: Callable[[int], None]) -> list[Answer]:
+    def __call__(
+        self, rows: list[Encoded], settings: Generation, seeds: list[int], tick: Callable[[int], None]
+    ) -> list[Answer]:
         """One answer for every row's prompt, in the order of `rows`."""
         options: dict[str, Any] = {
             "temperature": settings.temperature,
@@ -66,7 +70,9 @@ class Served:
             "logit_bias": self.banned or None,
             "detokenize": False,
         }
-        streams = [stream_seed(seed, row.id) >> 1 for row, seed in zip(rows, seeds, strict=True)]  # vLLM's seeds are signed
+        streams = [
+            stream_seed(seed, row.id) >> 1 for row, seed in zip(rows, seeds, strict=True)
+        ]  # vLLM's seeds are signed
         outputs = self.llm.generate(
             [{"prompt_token_ids": row.prompt} for row in rows],
             [self.sampling(seed=stream, **options) for stream in streams],
@@ -85,7 +91,8 @@ def _vllm() -> Any:
         import vllm  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
-            "engine.generation_backend=vllm: the package vllm is not installed; run `pip install 'srd[vllm]'` (needs a GPU), "
+            "engine.generation_backend=vllm: the package vllm is not installed; run `pip install 'srd[vllm]'` (needs a "
+            "GPU), "
             "or use engine.generation_backend=transformers"
         ) from None
     return vllm

@@ -59,7 +59,8 @@ def environment() -> dict[str, str]:
 
 
 def forked(*words: str, cwd: Path) -> BaseProcess:
-    """`srd` at work in a process forked from one that has done its imports: they take longer than what most tests look at.
+    """`srd` at work in a process forked from one that has done its imports: they take longer than what most tests look
+    at.
 
     Its output is in `cwd`, in files named stdout and stderr.
     """

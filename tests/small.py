@@ -16,8 +16,20 @@ from srd.tokens import Encoded, train_bpe
 SIZES: dict[str, dict[str, Any]] = {
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
     "phi": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-    "llama": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
-    "mistral": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2},
+    "llama": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    },
+    "mistral": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    },
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 128},
     "gemma2": {
         "hidden_size": 16,
@@ -64,7 +76,14 @@ def texts() -> list[str]:
 def model(kind: str = "llama", vocabulary: int = 300, seed: int = 0, **more: Any) -> PreTrainedModel:
     """A random model in eval mode, its weights large enough that its answers vary."""
     torch.manual_seed(seed)
-    settings = {"vocab_size": vocabulary, "eos_token_id": 1, "bos_token_id": None, "pad_token_id": 0, **SIZES[kind], **more}
+    settings = {
+        "vocab_size": vocabulary,
+        "eos_token_id": 1,
+        "bos_token_id": None,
+        "pad_token_id": 0,
+        **SIZES[kind],
+        **more,
+    }
     made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
     with torch.no_grad():
         for parameter in made.parameters():

@@ -16,7 +16,8 @@ def source(dataset: Dataset) -> dict[str, Any]:
         raise UserError(f"dataset.path={dataset.path}: the hub loader reads no local path; use dataset=jsonl")
     if dataset.hub is None or dataset.revision is None:
         raise UserError(
-            f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to pin; "
+            f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to "
+            "pin; "
             "set both, or use dataset=jsonl dataset.path=FOLDER"
         )
     return {"hub": dataset.hub, "revision": dataset.revision, "columns": vars(dataset.columns)}
@@ -49,6 +50,7 @@ def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:
     except (OSError, HfHubHTTPError, DatasetNotFoundError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"hub data set {name}@{dataset.revision}: cannot be fetched ({reason}); run again when the hub can be reached, "
+            f"hub data set {name}@{dataset.revision}: cannot be fetched ({reason}); run again when the hub can be "
+            "reached, "
             f"or place its rows as train.jsonl in a folder and set dataset=jsonl dataset.path=FOLDER"
         ) from None

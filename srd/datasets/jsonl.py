@@ -31,7 +31,9 @@ def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
 def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
     """The file of every split found under `dataset.path`; at least one, or a `UserError`."""
     if dataset.path is None:
-        raise UserError(f"dataset.path is not set: dataset={dataset.name} reads a local file or folder; set dataset.path=FILE")
+        raise UserError(
+            f"dataset.path is not set: dataset={dataset.name} reads a local file or folder; set dataset.path=FILE"
+        )
     path = Path(dataset.path)
     if path.is_file():
         return {next(iter(names)): path}
@@ -56,7 +58,8 @@ def read(path: Path, split: str, columns: Columns) -> Iterator[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`file:line` and JSON object of every line that is not empty; one that cannot be read is a `UserError` with its place."""
+    """`file:line` and JSON object of every line that is not empty; one that cannot be read is a `UserError` with its
+    place."""
     opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
@@ -86,7 +89,9 @@ def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:
     """The three texts of a foreign row by its column names."""
     for key in (columns.instruction, columns.output):
         if key not in row:
-            raise UserError(f"{where}: no column '{key}'; found {', '.join(row) or 'none'}; name it with dataset.columns.*")
+            raise UserError(
+                f"{where}: no column '{key}'; found {', '.join(row) or 'none'}; name it with dataset.columns.*"
+            )
     instruction, text, output = row[columns.instruction], row.get(columns.input) or "", row[columns.output]
     texts = [instruction, text, *(output if isinstance(output, list) else [output])]
     if not all(isinstance(value, str) for value in texts):

@@ -41,14 +41,19 @@ class MiniLLM:
         if dataset.hub is None or dataset.revision is None:
             stem = next(iter(self.names.values()))[0]
             raise UserError(
-                f"dataset '{dataset.name}': no local copy and no pinned hub commit; place {stem}.jsonl in a folder and set "
+                f"dataset '{dataset.name}': no local copy and no pinned hub commit; place {stem}.jsonl in a folder and "
+                "set "
                 f"its path (evaluate.path=FOLDER/.. or dataset.path=FOLDER), or set hub and revision"
             )
 
 
 SUITES = {
     "dolly": MiniLLM(
-        {"train": ["minillm_train", "train", "raw"], "dev": ["minillm_dev", "dev"], "test": ["minillm_test", "valid", "test"]}
+        {
+            "train": ["minillm_train", "train", "raw"],
+            "dev": ["minillm_dev", "dev"],
+            "test": ["minillm_test", "valid", "test"],
+        }
     ),
     "self_inst": MiniLLM({"test": ["minillm_242", "valid"]}),
     "vicuna": MiniLLM({"test": ["vicuna_80", "valid"]}),

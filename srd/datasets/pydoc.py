@@ -17,7 +17,17 @@ from typing import Any
 
 from srd.config import Dataset
 
-SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "__pycache__", "pydoc_data", "ensurepip"}
+SKIPPED = {
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "turtledemo",
+    "site-packages",
+    "__pycache__",
+    "pydoc_data",
+    "ensurepip",
+}
 MIN_WORDS = 3
 """Shorter sentences ("Constructor.") say nothing of their object."""
 

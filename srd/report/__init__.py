@@ -23,10 +23,15 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
     rows = rows_of(outputs, entries)
     folder = study_folder(outputs, study)
     plots = draw(outputs, entries, rows, folder)
-    tables = _tables(rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)})
+    tables = _tables(
+        rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)}
+    )
     notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(outputs, entries), *sources(entries)]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
-    replace_text(paths["json"], json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n")
+    replace_text(
+        paths["json"],
+        json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n",
+    )
     replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
     replace_text(paths["html"], _html(study, rows, tables, notes, plots))
     return rows, paths
@@ -45,11 +50,14 @@ def sources(entries: list[dict[str, Any]]) -> list[str]:
 
 
 NOTES = [
-    "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training runs, sample ids and "
+    "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training "
+    "runs, sample ids and "
     "sampling seeds. Differences are paired by training seed, id and sampling seed.",
     "With a single training run the interval says nothing of the spread between training seeds.",
-    "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, ranking, "
-    "caching of the teacher and distillation with its dev evaluations. Teacher and student rows state their own fine-tuning.",
+    "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
+    "ranking, "
+    "caching of the teacher and distillation with its dev evaluations. Teacher and student rows state their own "
+    "fine-tuning.",
 ]
 
 
@@ -58,7 +66,9 @@ def _markdown(study: str, rows: list[Row], tables: dict[str, Cells], notes: list
     for title, cells in tables.items():
         parts += [f"## {title}", markdown(*cells)]
     parts += [*notes, "## Plots", *(f"![{title}]({path.name})" for title, path in plots.items()), "## Artefacts"]
-    parts += ["\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)]
+    parts += [
+        "\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -67,4 +77,6 @@ def _html(study: str, rows: list[Row], tables: dict[str, Cells], notes: list[str
 
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
-    return environment.get_template("template.html").render(study=study, tables=tables, images=images, notes=notes, rows=rows)
+    return environment.get_template("template.html").render(
+        study=study, tables=tables, images=images, notes=notes, rows=rows
+    )

@@ -13,10 +13,11 @@ from srd.rows import Corrupted, Phase, read_rows
 
 
 def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
-    """Area under the ROC curve of every signal and of the fusion for corrupted rows, and how many of these an arm trains on.
+    """Area under the ROC curve of every signal and of the fusion for corrupted rows, and how many of these an arm
+    trains on.
 
-    One line an arm, with every ranking that orders or chooses; nothing where no training row was corrupted.
-    ½ is chance, 1 puts all corrupted rows last.
+    One line an arm, with every ranking that orders or chooses; nothing where no training row was corrupted. ½ is
+    chance, 1 puts all corrupted rows last.
     """
     arms: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: (entry["curated"], entry["arm"], entry["seed"])):
@@ -31,7 +32,9 @@ def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
             used = {id for phase in read_rows(folders["partition"][0] / "phases.jsonl", Phase) for id in phase.ids}
             areas = "; ".join(sorted(_areas(folder, corrupted) for folder in folders["rank"])) or "no ranking"
             arms[entry["arm"]].append((areas, len(used & corrupted), len(used)))
-    lines = [[arm, " or ".join(dict.fromkeys(areas for areas, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()]
+    lines = [
+        [arm, " or ".join(dict.fromkeys(areas for areas, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()
+    ]
     return (["", "area under the ROC curve", "corrupted rows trained on, by run"], lines) if lines else None
 
 

@@ -14,14 +14,17 @@ NOTE = (
 
 
 def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
-    """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a plan.
+    """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a
+    plan.
 
     An evaluation is planned over all suites together, so it has a line only where there is one suite.
     """
     lines: dict[str, list[str]] = {}
     for entry in entries:
         names = [entry["distill"], *(name for suites in entry["evaluations"].values() for name in suites.values())]
-        for manifest in (manifest for name in names if (outputs / name).is_dir() for manifest in ancestry(outputs, name)):
+        for manifest in (
+            manifest for name in names if (outputs / name).is_dir() for manifest in ancestry(outputs, name)
+        ):
             ledger, stage = manifest["ledger"], long_name(manifest["stage"], manifest["settings"])
             plan = entry.get("planned", {}).get(stage)
             if plan is not None and (manifest["stage"] != "evaluate" or _suites(entry) == 1):

@@ -12,7 +12,14 @@ from srd.report.scores import Row, ancestry
 from srd.rows import Phase, Reflection, read_dicts, read_rows
 
 mpl.rcParams.update(
-    {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 130}
+    {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "figure.dpi": 130,
+    }
 )
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 """Okabe and Ito's palette, distinct for colour-blind readers."""
@@ -37,14 +44,19 @@ def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Row], folder: 
 
 def _first_runs(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One run an arm: plain arms first."""
-    return list({entry["arm"]: entry for entry in sorted(entries, key=lambda e: (e["curated"], e["arm"], -e["seed"]))}.values())
+    return list(
+        {entry["arm"]: entry for entry in sorted(entries, key=lambda e: (e["curated"], e["arm"], -e["seed"]))}.values()
+    )
 
 
 def _panels(runs: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Runs that share a panel: all of them where the colours suffice, else those of each method."""
     if len(runs) <= len(COLOURS):
         return [("", runs)]
-    return [(method, [run for run in runs if run["method"] == method]) for method in dict.fromkeys(run["method"] for run in runs)]
+    return [
+        (method, [run for run in runs if run["method"] == method])
+        for method in dict.fromkeys(run["method"] for run in runs)
+    ]
 
 
 def _coloured(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
@@ -55,7 +67,14 @@ def _coloured(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
 
 def _legend(axes: Axes, title: str) -> None:
     """Beside the axes, where it hides nothing however long it is."""
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, title=title or None, alignment="left")
+    axes.legend(
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        borderaxespad=0,
+        title=title or None,
+        alignment="left",
+    )
 
 
 def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
@@ -91,7 +110,9 @@ def _curves(folder: Path, arm: str, colour: Any, loss: Axes, dev: Axes) -> None:
 
 def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
     done = [entry for entry in _first_runs(entries) if entry["curated"] and (outputs / entry["distill"]).is_dir()]
-    ancestors = [(entry, {manifest["stage"]: manifest for manifest in ancestry(outputs, entry["distill"])}) for entry in done]
+    ancestors = [
+        (entry, {manifest["stage"]: manifest for manifest in ancestry(outputs, entry["distill"])}) for entry in done
+    ]
     reflected = [(entry, manifests) for entry, manifests in ancestors if "reflect" in manifests]
     if not reflected:
         return None
@@ -106,7 +127,13 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
         label = f"dropped ({len(rows)})" if number is None else f"enters in phase {number + 1} ({len(rows)})"
         colour = "#999999" if number is None else mpl.colormaps["viridis"](number / max(1, len(phases) - 0.5))
         axes.scatter(
-            [row.nll for row in rows], [100 * row.rouge_l for row in rows], s=9, alpha=0.65, color=colour, label=label, linewidths=0
+            [row.nll for row in rows],
+            [100 * row.rouge_l for row in rows],
+            s=9,
+            alpha=0.65,
+            color=colour,
+            label=label,
+            linewidths=0,
         )
     axes.set_xlabel("NLL of the reference, nats/token (harder →)")
     axes.set_ylabel("ROUGE-L of the student's answer (easier ↑)")
@@ -123,8 +150,18 @@ def _cost(rows: list[Row], entries: list[dict[str, Any]]) -> Figure:
         for run, colour in _coloured(runs):
             row = of_arm[run["arm"]]
             below, above = row.rouge_l.mean - row.rouge_l.low, row.rouge_l.high - row.rouge_l.mean
-            axes.errorbar(row.cost.seconds, row.rouge_l.mean, yerr=[[below], [above]], fmt="o", color=colour, capsize=3, label=row.arm)
-        for row, style in zip([r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False):
+            axes.errorbar(
+                row.cost.seconds,
+                row.rouge_l.mean,
+                yerr=[[below], [above]],
+                fmt="o",
+                color=colour,
+                capsize=3,
+                label=row.arm,
+            )
+        for row, style in zip(
+            [r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False
+        ):
             axes.axhline(row.rouge_l.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
         axes.set_ylabel(f"ROUGE-L, {rows[0].suite}\n(95 % interval)")
         _legend(axes, method)

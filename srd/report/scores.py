@@ -85,9 +85,12 @@ def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
 
 
 def _untrained(target: str, entry: dict[str, Any], suite: str, entries: list[dict[str, Any]]) -> str:
-    """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that model."""
+    """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that
+    model."""
     name = f"{target} ({entry['model']})"
-    peers = {other["evaluations"].get(target, {}).get(suite) for other in entries if other["model"] == entry["model"]} - {None}
+    peers = {
+        other["evaluations"].get(target, {}).get(suite) for other in entries if other["model"] == entry["model"]
+    } - {None}
     return f"{name} {entry['evaluations'][target][suite][-16:-10]}" if len(peers) > 1 else name
 
 
@@ -96,7 +99,19 @@ def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", co
     runs, ids, seeds = table.metrics["rouge_l"].shape
     estimate = _percent(bootstrap(table.metrics["rouge_l"]))
     return Row(
-        arm, target, suite, runs, ids, seeds, estimate, 100 * means["exact_match"], means["nll"], means["cut"], means["tokens"], cost, names
+        arm,
+        target,
+        suite,
+        runs,
+        ids,
+        seeds,
+        estimate,
+        100 * means["exact_match"],
+        means["nll"],
+        means["cut"],
+        means["tokens"],
+        cost,
+        names,
     )
 
 
@@ -113,12 +128,17 @@ def _values(outputs: Path, names: list[str]) -> Table:
     by_run = [{(row.id, row.seed): row for row in read_rows(outputs / name / "scores.jsonl", Score)} for name in names]
     ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})
     if any(set(of_run) != set(by_run[0]) for of_run in by_run):
-        raise UserError(f"the runs {', '.join(names)} scored different samples or seeds; evaluate them alike before comparing")
+        raise UserError(
+            f"the runs {', '.join(names)} scored different samples or seeds; evaluate them alike before comparing"
+        )
     metrics = ("rouge_l", "exact_match", "nll", "cut", "tokens")
     return Table(
         ids,
         seeds,
-        {m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run]) for m in metrics},
+        {
+            m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run])
+            for m in metrics
+        },
     )
 
 
@@ -139,7 +159,11 @@ def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], runs: d
 def _plain(arm: str, runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     """The plain arm to compare with where none is named: of the same method and seeds, else of the same seeds."""
     seeds, method = [entry["seed"] for entry in runs[arm]], runs[arm][0]["method"]
-    plain = [other for other, of_arm in runs.items() if not of_arm[0]["curated"] and [entry["seed"] for entry in of_arm] == seeds]
+    plain = [
+        other
+        for other, of_arm in runs.items()
+        if not of_arm[0]["curated"] and [entry["seed"] for entry in of_arm] == seeds
+    ]
     best = sorted(plain, key=lambda other: runs[other][0]["method"] != method)[:1]
     return [] if best == [arm] else best
 
@@ -148,7 +172,11 @@ def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float 
     """The published score that an arm names, or of the teacher in the table that its students name."""
     for name in (entry.get("published") for entry in entries):
         table, _, row = (name or "").partition("/")
-        scores = published()[table]["rows"].get("teacher" if target == "teacher" else row, {}) if table and target != "student" else {}
+        scores = (
+            published()[table]["rows"].get("teacher" if target == "teacher" else row, {})
+            if table and target != "student"
+            else {}
+        )
         if suite in scores:
             return scores[suite]
     return None
@@ -174,7 +202,9 @@ def _own(outputs: Path, name: str, target: str) -> list[dict[str, Any]]:
     chain = list(ancestry(outputs, name))
     if target == "distill":
         return [manifest for manifest in chain if manifest["stage"] not in SHARED]
-    return [manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target]
+    return [
+        manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target
+    ]
 
 
 def ancestry(outputs: Path, name: str) -> Iterable[dict[str, Any]]:

@@ -9,9 +9,21 @@ Cells = tuple[list[str], list[list[str]]]
 
 
 def score_table(rows: list[Row]) -> Cells:
-    """ROUGE-L with its interval first, then the published figure where the study names one, then what else is known of the answers."""
+    """ROUGE-L with its interval first, then the published figure where the study names one, then what else is known of
+    the answers."""
     with_published = any(row.published is not None for row in rows)
-    header = ["", "suite", "ROUGE-L", "95 % interval", *(["published"] if with_published else []), "n", "EM", "NLL", "cut", "length"]
+    header = [
+        "",
+        "suite",
+        "ROUGE-L",
+        "95 % interval",
+        *(["published"] if with_published else []),
+        "n",
+        "EM",
+        "NLL",
+        "cut",
+        "length",
+    ]
     return header, [
         [
             row.arm,
@@ -51,7 +63,16 @@ def difference_table(rows: list[Row]) -> Cells:
 
 def cost_table(rows: list[Row]) -> Cells:
     """Passes, tokens and seconds, reflection and caching apart; one line an arm."""
-    header = ["", "sample passes", "training tokens", "seconds", "of it reflect", "of it cache", "rank…partition", "FLOPs"]
+    header = [
+        "",
+        "sample passes",
+        "training tokens",
+        "seconds",
+        "of it reflect",
+        "of it cache",
+        "rank…partition",
+        "FLOPs",
+    ]
     first = {row.arm: row for row in reversed(rows)}
     lines = []
     for arm in dict.fromkeys(row.arm for row in rows):
@@ -60,7 +81,13 @@ def cost_table(rows: list[Row]) -> Cells:
         ordering = sum(by_stage.get(stage, 0) for stage in ("rank", "filter", "partition"))
         seconds = [cost.seconds, by_stage.get("reflect", 0), by_stage.get("cache", 0), ordering]
         lines.append(
-            [arm, f"{cost.sample_passes:,.0f}", f"{cost.training_tokens:,.0f}", *(f"{s:.1f}" for s in seconds), f"{cost.flops:.2e}"]
+            [
+                arm,
+                f"{cost.sample_passes:,.0f}",
+                f"{cost.training_tokens:,.0f}",
+                *(f"{s:.1f}" for s in seconds),
+                f"{cost.flops:.2e}",
+            ]
         )
     return header, lines
 
@@ -74,7 +101,9 @@ def summary_table(rows: list[Row]) -> Cells:
         cost, by_stage = row.cost, row.cost.seconds_by_stage
         counts = [f"{cost.sample_passes:,.0f}", f"{cost.training_tokens / 1000:,.0f}", f"{cost.seconds:.0f}"]
         scoring = [f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")]
-        lines.append([name, f"{row.rouge_l.mean:.2f}", f"{row.rouge_l.low:.1f}…{row.rouge_l.high:.1f}", *counts, *scoring])
+        lines.append(
+            [name, f"{row.rouge_l.mean:.2f}", f"{row.rouge_l.low:.1f}…{row.rouge_l.high:.1f}", *counts, *scoring]
+        )
     return header, lines
 
 

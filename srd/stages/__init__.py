@@ -35,10 +35,12 @@ def make_all(cfg: Config, nodes: list[Node]) -> None:
 
 
 def settle_teacher(cfg: Config, planning: bool = False) -> None:
-    """Turn `teacher.signal=auto` into hidden or online: by whether the texts are known, then by an estimate of the cache's size.
+    """Turn `teacher.signal=auto` into hidden or online: by whether the texts are known, then by an estimate of the
+    cache's size.
 
-    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. The stage itself
-    knows the size and stops where the disk is too small. Only in `planning` do the numbers of `plan` stand for the samples.
+    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. The stage
+    itself knows the size and stops where the disk is too small. Only in `planning` do the numbers of `plan` stand for
+    the samples.
     """
     if cfg.teacher.signal != "auto" or not cfg.caches_teacher:
         return
@@ -50,14 +52,17 @@ def settle_teacher(cfg: Config, planning: bool = False) -> None:
     about_gb = positions * graph.hidden_size(cfg.model.teacher) * each / 1e9
     cfg.teacher.signal = "hidden" if about_gb <= cfg.teacher.disk_gb else "online"
     if cfg.teacher.signal == "online" or planning or not graph.cache(cfg).is_complete(cfg.outputs):
-        say(f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes about {about_gb:.2g} GB of teacher.disk_gb={cfg.teacher.disk_gb:g}")
+        say(
+            f"teacher.signal=auto: {cfg.teacher.signal}; a cache takes about {about_gb:.2g} GB of "
+            f"teacher.disk_gb={cfg.teacher.disk_gb:g}"
+        )
 
 
 HINTS = {
-    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or engine.loss_positions and run "
-    "the same command again (`srd plan` says what takes how much)",
-    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also triton?); "
-    "engine.compile=false does without, and the same command continues",
+    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
+    "engine.loss_positions and run the same command again (`srd plan` says what takes how much)",
+    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also "
+    "triton?); engine.compile=false does without, and the same command continues",
 }
 """What to do about torch's errors, by the name of their class."""
 

@@ -19,8 +19,14 @@ def make(cfg: Config, work: Work) -> None:
         answers = answer(rows, cfg.method.answers, [cfg.method.answers_seed] * len(rows), tick)
         generated = sum(given.tokens for given in answers)
         tokens = sum(len(row.prompt) for row in rows) + generated
-        counts: Counts = {"scoring_passes": len(rows), "generated_tokens": generated, "flops": 2 * num_parameters(model) * tokens}
-        return [Answered(row.id, given.text, given.ids, given.cut) for row, given in zip(rows, answers, strict=True)], counts
+        counts: Counts = {
+            "scoring_passes": len(rows),
+            "generated_tokens": generated,
+            "flops": 2 * num_parameters(model) * tokens,
+        }
+        return [
+            Answered(row.id, given.text, given.ids, given.cut) for row, given in zip(rows, answers, strict=True)
+        ], counts
 
     pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
     max_tokens = cfg.model.max_prompt_tokens + cfg.method.answers.max_new_tokens

@@ -1,4 +1,5 @@
-"""cache: the teacher reads every training sample once; what enters its head is kept for all arms, epochs and temperatures."""
+"""cache: the teacher reads every training sample once; what enters its head is kept for all arms, epochs and
+temperatures."""
 
 import json
 import shutil
@@ -38,14 +39,21 @@ def make(cfg: Config, work: Work) -> None:
     positions = sum(len(row.response) for row in rows)
     say(f"cache: {positions:,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     work.scratch.add(PROGRESS)
-    work.ledger |= {"seconds": seconds, "scoring_passes": len(rows), "scored_tokens": positions, "fidelity_kl_nats": fidelity}
+    work.ledger |= {
+        "seconds": seconds,
+        "scoring_passes": len(rows),
+        "scored_tokens": positions,
+        "fidelity_kl_nats": fidelity,
+    }
     work.ledger |= {"flops": 2 * num_parameters(model) * sum(row.num_tokens for row in rows)}
 
 
 def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str, engine: Engine, pad: int) -> float:
-    """Leave the hidden states of `rows` in `folder`, with all that `Cache` needs; returns the seconds of the work that stands.
+    """Leave the hidden states of `rows` in `folder`, with all that `Cache` needs; returns the seconds of the work that
+    stands.
 
-    One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the next batch.
+    One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the
+    next batch.
     """
     width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
     done = _progress(folder, engine.micro_batch_tokens)
@@ -63,7 +71,8 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
 
 
 def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
-    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one row)."""
+    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one
+    row)."""
     index: list[dict[str, Any]] = []
     shards = [0]
     for row in rows:
@@ -74,7 +83,9 @@ def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], 
     return index, shards
 
 
-def compare(model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine) -> float:
+def compare(
+    model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
+) -> float:
     """Mean KL(live ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
     values = []
     for row in rows:
@@ -96,7 +107,8 @@ def _fill(
     engine: Engine,
     pad: int,
 ) -> None:
-    """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a time."""
+    """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a
+    time."""
     with bar("cache", len(places), done["items"]) as advance:
         for first in range(done["batches"], len(plan), ranks.size()):
             begin = time.monotonic()
@@ -108,7 +120,11 @@ def _fill(
                     _write(states, places[row.id], folder)
             ranks.wait()
             rows = sum(map(len, batches))
-            done |= {"batches": first + len(batches), "items": done["items"] + rows, "seconds": done["seconds"] + time.monotonic() - begin}
+            done |= {
+                "batches": first + len(batches),
+                "items": done["items"] + rows,
+                "seconds": done["seconds"] + time.monotonic() - begin,
+            }
             if ranks.is_first():
                 replace_text(folder / PROGRESS, json.dumps(done))
             advance(rows)
@@ -126,7 +142,11 @@ def _write(states: torch.Tensor, place: dict[str, Any], folder: Path) -> None:
 def _progress(folder: Path, max_tokens: int) -> dict[str, Any]:
     """Where a killed run stopped; it goes on with the batches it began with."""
     place = folder / PROGRESS
-    return json.loads(place.read_text()) if place.is_file() else {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
+    return (
+        json.loads(place.read_text())
+        if place.is_file()
+        else {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
+    )
 
 
 def _check_disk(folder: Path, needed_bytes: int) -> None:

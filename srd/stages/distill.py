@@ -63,7 +63,11 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engin
                 **method.parameters,
             )
             ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
-            return {"loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(), "ce": ce, "kd": values.sum()}
+            return {
+                "loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(),
+                "ce": ce,
+                "kd": values.sum(),
+            }
 
         return summed(parts, hidden, head_parameters(student), engine.loss_positions)
 
@@ -73,7 +77,11 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engin
 def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     student = trainable(load_model(cfg, "student", work.inputs, tokenizer), cfg.model.student, cfg.distill.seed)
-    teacher = load_model(cfg, "teacher", work.inputs, tokenizer) if cfg.method.divergence is not None and not cfg.caches_teacher else None
+    teacher = (
+        load_model(cfg, "teacher", work.inputs, tokenizer)
+        if cfg.method.divergence is not None and not cfg.caches_teacher
+        else None
+    )
     phases = _phases(cfg, work, _signal(cfg, work, teacher, len(tokenizer)), tokenizer)
     steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
     writer = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
@@ -89,14 +97,18 @@ def make(cfg: Config, work: Work) -> None:
             writer=writer,
             beside=_corpus(cfg, tokenizer),
         )
-        judge = Judge(cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), writer)
+        judge = Judge(
+            cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), writer
+        )
         judge.begin()
         with bar("distill", steps, training.counters.step) as advance:
             training.run(phases, advance, judge.end_epoch, judge.end_phase)
     work.scratch |= SCRATCH
     if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and ranks.is_first():
         best = work.path / "best"
-        fold_adapter(best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer))
+        fold_adapter(
+            best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer)
+        )
     work.ledger |= _ledger(training, writer, student, teacher)
 
 
@@ -118,7 +130,12 @@ class Judge:
 
     def end_epoch(self, phase: int, epoch: int) -> None:
         c, student = self.training.counters, self.training.model
-        row = {"step": c.step, "phase": phase, "epoch": epoch, "dev/rouge_l": dev_rouge_l(student, self.dev, self.tokenizer, self.cfg)}
+        row = {
+            "step": c.step,
+            "phase": phase,
+            "epoch": epoch,
+            "dev/rouge_l": dev_rouge_l(student, self.dev, self.tokenizer, self.cfg),
+        }
         if self.writer is not None and self.cfg.method.student_data.adaptive:
             row["dev/loss_nats"] = dev_loss(student, self.dev, self.tokenizer, self.cfg)
             self.writer.observe(row["dev/loss_nats"])
@@ -136,10 +153,15 @@ class Judge:
         if self.cfg.distill.handover == "best":
             self.training.take_back()
         save_model(self.training.model, self.tokenizer, self.folder / f"phase-{phase}")
-        say(f"phase {phase + 1} of {self.cfg.num_phases} done, best dev ROUGE-L so far {100 * self.training.counters.best_rouge_l:.2f}")
+        say(
+            f"phase {phase + 1} of {self.cfg.num_phases} done, best dev ROUGE-L so far "
+            f"{100 * self.training.counters.best_rouge_l:.2f}"
+        )
 
 
-def dev_rouge_l(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
+def dev_rouge_l(
+    student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config
+) -> float:
     """Mean ROUGE-L in [0, 1] of the student's answers to the dev prompts, decoded as in the evaluation."""
     rows, seeds = [row for _, row in dev], [cfg.evaluate.seeds[0]] * len(dev)
     answers = answer(student, rows, tokenizer, cfg.evaluate.generation, seeds, cfg.engine)
@@ -153,11 +175,16 @@ def dev_loss(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrai
     return sum(losses) / len(losses)
 
 
-def student_rows(cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: PreTrainedTokenizerBase, steps: int) -> StudentRows:
+def student_rows(
+    cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: PreTrainedTokenizerBase, steps: int
+) -> StudentRows:
     """The writer of an on-policy method, answering with the student as it is when it is asked."""
 
     def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
-        return [given.ids for given in answer(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)]
+        return [
+            given.ids
+            for given in answer(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)
+        ]
 
     rows = [row for phase in phases for row in phase.rows]
     return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
@@ -176,9 +203,14 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
     phases = read_rows(work.inputs["phases"] / "phases.jsonl", Phase)
     unknown = [id for phase in phases for id in phase.ids if id not in by_id]
     if unknown:
-        raise UserError(f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
+        raise UserError(
+            f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split "
+            f"({len(unknown)} such)"
+        )
     if "answers" in work.inputs:
-        by_id = teacher_responses(by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens)
+        by_id = teacher_responses(
+            by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens
+        )
     how = (len(tokenizer), cfg.engine)
     objective = reference_loss(*how) if teacher is None else distillation(teacher, cfg.method, *how)
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
@@ -188,7 +220,10 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
     for phase, of_phase in zip(phases, settings, strict=True):
         ids = [id for id in (sorted(phase.ids) if shuffled else phase.ids) if id in by_id]
         if not ids:
-            raise UserError(f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its answers")
+            raise UserError(
+                f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its "
+                "answers"
+            )
         works.append(PhaseWork([by_id[id] for id in ids], objective, of_phase, shuffled, expect))
     return works
 
@@ -202,8 +237,12 @@ def teacher_responses(by_id: dict[str, Encoded], answers: list[Answered], max_to
     assert given.keys() == by_id.keys(), "the teacher answers every training prompt"
     spoken = {id: row for id, row in by_id.items() if given[id].response}
     if len(spoken) < len(by_id):
-        say(f"{len(by_id) - len(spoken)} of {len(by_id)} prompts have an empty answer by the teacher; they are left out")
-    return {id: replace(row, response=given[id].token_ids[: max_tokens - len(row.prompt)]) for id, row in spoken.items()}
+        say(
+            f"{len(by_id) - len(spoken)} of {len(by_id)} prompts have an empty answer by the teacher; they are left out"
+        )
+    return {
+        id: replace(row, response=given[id].token_ids[: max_tokens - len(row.prompt)]) for id, row in spoken.items()
+    }
 
 
 def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
@@ -213,14 +252,18 @@ def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
         return None
     rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
     objective = reference_loss(len(tokenizer), cfg.engine)
-    return Beside(lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight)
+    return Beside(
+        lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight
+    )
 
 
 def _dev_samples(cfg: Config, work: Work) -> list[Sample]:
     return read_samples(work, "dev")[: cfg.distill.dev_samples]
 
 
-def _ledger(training: Training, writer: StudentRows | None, student: nn.Module, teacher: PreTrainedModel | None) -> dict[str, object]:
+def _ledger(
+    training: Training, writer: StudentRows | None, student: nn.Module, teacher: PreTrainedModel | None
+) -> dict[str, object]:
     """The cost of distillation: the student trains on every token, the teacher reads those with a divergence."""
     c, written = training.counters, writer.generated_tokens if writer is not None else 0
     learned, read = 6 * num_parameters(student), 0 if teacher is None else 2 * num_parameters(teacher)

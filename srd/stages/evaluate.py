@@ -21,7 +21,9 @@ def make(cfg: Config, work: Work) -> None:
     tokenizer = load_tokenizer(cfg, work.inputs)
     if "checkpoint" in work.inputs:
         work.inputs["checkpoint"] = checkpoint(work, settings["checkpoint"])
-    model = load_model(cfg, "student" if settings["target"] == "distill" else settings["target"], work.inputs, tokenizer)
+    model = load_model(
+        cfg, "student" if settings["target"] == "distill" else settings["target"], work.inputs, tokenizer
+    )
     samples = read_samples(work, "test")
     rows = encode_all(samples, tokenizer, cfg.model)
     questions = [(seed, sample, row) for seed in settings["seeds"] for sample, row in zip(samples, rows, strict=True)]
@@ -50,10 +52,21 @@ def make(cfg: Config, work: Work) -> None:
 
     max_tokens = cfg.model.max_prompt_tokens + cfg.evaluate.generation.max_new_tokens
     with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
-        fill(work, "scores.jsonl", questions, block(cfg.engine), compute, key=lambda row: (row["task"], row["id"], row["seed"]))
+        fill(
+            work,
+            "scores.jsonl",
+            questions,
+            block(cfg.engine),
+            compute,
+            key=lambda row: (row["task"], row["id"], row["seed"]),
+        )
 
 
 def checkpoint(work: Work, which: str) -> Path:
     """The folder of the distilled weights: the best by dev ROUGE-L or those of the last phase."""
     folder = work.inputs["checkpoint"]
-    return folder / "best" if which == "best" else max(folder.glob("phase-*"), key=lambda path: int(path.name.removeprefix("phase-")))
+    return (
+        folder / "best"
+        if which == "best"
+        else max(folder.glob("phase-*"), key=lambda path: int(path.name.removeprefix("phase-")))
+    )

@@ -9,7 +9,16 @@ from srd.artefacts import Work
 from srd.config import DEFAULT_ENGINE, Config, Engine
 from srd.loggers import logger
 from srd.loss import cross_entropy, summed
-from srd.models import head_logits, head_parameters, hidden_at, load_model, load_tokenizer, num_parameters, save_model, trainable
+from srd.models import (
+    head_logits,
+    head_parameters,
+    hidden_at,
+    load_model,
+    load_tokenizer,
+    num_parameters,
+    save_model,
+    trainable,
+)
 from srd.progress import bar
 from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples

@@ -52,4 +52,9 @@ def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts
     """The cost of answering and scoring `rows`: two forward passes over prompts, one over the rest."""
     prompts, references = sum(len(row.prompt) for row in rows), sum(len(row.response) for row in rows)
     tokens = 2 * prompts + references + generated
-    return {"scoring_passes": len(rows), "generated_tokens": generated, "scored_tokens": references, "flops": 2 * parameters * tokens}
+    return {
+        "scoring_passes": len(rows),
+        "generated_tokens": generated,
+        "scored_tokens": references,
+        "flops": 2 * parameters * tokens,
+    }

@@ -51,7 +51,13 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         output = row["output"]
         texts = output if isinstance(output, list) else [output]
         id = sample_id(row["instruction"], row["input"], output)
-        why = "with an empty response" if not any(text.strip() for text in texts) else "duplicates" if id in samples else None
+        why = (
+            "with an empty response"
+            if not any(text.strip() for text in texts)
+            else "duplicates"
+            if id in samples
+            else None
+        )
         if why is not None and strict:
             raise UserError(
                 f"{row['where']}: row {why.replace('duplicates', 'is a duplicate')} (dataset.strict=true); "
@@ -89,7 +95,9 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
     """
     count = round(share * len(samples))
     if not 0 < count < len(samples):
-        raise UserError(f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all")
+        raise UserError(
+            f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all"
+        )
     hit = {sample.id for sample in sorted(samples, key=lambda s: (chance(s.id, f"corrupt {seed}"), s.id))[:count]}
     rng = np.random.default_rng(seed)
     taken, result, exchanged = {sample.id for sample in samples}, [], []
@@ -99,7 +107,8 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
             donor = next((d for d in donors if d.output != sample.output and _id(sample, d) not in taken), None)
             if donor is None:
                 raise UserError(
-                    f"dataset.corrupt={share}: {DRAWS} responses drawn for sample {sample.id} were all its own; use more varied data"
+                    f"dataset.corrupt={share}: {DRAWS} responses drawn for sample {sample.id} were all its own; use "
+                    "more varied data"
                 )
             exchanged.append(Corrupted(_id(sample, donor), sample.id, donor.id))
             sample = replace(sample, id=_id(sample, donor), output=donor.output)
@@ -119,7 +128,8 @@ def check_splits(splits: dict[str, list[Sample]], cfg: Config, node: Node) -> No
         needed |= {"train": True, "dev": True}
     for name, is_needed in needed.items():
         if is_needed and not splits[name]:
-            held = f"{len(splits['dev'])} dev and {len(splits['test'])} test samples took all; lower dataset.dev_samples and test_samples"
+            held = f"{len(splits['dev'])} dev and {len(splits['test'])} test samples took all; "
+            held += "lower dataset.dev_samples and test_samples"
             hint = held if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
 

@@ -1,6 +1,8 @@
-"""`make bench`: ours against the plain thing, in one run; `--gpu` on a GPU, `--tiny` to see that it runs, `check` against what stands.
+"""`make bench`: ours against the plain thing, in one run; `--gpu` on a GPU, `--tiny` to see that it runs, `check`
+against what stands.
 
-Writes outputs/bench/bench.json (bench-gpu.json) and prints a table; `check` fails when a ratio has dropped by more than a quarter.
+Writes outputs/bench/bench.json (bench-gpu.json) and prints a table; `check` fails when a ratio has dropped by more than
+a quarter.
 """
 
 import argparse
@@ -48,7 +50,11 @@ def main() -> int:
     figures = models(TINY if words.tiny else GPU if words.gpu else CPU, words.gpu, words.tiny)
     if not words.gpu:
         figures |= processor(words.tiny)
-    report = {"machine": _machine(), "minutes": (time.time() - begin) / 60, "figures": {key: asdict(f) for key, f in figures.items()}}
+    report = {
+        "machine": _machine(),
+        "minutes": (time.time() - begin) / 60,
+        "figures": {key: asdict(f) for key, f in figures.items()},
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     _print(figures)
@@ -106,10 +112,12 @@ def _print(figures: dict[str, Figure]) -> None:
 
 def _machine() -> dict[str, Any]:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return {"processor": platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": device} | {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    } | {"torch": torch.__version__, "python": platform.python_version()}
 
 
 if __name__ == "__main__":

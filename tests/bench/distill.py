@@ -1,4 +1,5 @@
-"""Distillation as the published code and the common trainers do it, against ours: same weights, same losses, less work."""
+"""Distillation as the published code and the common trainers do it, against ours: same weights, same losses, less
+work."""
 
 import math
 import statistics
@@ -66,7 +67,9 @@ class Plain:
 def _loss(teacher_logits: Tensor, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     """α·CE + (1-α)·KL over everything, masked at the end."""
     logq = torch.log_softmax(logits, -1)
-    kl = torch.nn.functional.kl_div(logq, torch.log_softmax(teacher_logits, -1), reduction="none", log_target=True).sum(-1)
+    kl = torch.nn.functional.kl_div(logq, torch.log_softmax(teacher_logits, -1), reduction="none", log_target=True).sum(
+        -1
+    )
     ce = -logq.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     values = LOSS.sft_weight * ce + (1 - LOSS.sft_weight) * kl
     return (values * mask).sum() / mask.sum()
@@ -97,40 +100,55 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         if side == "ours":
             loss = ours.step(batch, objective, LOSS)["train/loss_nats"]
         else:
-            loss = plain[side].step(batch, shapes.padded_tokens if side == "padded" else max(row.num_tokens for row in batch))
+            loss = plain[side].step(
+                batch, shapes.padded_tokens if side == "padded" else max(row.num_tokens for row in batch)
+            )
         if where.type == "cuda":
             peak[side] = torch.cuda.max_memory_allocated()
         return loss
 
     for side in ("ours", "padded", "dynamic") if where.type == "cuda" else ():
         run(side)  # kernels are chosen and memory is claimed once
-    seconds, losses = turn_about({side: lambda i, side=side: run(side) for side in ("padded", "dynamic", "ours")}, repeats)
+    seconds, losses = turn_about(
+        {side: lambda i, side=side: run(side) for side in ("padded", "dynamic", "ours")}, repeats
+    )
     tolerance = 2e-2 if shapes.engine.precision == "bfloat16" else 1e-4
     for side in ("padded", "dynamic"):
-        assert all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(losses[side], losses["ours"], strict=True)), (side, losses)
+        assert all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(losses[side], losses["ours"], strict=True)), (
+            side,
+            losses,
+        )
     tokens = sum(row.num_tokens for row in batch)
-    text = f"{shapes.name}, steps of {size} rows with {tokens:,} tokens, the longest {max(row.num_tokens for row in batch)}"
+    longest = max(row.num_tokens for row in batch)
+    text = f"{shapes.name}, steps of {size} rows with {tokens:,} tokens, the longest {longest}"
     more = {"losses": losses["ours"], "peak_memory_bytes": peak} | _rates(shapes, student, seconds["ours"], tokens)
     dynamic = f"{text}; against padding to the longest of the step"
     figures = {
-        "distill_vs_padded": ratio(seconds["padded"], seconds["ours"], goals[0], f"{text}; against {shapes.padded_tokens}", **more),
+        "distill_vs_padded": ratio(
+            seconds["padded"], seconds["ours"], goals[0], f"{text}; against {shapes.padded_tokens}", **more
+        ),
         "distill_vs_dynamic": ratio(seconds["dynamic"], seconds["ours"], goals[1], dynamic),
         "cache_build": built,
     }
     if shapes.profiled:
         figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours"))
     if shapes.compiled:
-        loss = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, replace(shapes.engine, compile=True))
+        loss = distillation(
+            Cache(folder / "cache", vocabulary, where), Method(), vocabulary, replace(shapes.engine, compile=True)
+        )
         figures["compile"] = _compiled(ours, batch, objective, loss, text)
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, batch)
     return figures
 
 
 def _compiled(training: Training, rows: list[Encoded], objective: Objective, compiled: Objective, text: str) -> Figure:
-    """Our step against our step with `engine.compile`; the first two compile, for one size and for all, and are not counted."""
+    """Our step against our step with `engine.compile`; the first two compile, for one size and for all, and are not
+    counted."""
     first = [timed(training.step, rows, compiled, LOSS)[0] for _ in range(2)]
     sides = {"as it is": objective, "compiled": compiled}
-    seconds, _ = turn_about({name: lambda i, side=side: training.step(rows, side, LOSS) for name, side in sides.items()}, 2 * REPEATS)
+    seconds, _ = turn_about(
+        {name: lambda i, side=side: training.step(rows, side, LOSS) for name, side in sides.items()}, 2 * REPEATS
+    )
     return ratio(seconds["as it is"], seconds["compiled"], ">= 1", text, first_steps_seconds=first)
 
 
@@ -142,13 +160,24 @@ def cache_build(shapes: Shapes, teacher: PreTrainedModel, rows: list[Encoded], f
         for part in pack(rows, shapes.engine.micro_batch_tokens):
             batch = collate(part, 0).to(teacher.device)
             with autocast(teacher.device, shapes.engine):
-                teacher.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids)
+                teacher.base_model(
+                    input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids
+                )
 
     passes(0)
-    sides = {"pass": passes, "build": lambda i: build(teacher, rows, _new(folder / f"build-{i}"), _stored(shapes), shapes.engine, 0)}
+    sides = {
+        "pass": passes,
+        "build": lambda i: build(teacher, rows, _new(folder / f"build-{i}"), _stored(shapes), shapes.engine, 0),
+    }
     seconds, _ = turn_about(sides, repeats)
     text = f"{shapes.name}, {len(rows)} rows of {sum(row.num_tokens for row in rows)} tokens"
-    return ratio(seconds["pass"], seconds["build"], ">= 0.9", text, seconds_per_row=statistics.median(seconds["build"]) / len(rows))
+    return ratio(
+        seconds["pass"],
+        seconds["build"],
+        ">= 0.9",
+        text,
+        seconds_per_row=statistics.median(seconds["build"]) / len(rows),
+    )
 
 
 def run_total(figures: dict[str, Figure], shapes: Shapes) -> Figure:
@@ -161,7 +190,8 @@ def run_total(figures: dict[str, Figure], shapes: Shapes) -> Figure:
     ours = [PASSES * seconds / size + build_seconds + reflect_seconds for seconds in padded["ours"]]
     text = (
         f"extrapolated to one training row: {PLAIN_EPOCHS} reference passes, against {PASSES} of ours, one cache row "
-        f"({build_seconds:.3f} s) and one reflection ({reflect_seconds:.3f} s, answered by {figures['reflect'].details['model']})"
+        f"({build_seconds:.3f} s) and one reflection ({reflect_seconds:.3f} s, answered by "
+        f"{figures['reflect'].details['model']})"
     )
     return ratio(theirs, ours, ">= 9", text)
 
@@ -178,14 +208,19 @@ def _scoring(shapes: Shapes, student: PreTrainedModel, rows: list[Encoded]) -> f
 
 
 def _rates(shapes: Shapes, student: PreTrainedModel, seconds: list[float], tokens: float) -> dict[str, float]:
-    """Tokens a second of our step, and the share of this device's matrix speed that its model FLOPs are: 6 a student weight and token.
+    """Tokens a second of our step, and the share of this device's matrix speed that its model FLOPs are: 6 a student
+    weight and token.
 
     Padding, the teacher's head and everything that is no matrix product count as nothing.
     """
     rate = tokens / statistics.median(seconds)
     machine = this_machine(student.device, shapes.engine.precision)
     peak = machine.bfloat16_flops if shapes.engine.precision == "bfloat16" else machine.float32_flops
-    return {"tokens_per_second": rate, "model_flops_utilisation": 6 * num_parameters(student) * rate / peak, "measured_peak_flops": peak}
+    return {
+        "tokens_per_second": rate,
+        "model_flops_utilisation": 6 * num_parameters(student) * rate / peak,
+        "measured_peak_flops": peak,
+    }
 
 
 def _profile(step: Callable[[], object]) -> list[list[Any]]:

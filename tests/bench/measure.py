@@ -12,7 +12,8 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number: the ratio of medians (theirs / ours) or a cost, with its spread over the repeats and its goal."""
+    """One measured number: the ratio of medians (theirs / ours) or a cost, with its spread over the repeats and its
+    goal."""
 
     value: float
     spread: tuple[float, float]
@@ -39,7 +40,9 @@ def ratio(theirs: list[float], ours: list[float], goal: str, shapes: str, **deta
 
 def cost(values: list[float], unit: str, goal: str, shapes: str, **details: Any) -> Figure:
     """A cost of ours alone: median and spread."""
-    return Figure(statistics.median(values), (min(values), max(values)), unit, goal, shapes, {"each": values, **details})
+    return Figure(
+        statistics.median(values), (min(values), max(values)), unit, goal, shapes, {"each": values, **details}
+    )
 
 
 def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
@@ -51,7 +54,9 @@ def timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
-def turn_about(sides: dict[str, Callable[[int], Any]], repeats: int = REPEATS) -> tuple[dict[str, list[float]], dict[str, list[Any]]]:
+def turn_about(
+    sides: dict[str, Callable[[int], Any]], repeats: int = REPEATS
+) -> tuple[dict[str, list[float]], dict[str, list[Any]]]:
     """Run every side once a repeat, each with the repeat's number: seconds and results by side."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     results: dict[str, list[Any]] = {name: [] for name in sides}

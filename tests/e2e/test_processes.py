@@ -44,7 +44,9 @@ def two(cli: Cli, overrides: list[str], one: Path, tmp_path_factory: pytest.Temp
 
 def test_two_processes_give_the_artefacts_of_one(one: Path, two: Path) -> None:
     names = {str(path.parent.relative_to(one)) for path in one.glob("*/*/manifest.json")}
-    assert names == {str(path.parent.relative_to(two)) for path in two.glob("*/*/manifest.json")}, "the engine is in no fingerprint"
+    assert names == {str(path.parent.relative_to(two)) for path in two.glob("*/*/manifest.json")}, (
+        "the engine is in no fingerprint"
+    )
     manifests = {name: json.loads((two / name / "manifest.json").read_text()) for name in names}
     shared = {name: m for name, m in manifests.items() if m["engine"]["processes"] == 2}
     assert {stage: sum(m["stage"] == stage for m in shared.values()) for stage in SHARED} == SHARED
@@ -64,7 +66,9 @@ def test_two_processes_give_the_artefacts_of_one(one: Path, two: Path) -> None:
     assert [row["nll"] for row in reflections[1]] == pytest.approx([row["nll"] for row in reflections[0]], rel=1e-3)
 
 
-def test_two_processes_killed_and_continued_equal_straight(cli: Cli, overrides: list[str], two: Path, tmp_path: Path) -> None:
+def test_two_processes_killed_and_continued_equal_straight(
+    cli: Cli, overrides: list[str], two: Path, tmp_path: Path
+) -> None:
     shutil.copytree(two, tmp_path / "outputs")
     shutil.rmtree(tmp_path / "outputs" / "distill")
     words = ["distill", *overrides, "engine.processes=2"]
@@ -76,6 +80,13 @@ def test_two_processes_killed_and_continued_equal_straight(cli: Cli, overrides: 
 
 def test_what_several_processes_cannot_do_is_said(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
     said = cli("run", *smoke, "engine.processes=2", "engine.device=mps", cwd=tmp_path, code=2)
-    assert said.stderr.strip().splitlines()[-1] == "srd: engine.device=mps: expected auto, cpu or cuda beside engine.processes=2"
+    assert (
+        said.stderr.strip().splitlines()[-1]
+        == "srd: engine.device=mps: expected auto, cpu or cuda beside engine.processes=2"
+    )
     said = cli("run", *smoke, "engine.processes=2", "engine.generation_backend=vllm", cwd=tmp_path, code=2)
-    assert said.stderr.strip().splitlines()[-1].startswith("srd: engine.generation_backend=vllm: expected transformers beside")
+    assert (
+        said.stderr.strip()
+        .splitlines()[-1]
+        .startswith("srd: engine.generation_backend=vllm: expected transformers beside")
+    )

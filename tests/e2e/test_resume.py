@@ -84,7 +84,10 @@ def assert_same(ours: Path, straight: Path, stage: str) -> None:
 
 
 def without_speed(path: Path) -> list[dict[str, object]]:
-    return [{k: v for k, v in json.loads(line).items() if k != "train/tokens_per_second"} for line in path.read_text().splitlines()]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "train/tokens_per_second"}
+        for line in path.read_text().splitlines()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,14 +120,20 @@ def test_killed_at_several_points_equals_straight(
 def test_on_policy_distillation_killed_at_several_points_equals_straight(
     cli: Cli, overrides: list[str], straight: Path, tmp_path: Path
 ) -> None:
-    data = ["method.student_data.replay_capacity=10", "method.student_data.adaptive=true", "method.student_data.loss_margin=0"]
+    data = [
+        "method.student_data.replay_capacity=10",
+        "method.student_data.adaptive=true",
+        "method.student_data.loss_margin=0",
+    ]
     words = ["distill", *overrides, "method=gkd", *data, "distill.handover=best", "distill.course=continue"]
     reference, ours = tmp_path / "reference", tmp_path / "ours"
     for folder in (reference, ours):
         shutil.copytree(straight, folder / "outputs")
         shutil.rmtree(folder / "outputs" / "distill")
     cli(*words, cwd=reference)
-    kills = [kill_when(lambda point=point: progress(ours / "outputs/distill") >= point, words, ours) for point in (2, 9, 21)]
+    kills = [
+        kill_when(lambda point=point: progress(ours / "outputs/distill") >= point, words, ours) for point in (2, 9, 21)
+    ]
     assert all(kills), "it must have been killed in the middle for the test to say anything"
     cli(*words, cwd=ours)
     assert_same(ours / "outputs", reference / "outputs", "distill")
@@ -158,7 +167,9 @@ def test_a_torn_last_line_is_dropped(cli: Cli, overrides: list[str], straight: P
     assert_same(outputs, straight, "reflect")
 
 
-def test_an_interrupt_ends_with_130_and_the_same_command_continues(cli: Cli, overrides: list[str], straight: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_with_130_and_the_same_command_continues(
+    cli: Cli, overrides: list[str], straight: Path, tmp_path: Path
+) -> None:
     outputs = tmp_path / "outputs"
     shutil.copytree(straight, outputs)
     shutil.rmtree(outputs / "distill")

@@ -1,4 +1,5 @@
-"""The loss taken chunk by chunk is the loss: same value, same gradient, for every divergence; memory follows the chunk."""
+"""The loss taken chunk by chunk is the loss: same value, same gradient, for every divergence; memory follows the
+chunk."""
 
 import shutil
 
@@ -19,7 +20,9 @@ from tests.small import SIZES, encoded, model
 
 COMPILING = "ignore:The .grad attribute of a Tensor"
 """torch looks at it while it compiles."""
-NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried")
+NEEDS_COMPILER = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="no C++ compiler: torch.compile cannot be tried"
+)
 
 
 def gradient_of(net: torch.nn.Module) -> Tensor:
@@ -46,10 +49,13 @@ def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float)
 def test_the_chunked_loss_is_the_dense_one_in_float64(name: str) -> None:
     batch, teacher = collate(encoded(8), 0), model(seed=1).double()
     ours, theirs = model(seed=2).double().requires_grad_(True), model(seed=2).double().requires_grad_(True)
-    distillation(Live(teacher, 300), Method(divergence=name), 300, Engine(loss_positions=5))(ours, batch, PhaseLoss(1.5, 0.3))[
-        "loss"
-    ].backward()
-    whole = [net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[batch.supervised] for net in (teacher, theirs)]
+    distillation(Live(teacher, 300), Method(divergence=name), 300, Engine(loss_positions=5))(
+        ours, batch, PhaseLoss(1.5, 0.3)
+    )["loss"].backward()
+    whole = [
+        net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[batch.supervised]
+        for net in (teacher, theirs)
+    ]
     power = Method(divergence=name).power
     kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power).sum()
     ce = torch.nn.functional.cross_entropy(whole[1], batch.targets, reduction="sum")
@@ -83,7 +89,10 @@ def test_no_more_than_a_chunk_of_logits_is_ever_kept_and_none_is_computed_twice(
     for trained in (True, False):
         sizes: list[int] = []
         torch.manual_seed(0)
-        hidden, head = torch.randn(100, 8, dtype=torch.float64, requires_grad=True), nn.Parameter(torch.randn(8, 50).double(), trained)
+        hidden, head = (
+            torch.randn(100, 8, dtype=torch.float64, requires_grad=True),
+            nn.Parameter(torch.randn(8, 50).double(), trained),
+        )
 
         def parts(piece: Tensor, some: slice, head: Tensor = head, sizes: list[int] = sizes) -> dict[str, Tensor]:
             logits = piece @ head
@@ -111,7 +120,12 @@ def test_no_more_than_a_chunk_of_logits_is_ever_kept_and_none_is_computed_twice(
 
 
 def test_the_head_s_parameters_are_those_outside_the_body() -> None:
-    for kind, more, count in (("llama", {}, 1), ("llama", {"tie_word_embeddings": True}, 1), ("gpt2", {}, 1), ("phi", {}, 2)):
+    for kind, more, count in (
+        ("llama", {}, 1),
+        ("llama", {"tie_word_embeddings": True}, 1),
+        ("gpt2", {}, 1),
+        ("phi", {}, 2),
+    ):
         net = model(kind, **more).requires_grad_(True)
         found = head_parameters(net)
         assert len(found) == count, kind
@@ -143,7 +157,9 @@ def test_a_class_without_probability_is_compiled_as_well() -> None:
     logits = torch.randn(2, 5, 11, generator=torch.Generator().manual_seed(0))
     logits[0, :, 3] = -torch.inf
     student = logits[1].requires_grad_(True)
-    values, _ = torch.compile(losses_at, dynamic=True)(logits[0], student, torch.tensor([0, 1, 2, 4, 5]), "forward_kl", 1.0, 2)
+    values, _ = torch.compile(losses_at, dynamic=True)(
+        logits[0], student, torch.tensor([0, 1, 2, 4, 5]), "forward_kl", 1.0, 2
+    )
     expected, _ = losses_at(logits[0], student, torch.tensor([0, 1, 2, 4, 5]), "forward_kl", 1.0, 2)
     (gradient,) = torch.autograd.grad(values.sum(), student)
     assert gradient.isfinite().all()

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, NoRepeatNGramLogitsProcessor, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    PreTrainedModel,
+)
 
 from srd.config import Engine, Generation
 from srd.decoding import Row, decode
@@ -17,7 +23,9 @@ from tests.small import SIZES, model, tokenizer
 
 KINDS: dict[str, Callable[[], PreTrainedModel]] = {
     **{kind: lambda kind=kind: model(kind) for kind in SIZES},
-    "gemma2": lambda: model("gemma2", final_logit_softcapping=50.0),  # of the small cap the largest logits are equal in float32
+    "gemma2": lambda: model(
+        "gemma2", final_logit_softcapping=50.0
+    ),  # of the small cap the largest logits are equal in float32
     "grouped queries": lambda: model("llama", num_attention_heads=4, num_key_value_heads=2),
     "sliding window": lambda: model("mistral", sliding_window=5),
     "window in some layers": lambda: model("gemma2", sliding_window=5, final_logit_softcapping=50.0),
@@ -72,7 +80,10 @@ def test_five_seeds_of_one_prompt_draw_apart() -> None:
     seeds = [10 * (i // 4) for i in range(20)]
     for engine in (Engine(generation_sequences=20), Engine(generation_sequences=3, micro_batch_tokens=8)):
         together = answer(net, rows, tokenizer(), settings, seeds, engine)
-        alone = [answer(net, [row], tokenizer(), settings, [seed], Engine())[0] for row, seed in zip(rows, seeds, strict=True)]
+        alone = [
+            answer(net, [row], tokenizer(), settings, [seed], Engine())[0]
+            for row, seed in zip(rows, seeds, strict=True)
+        ]
         assert together == alone
     assert len({tuple(given.ids) for given in together}) == 20
 
@@ -98,7 +109,9 @@ def test_near_greedy_without_repeats_as_published() -> None:
     given = answer(net, rows, tokenizer(), settings, [10] * 6, Engine(generation_sequences=4))
     expected = [by_library(net, prompt, 60, {1}, no_repeat_ngram_size=6) for prompt in asked]
     assert [a.ids for a in given] == expected
-    assert any(by_library(net, prompt, 60, {1}) != ids for prompt, ids in zip(asked, expected, strict=True)), "a repeat was banned"
+    assert any(by_library(net, prompt, 60, {1}) != ids for prompt, ids in zip(asked, expected, strict=True)), (
+        "a repeat was banned"
+    )
 
 
 def test_a_model_that_remembers_otherwise_is_refused() -> None:

@@ -40,7 +40,12 @@ def reference(name: str, p: np.ndarray, q: np.ndarray, weight: float) -> np.ndar
 
 
 def parameters_of(name: str, weight: float) -> dict[str, float]:
-    key = {"symmetric_kl": "weight", "jensen_shannon": "beta", "skew_forward_kl": "alpha", "skew_reverse_kl": "alpha"}.get(name)
+    key = {
+        "symmetric_kl": "weight",
+        "jensen_shannon": "beta",
+        "skew_forward_kl": "alpha",
+        "skew_reverse_kl": "alpha",
+    }.get(name)
     return {key: weight} if key else {}
 
 
@@ -102,7 +107,10 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("name", "temperature"), product(GOLDEN, TEMPERATURES))
 def test_parity_with_the_official_code(shared: Path, name: str, temperature: float) -> None:
-    arrays, values = np.load(shared / "golden/divergences.npz"), json.loads((shared / "golden/divergences.json").read_text())
+    arrays, values = (
+        np.load(shared / "golden/divergences.npz"),
+        json.loads((shared / "golden/divergences.json").read_text()),
+    )
     teacher, student, labels = (torch.from_numpy(arrays[key]) for key in ("teacher_logits", "student_logits", "labels"))
     key, parameters, power, omitted_entropy = GOLDEN[name]
     mask = labels != -100

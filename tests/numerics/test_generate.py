@@ -16,7 +16,9 @@ FEW = Engine(generation_sequences=3, micro_batch_tokens=7)
 """Fewer places than rows, and prompts that are read in parts."""
 
 
-@pytest.mark.parametrize("settings", [GREEDY, SAMPLING, Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6)])
+@pytest.mark.parametrize(
+    "settings", [GREEDY, SAMPLING, Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6)]
+)
 def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
     net, rows = model(), encoded()
     together = answer(net, rows, tokenizer(), settings, [10] * len(rows), ENGINE)
@@ -27,7 +29,9 @@ def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
 
 def test_greedy_is_the_library_greedy() -> None:
     net, row = model(), encoded()[2]
-    theirs = net.generate(input_ids=torch.tensor([row.prompt]), max_new_tokens=6, do_sample=False, eos_token_id=1, pad_token_id=0)
+    theirs = net.generate(
+        input_ids=torch.tensor([row.prompt]), max_new_tokens=6, do_sample=False, eos_token_id=1, pad_token_id=0
+    )
     given = answer(net, [row], tokenizer(), GREEDY, [10], ENGINE)[0]
     ids = theirs[0, len(row.prompt) :].tolist()
     assert given.text == tokenizer().decode(ids, skip_special_tokens=True).strip()
@@ -67,7 +71,12 @@ def test_no_ngram_repeats_where_that_is_asked() -> None:
     net, rows = model(), encoded()
     long = Generation(temperature=0.0, max_new_tokens=40, no_repeat_ngram_size=2)
     sequences = net.generate(
-        input_ids=torch.tensor([rows[0].prompt]), max_new_tokens=40, do_sample=False, eos_token_id=1, pad_token_id=0, no_repeat_ngram_size=2
+        input_ids=torch.tensor([rows[0].prompt]),
+        max_new_tokens=40,
+        do_sample=False,
+        eos_token_id=1,
+        pad_token_id=0,
+        no_repeat_ngram_size=2,
     )
     theirs = tokenizer().decode(sequences[0, len(rows[0].prompt) :], skip_special_tokens=True).strip()
     assert answer(net, rows[:1], tokenizer(), long, [1], ENGINE)[0].text == theirs
@@ -79,12 +88,16 @@ def test_no_answer_holds_a_class_beyond_the_tokenizer() -> None:
         net.get_output_embeddings().weight[len(tokenizer()) :] *= 50
     for settings in (GREEDY, SAMPLING):
         assert all(given.text is not None for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE))
-        assert all(len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE))
+        assert all(
+            len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE)
+        )
 
 
 def test_reference_nll_is_the_mean_over_response_and_eos() -> None:
     net, rows = model(), encoded()
-    together = reference_nll(net, [*rows, rows[0]], tokenizer(), Engine(micro_batch_tokens=20, loss_positions=3))[: len(rows)]
+    together = reference_nll(net, [*rows, rows[0]], tokenizer(), Engine(micro_batch_tokens=20, loss_positions=3))[
+        : len(rows)
+    ]
     for row, nll in zip(rows, together, strict=True):
         batch = collate([row], 0)
         logp = torch.log_softmax(logits_at(net, batch, len(tokenizer())).detach().double(), -1)

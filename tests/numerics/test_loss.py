@@ -75,7 +75,11 @@ def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
         with training(folder, tokens, student) as run:
             sums, padded = run._accumulate(rows, work.objective, PhaseLoss(2.0, sft_weight), 1)
         results.append(
-            (float(sums["loss"]), {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}, padded)
+            (
+                float(sums["loss"]),
+                {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None},
+                padded,
+            )
         )
     assert len({padded for *_, padded in results}) >= 2, "the splits must differ for the test to say anything"
     for loss, gradients, _ in results[1:]:
@@ -99,7 +103,9 @@ def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: 
 def test_student_equal_to_teacher_has_no_loss_to_distil() -> None:
     net = model(seed=1)
     for name in DIVERGENCES:
-        sums = distillation(Live(net, 300), Method(divergence=name), 300)(net, collate(encoded(), 0), PhaseLoss(2.0, 0.0))
+        sums = distillation(Live(net, 300), Method(divergence=name), 300)(
+            net, collate(encoded(), 0), PhaseLoss(2.0, 0.0)
+        )
         assert float(sums["loss"].detach()) == 0
 
 
@@ -111,7 +117,10 @@ def test_one_softmax_for_both_losses_changes_neither(name: str, temperature: flo
     targets, q_alone = torch.arange(7), q.clone().requires_grad_()
     values, ce = losses_at(p, q.requires_grad_(), targets, name, temperature, 2)
     (values + 0.4 * ce).sum().backward()
-    apart = divergence_at(p, q_alone, name, temperature, 2), torch.nn.functional.cross_entropy(q_alone, targets, reduction="none")
+    apart = (
+        divergence_at(p, q_alone, name, temperature, 2),
+        torch.nn.functional.cross_entropy(q_alone, targets, reduction="none"),
+    )
     (apart[0] + 0.4 * apart[1]).sum().backward()
     for ours, theirs in ((values, apart[0]), (ce, apart[1]), (q.grad, q_alone.grad)):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

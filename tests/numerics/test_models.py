@@ -88,7 +88,10 @@ def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path
         ("model.student.architecture.model_type=lama", "not a causal language model that can be built"),
         ("model.student.architecture.hidden_size=63", "not a causal language model that can be built"),
         ("+model.student.architecture.hiden_size=8", "LlamaConfig has no such setting"),
-        ("model.student.architecture.max_position_embeddings=40", "40 positions, but a prompt with its answer may take 64"),
+        (
+            "model.student.architecture.max_position_embeddings=40",
+            "40 positions, but a prompt with its answer may take 64",
+        ),
     ],
 )
 def test_a_student_that_cannot_be_is_refused_in_one_line(override: str, message: str) -> None:
@@ -98,7 +101,9 @@ def test_a_student_that_cannot_be_is_refused_in_one_line(override: str, message:
 
 def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None:
     def drawn(seed: int) -> PreTrainedModel:
-        return load_model(config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer())
+        return load_model(
+            config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer()
+        )
 
     first, again, other = drawn(10), drawn(10), drawn(11)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))

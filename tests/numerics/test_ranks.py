@@ -72,7 +72,10 @@ def test_two_ranks_train_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]
     assert len(two["weights"]) == 2
     assert torch.equal(*two["weights"]), "the ranks' weights are equal to the last bit"
     torch.testing.assert_close(two["weights"][0], one["weights"][0], rtol=1e-4, atol=1e-5)
-    steps = [[json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()] for name in ("one", "two")]
+    steps = [
+        [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
     assert len(steps[0]) == len(steps[1]) == 9
     for alone, shared in zip(*steps, strict=True):
         for key in ("train/loss_nats", "train/gradient_norm"):

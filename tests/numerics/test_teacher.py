@@ -1,4 +1,5 @@
-"""The teacher from disk is the teacher: same logits, same loss, same gradient; a row that is not the one cached is refused."""
+"""The teacher from disk is the teacher: same logits, same loss, same gradient; a row that is not the one cached is
+refused."""
 
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,17 @@ def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, max_tokens: i
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 0.05), ("float16", 0.01)])
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(tmp_path: Path, name: str, dtype: str, tolerance: float) -> None:
+def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(
+    tmp_path: Path, name: str, dtype: str, tolerance: float
+) -> None:
     teacher, rows = model(seed=1), encoded(8)
     cache = Cache(built(tmp_path, teacher, rows, dtype), 300, torch.device("cpu"))
     losses, gradients = [], []
     for signal in (Live(teacher, 300), cache):
         student = model(seed=2).requires_grad_(True)
-        loss = distillation(signal, Method(divergence=name), 300)(student, collate(rows[2:6], 0), PhaseLoss(1.7, 0.2))["loss"]
+        loss = distillation(signal, Method(divergence=name), 300)(student, collate(rows[2:6], 0), PhaseLoss(1.7, 0.2))[
+            "loss"
+        ]
         loss.backward()
         losses.append(float(loss.detach()))
         gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
@@ -79,7 +84,9 @@ def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert sum(len(shard) for shard in cache.shards) == sum(len(row.response) for row in rows)
     for order in (rows, rows[::-1], rows[3:5]):
         batch = collate(order, 0)
-        torch.testing.assert_close(cache.logits(cache.states(batch)), logits_at(model(seed=1), batch, 300), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            cache.logits(cache.states(batch)), logits_at(model(seed=1), batch, 300), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_a_row_with_other_tokens_or_unknown_is_refused(tmp_path: Path) -> None:

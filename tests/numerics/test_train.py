@@ -23,7 +23,9 @@ from tests.small import encoded, model, texts, tokenizer
 def training(folder: Path, **options: Any) -> Training:
     folder.mkdir(exist_ok=True)
     recipe = Distill(epochs=2, batch_sequences=3, learning_rate=1e-2)
-    return Training(model(seed=2).requires_grad_(True), recipe, Engine(device="cpu"), folder, 0, lambda row: None, **options)
+    return Training(
+        model(seed=2).requires_grad_(True), recipe, Engine(device="cpu"), folder, 0, lambda row: None, **options
+    )
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -67,7 +69,9 @@ def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path, shuffled: bool) -> None:
     rows, spy = encoded(8), Spy()
-    training(tmp_path / "run", writer=spy).run([PhaseWork(rows, reference_loss(300), shuffled=shuffled)], lambda *_: None)
+    training(tmp_path / "run", writer=spy).run(
+        [PhaseWork(rows, reference_loss(300), shuffled=shuffled)], lambda *_: None
+    )
     epochs = [[id for step in spy.seen[start : start + 3] for id in step] for start in (0, 3)]
     ids = [row.id for row in rows]
     assert [sorted(epoch) for epoch in epochs] == [ids, ids]
@@ -87,7 +91,9 @@ def test_the_learning_rate_restarts_in_every_phase_or_runs_through(tmp_path: Pat
 
 
 def test_loss_settings_follow_the_share_of_all_steps(tmp_path: Path) -> None:
-    phases = [PhaseWork(encoded(count), reference_loss(300), lambda share: PhaseLoss(1 + share, 0.5)) for count in (3, 6)]
+    phases = [
+        PhaseWork(encoded(count), reference_loss(300), lambda share: PhaseLoss(1 + share, 0.5)) for count in (3, 6)
+    ]
     training(tmp_path / "run").run(phases, lambda *_: None)
     temperatures = [row["train/temperature"] for row in metrics(tmp_path / "run")]
     assert temperatures == pytest.approx([1 + step / 5 for step in range(6)])
@@ -108,7 +114,10 @@ def test_the_loss_beside_adds_its_weighted_mean(tmp_path: Path) -> None:
     with_corpus = training(tmp_path / "with", beside=Beside(lambda step: aside, reference_loss(300), 0.7))
     means, _ = with_corpus._gradients(main, reference_loss(300), PhaseLoss())
     student = model(seed=2).requires_grad_(True)
-    losses = [cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).targets).mean() for rows in (main, aside)]
+    losses = [
+        cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).targets).mean()
+        for rows in (main, aside)
+    ]
     (losses[0] + 0.7 * losses[1]).backward()
     assert float(means["corpus"]) == pytest.approx(float(losses[1].detach()), rel=1e-5)
     for ours, theirs in zip(with_corpus.parameters.values(), student.parameters(), strict=True):
@@ -130,7 +139,9 @@ def test_a_corpus_is_read_in_turn_with_a_new_order_each_round(tmp_path: Path) ->
         read_corpus(Corpus(path=str(tmp_path / "bad.jsonl")), tokenizer(), 9)
 
 
-def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A device that holds 20 tokens, in the middle of a step: the weights come out as if it had been known before."""
     sizes: list[int] = []
 
@@ -144,7 +155,9 @@ def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(tmp_path: 
     for name, objective in (("wide", reference_loss(300)), ("narrow", narrow)):
         done[name] = training(tmp_path / name)
         done[name].run([PhaseWork(encoded(8), objective)], lambda *_: None)
-    assert done["narrow"].micro_batch_tokens == 64, "small enough for the cut with the least padding to have batches of one row"
+    assert done["narrow"].micro_batch_tokens == 64, (
+        "small enough for the cut with the least padding to have batches of one row"
+    )
     assert max(sizes) > 20 >= sizes[-1]
     assert capsys.readouterr().err.count("out of memory: micro-batches of") == 6  # 4096 → 64
     for key in ("train/loss_nats", "train/gradient_norm"):
@@ -164,7 +177,9 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
     def started(folder: Path) -> Training:
         folder.mkdir(exist_ok=True)
         net = model("gpt2", seed=2, resid_pdrop=0.3).requires_grad_(True)
-        return Training(net, Distill(epochs=2, batch_sequences=3), Engine(device="cpu", save_steps=1), folder, 0, lambda row: None)
+        return Training(
+            net, Distill(epochs=2, batch_sequences=3), Engine(device="cpu", save_steps=1), folder, 0, lambda row: None
+        )
 
     phase = PhaseWork(encoded(8), narrow)
     straight = started(tmp_path / "straight")
@@ -214,7 +229,9 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(tmp_path:
 def test_a_step_in_micro_batches_has_the_gradient_of_the_whole_batch(tmp_path: Path, kind: str, tied: bool) -> None:
     rows = encoded(8)
     net = model(kind, tie_word_embeddings=tied, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0).requires_grad_(True)
-    (reference_loss(300)(net, collate(rows, 0), PhaseLoss())["loss"] / sum(len(row.response) for row in rows)).backward()
+    (
+        reference_loss(300)(net, collate(rows, 0), PhaseLoss())["loss"] / sum(len(row.response) for row in rows)
+    ).backward()
     whole = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
     run = Training(net, Distill(), Engine(device="cpu", micro_batch_tokens=24), tmp_path, 0, lambda row: None)

@@ -1,4 +1,5 @@
-"""The correctness traps that distillation code falls into, one named test each; more on several of them in the other files here."""
+"""The correctness traps that distillation code falls into, one named test each; more on several of them in the other
+files here."""
 
 import json
 from dataclasses import replace
@@ -33,7 +34,9 @@ def logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor
     return 3 * torch.randn(*(shape or (4, 6, 31)), generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def step_loss(rows: list[Encoded], objective: Objective, settings: PhaseLoss, folder: Path, micro_batch_tokens: int = 10_000) -> float:
+def step_loss(
+    rows: list[Encoded], objective: Objective, settings: PhaseLoss, folder: Path, micro_batch_tokens: int = 10_000
+) -> float:
     """The loss of one optimiser step as the training loop reports it."""
     folder.mkdir(exist_ok=True)
     student = model(seed=2).requires_grad_(True)
@@ -62,7 +65,8 @@ def test_trap_02_padding_is_not_counted(side: str) -> None:
     objective, settings = distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
     narrow = objective(student, collate(rows, 0, side), settings)["loss"]
     wide = (
-        objective(student, collate([*rows, longer], 0, side), settings)["loss"] - objective(student, collate([longer], 0), settings)["loss"]
+        objective(student, collate([*rows, longer], 0, side), settings)["loss"]
+        - objective(student, collate([longer], 0), settings)["loss"]
     )
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
@@ -78,7 +82,9 @@ def test_trap_04_a_cut_prompt_keeps_its_end_and_trains_no_prompt_token() -> None
     settings = config("model=tiny", "model.max_prompt_tokens=4", "model.max_tokens=12").model
     row = encode(Sample("0" * 16, "babece dilafo nipori " * 9, "", "gulame", "train"), tokenizer(), settings)
     whole = encode(
-        Sample("0" * 16, "babece dilafo nipori " * 9, "", "gulame", "train"), tokenizer(), replace(settings, max_prompt_tokens=11)
+        Sample("0" * 16, "babece dilafo nipori " * 9, "", "gulame", "train"),
+        tokenizer(),
+        replace(settings, max_prompt_tokens=11),
     )
     assert row.prompt == whole.prompt[-4:]
     assert row.prompt_was_cut
@@ -86,14 +92,20 @@ def test_trap_04_a_cut_prompt_keeps_its_end_and_trains_no_prompt_token() -> None
     assert int(batch.supervised.sum()) == len(row.response)
     assert not batch.supervised[0, : len(row.prompt) - 1].any()
     raw = {"instruction": "a", "input": "", "output": " ", "split": "train", "where": "here"}
-    assert clean([raw], strict=False) == ([], {"with an empty response": 1, "duplicates": 0}), "without a response: dropped with a count"
+    assert clean([raw], strict=False) == ([], {"with an empty response": 1, "duplicates": 0}), (
+        "without a response: dropped with a count"
+    )
 
 
 def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> None:
     with pytest.raises(AssertionError, match="no supervised position"):
         distillation_loss(logits(1), logits(2), torch.zeros(4, 6), "forward_kl")
-    assert all(row.response for row in encoded(20)), "a row always has a response token: its EOS or the first it was cut to"
-    cut = encode(Sample("0" * 16, "ask " * 50, "", "", "train"), tokenizer(), config("model.max_prompt_tokens=111").model)
+    assert all(row.response for row in encoded(20)), (
+        "a row always has a response token: its EOS or the first it was cut to"
+    )
+    cut = encode(
+        Sample("0" * 16, "ask " * 50, "", "", "train"), tokenizer(), config("model.max_prompt_tokens=111").model
+    )
     assert len(cut.response) == 1
 
 
@@ -123,7 +135,13 @@ def test_trap_08_the_sampling_temperature_never_reaches_the_loss() -> None:
     values = set()
     for temperature in (0.5, 1.0, 2.0):
         method = Method(student_data=StudentData(share=1.0, generation=Generation(temperature=temperature)))
-        values.add(float(distillation(Live(teacher, 300), method, 300)(student, collate(rows, 0), PhaseLoss(1.5, 0.0))["loss"].detach()))
+        values.add(
+            float(
+                distillation(Live(teacher, 300), method, 300)(student, collate(rows, 0), PhaseLoss(1.5, 0.0))[
+                    "loss"
+                ].detach()
+            )
+        )
     assert len(values) == 1
 
 
@@ -148,7 +166,9 @@ def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
 def test_trap_11_no_class_is_left_out() -> None:
     teacher, student = logits(1, 2, 1000), logits(2, 2, 1000)
     for name in DIVERGENCES:
-        gradient = torch.autograd.functional.jacobian(lambda x, name=name: divergence_at(teacher, x, name, 1.0, 0).sum(), student)
+        gradient = torch.autograd.functional.jacobian(
+            lambda x, name=name: divergence_at(teacher, x, name, 1.0, 0).sum(), student
+        )
         assert int((gradient != 0).sum()) == 2000, name  # pyright: ignore
 
 
@@ -164,7 +184,9 @@ def test_trap_12_mixtures_are_smooth_at_masked_classes_and_tiny_masses(beta: flo
         assert torch.isfinite(student.grad).all(), name
 
 
-@pytest.mark.parametrize(("kind", "more"), [("gemma2", {}), ("cohere", {}), ("gpt2", {}), ("llama", {"tie_word_embeddings": True})])
+@pytest.mark.parametrize(
+    ("kind", "more"), [("gemma2", {}), ("cohere", {}), ("gpt2", {}), ("llama", {"tie_word_embeddings": True})]
+)
 def test_trap_13_the_head_keeps_its_post_processing(kind: str, more: dict[str, Any]) -> None:
     net, batch = model(kind, **more), collate(encoded(5), 0)
     whole = net(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids).logits
@@ -203,7 +225,9 @@ def test_trap_15_the_teacher_has_no_gradient_and_no_dropout() -> None:
 
 
 def test_trap_16_samples_are_joined_by_the_hash_of_their_text() -> None:
-    raw = [{"instruction": f"ask {i}", "input": "", "output": f"say {i}", "split": "train", "where": ""} for i in range(9)]
+    raw = [
+        {"instruction": f"ask {i}", "input": "", "output": f"say {i}", "split": "train", "where": ""} for i in range(9)
+    ]
     there, back = (clean(rows, strict=True)[0] for rows in (raw, raw[::-1]))
     assert {s.id: s.output for s in there} == {s.id: s.output for s in back}
     assert all(s.id == sample_id(s.instruction, s.input, s.output) for s in there)
@@ -243,7 +267,10 @@ def test_trap_18_a_loss_that_is_not_finite_stops_with_the_samples(tmp_path: Path
     ],
 )
 def test_trap_19_everything_the_teacher_s_signal_depends_on_is_in_its_key(override: str) -> None:
-    assert graph.evaluate(config(override), "teacher", "heldout").fingerprint != graph.evaluate(config(), "teacher", "heldout").fingerprint
+    assert (
+        graph.evaluate(config(override), "teacher", "heldout").fingerprint
+        != graph.evaluate(config(), "teacher", "heldout").fingerprint
+    )
     assert graph.distill(config(override)).fingerprint != graph.distill(config()).fingerprint
 
 
@@ -262,14 +289,25 @@ def test_trap_21_every_sample_is_scored_once(tmp_path: Path) -> None:
 
     items = [f"{i:02d}" for i in range(11)]
     work = Work(Node("reflect", 1, {}), tmp_path, {})
-    fill(work, "rows.jsonl", items, 4, lambda batch, tick: ([{"id": id} for id in batch], {}), key=lambda row: row["id"])
-    assert [row["id"] for row in read_dicts(tmp_path / "rows.jsonl")] == items, "no padding of the last batch, no repeats"
+    fill(
+        work, "rows.jsonl", items, 4, lambda batch, tick: ([{"id": id} for id in batch], {}), key=lambda row: row["id"]
+    )
+    assert [row["id"] for row in read_dicts(tmp_path / "rows.jsonl")] == items, (
+        "no padding of the last batch, no repeats"
+    )
 
 
 def test_trap_22_chance_depends_on_seed_and_step_alone() -> None:
     def decisions(before: int) -> list[bool]:
         rows = encoded(4)
-        writer = StudentRows(lambda rows, seeds: [[s % 250 + 2, 1] for s in seeds], StudentData(share=0.5, every_steps=1), rows, 3, 20, 99)
+        writer = StudentRows(
+            lambda rows, seeds: [[s % 250 + 2, 1] for s in seeds],
+            StudentData(share=0.5, every_steps=1),
+            rows,
+            3,
+            20,
+            99,
+        )
         torch.manual_seed(before)
         torch.rand(before)
         return [writer.rows(step, [rows])[0].by_student for step in range(20)]

@@ -1,4 +1,5 @@
-"""The vLLM backend asks for what our own decoding does: tried on a stand-in that decodes with ours, for vLLM needs a GPU."""
+"""The vLLM backend asks for what our own decoding does: tried on a stand-in that decodes with ours, for vLLM needs a
+GPU."""
 
 import sys
 from pathlib import Path
@@ -34,7 +35,15 @@ class StandIn(ModuleType):
             p = params[0]
             allowed = net.config.vocab_size - len(p.logit_bias or ())
             ids = [prompt["prompt_token_ids"] for prompt in prompts]
-            chosen = decode(net, ids, lambda logits, rows: logits[:, :allowed].argmax(-1), set(p.stop_token_ids), p.max_tokens, 4, 64)
+            chosen = decode(
+                net,
+                ids,
+                lambda logits, rows: logits[:, :allowed].argmax(-1),
+                set(p.stop_token_ids),
+                p.max_tokens,
+                4,
+                64,
+            )
             return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(answer))]) for answer in chosen]
 
         self.running = True
@@ -63,7 +72,9 @@ def test_greedy_answers_are_ours(monkeypatch: pytest.MonkeyPatch, vocabulary: in
 def test_every_row_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", StandIn())
     with answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80) as served:
-        served(encoded(), Generation(temperature=1.0, top_p=0.9, max_new_tokens=2), [10] * 4 + [20] * 4, lambda rows: None)
+        served(
+            encoded(), Generation(temperature=1.0, top_p=0.9, max_new_tokens=2), [10] * 4 + [20] * 4, lambda rows: None
+        )
     stand_in: Any = sys.modules["vllm"]
     assert len({p.seed for p in stand_in.asked}) == 8
     assert all(0 <= p.seed < 2**63 and p.top_k == -1 and p.top_p == 0.9 for p in stand_in.asked)
@@ -73,7 +84,10 @@ def test_only_samples_know_who_drew_them() -> None:
     ours, theirs = config(), config("engine.generation_backend=vllm")
     assert graph.reflect(ours).fingerprint == graph.reflect(theirs).fingerprint, "greedy"
     sampled = "evaluate.generation.temperature=1.0"
-    nodes = [graph.evaluate(config(sampled, f"engine.generation_backend={who}"), "student", "heldout") for who in ("transformers", "vllm")]
+    nodes = [
+        graph.evaluate(config(sampled, f"engine.generation_backend={who}"), "student", "heldout")
+        for who in ("transformers", "vllm")
+    ]
     assert nodes[0].fingerprint != nodes[1].fingerprint
     assert "sampler" not in nodes[0].settings
 

@@ -26,7 +26,11 @@ def make(work: Work) -> None:
 
 def test_the_same_settings_and_inputs_have_the_same_fingerprint() -> None:
     assert TOP.fingerprint == Node("rank", 1, {"k": 60}, {"reflections": Node("samples", 1, {"a": 1})}).fingerprint
-    others = [Node("rank", 2, {"k": 60}, TOP.inputs), Node("rank", 1, {"k": 61}, TOP.inputs), Node("rank", 1, {"k": 60})]
+    others = [
+        Node("rank", 2, {"k": 60}, TOP.inputs),
+        Node("rank", 1, {"k": 61}, TOP.inputs),
+        Node("rank", 1, {"k": 60}),
+    ]
     deeper = Node("rank", 1, {"k": 60}, {"reflections": Node("samples", 1, {"a": 2})})
     assert len({node.fingerprint for node in [TOP, deeper, *others]}) == 5
     assert closure([TOP, LEAF]) == [LEAF, TOP]
@@ -59,7 +63,9 @@ def test_death_before_the_manifest_keeps_the_partial_folder_for_the_next(tmp_pat
     assert build(LEAF, tmp_path, goes_on) == LEAF.folder(tmp_path)
 
 
-def test_death_between_manifest_and_rename_needs_no_second_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_death_between_manifest_and_rename_needs_no_second_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def dies(partial: Path, folder: Path) -> None:
         raise Dies
 
@@ -128,7 +134,14 @@ def test_rows_filled_across_deaths_are_the_rows_of_one_go(tmp_path: Path, dies_a
     if dies_at <= 5:
         with pytest.raises(Dies):
             fill(killed, "rows.jsonl", items, 3, mortal, key=lambda row: row["id"])
-    fill(killed, "rows.jsonl", items, 3 if dies_at == 1 else 4, compute if dies_at == 6 else mortal, key=lambda row: row["id"])
+    fill(
+        killed,
+        "rows.jsonl",
+        items,
+        3 if dies_at == 1 else 4,
+        compute if dies_at == 6 else mortal,
+        key=lambda row: row["id"],
+    )
     ours, theirs = ((tmp_path / name / "rows.jsonl").read_bytes() for name in ("killed", "straight"))
     if dies_at != 6:
         assert ours == theirs

@@ -23,7 +23,15 @@ def test_a_ratio_that_drops_by_more_than_a_quarter_fails(capsys: pytest.CaptureF
 
 def test_the_committed_ratios_are_those_of_the_table() -> None:
     expected = json.loads((EXPECTED / "expected.json").read_text())
-    keys = ["distill_vs_padded", "distill_vs_dynamic", "cache_build", "run_total", "loss_peak_memory", "reflect", "rouge"]
+    keys = [
+        "distill_vs_padded",
+        "distill_vs_dynamic",
+        "cache_build",
+        "run_total",
+        "loss_peak_memory",
+        "reflect",
+        "rouge",
+    ]
     assert sorted(expected) == sorted(keys)
     assert all(value > 0.9 for value in expected.values())
     assert "bench-check" in (ROOT / "Makefile").read_text()

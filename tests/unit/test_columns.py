@@ -12,7 +12,9 @@ from srd.errors import UserError
 from srd.rows import read_dicts, write_rows
 
 NUMBERS = random.Random(1)
-ROWS = [{"id": f'é{i}"\\\n{i:x}', "fused": NUMBERS.random() * 10 ** NUMBERS.randint(-9, 9), "rank": i} for i in range(500)]
+ROWS = [
+    {"id": f'é{i}"\\\n{i:x}', "fused": NUMBERS.random() * 10 ** NUMBERS.randint(-9, 9), "rank": i} for i in range(500)
+]
 
 
 def test_columns_are_the_rows_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,12 +23,16 @@ def test_columns_are_the_rows_byte_for_byte(tmp_path: Path, monkeypatch: pytest.
     write_columns(tmp_path / "columns.jsonl", {key: np.array([row[key] for row in ROWS]) for key in ROWS[0]})
     assert (tmp_path / "columns.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
     read = read_columns(tmp_path / "rows.jsonl", {"rank": int, "id": str, "fused": float})
-    assert [read[key].tolist() for key in ("rank", "id", "fused")] == [[row[key] for row in ROWS] for key in ("rank", "id", "fused")]
+    assert [read[key].tolist() for key in ("rank", "id", "fused")] == [
+        [row[key] for row in ROWS] for key in ("rank", "id", "fused")
+    ]
     assert len(read_dicts(tmp_path / "columns.jsonl")) == 500
 
 
 def test_a_whole_number_is_a_float_where_one_is_asked(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"id": "a", "nll": 1}\n{"id": "b", "nll": NaN}\n{"id": "c", "nll": -Infinity}\n')
+    (tmp_path / "rows.jsonl").write_text(
+        '{"id": "a", "nll": 1}\n{"id": "b", "nll": NaN}\n{"id": "c", "nll": -Infinity}\n'
+    )
     read = read_columns(tmp_path / "rows.jsonl", {"nll": float})["nll"]
     np.testing.assert_array_equal(read, [1.0, np.nan, -np.inf])
 

@@ -13,7 +13,9 @@ from srd.errors import UserError
 from tests.small import composed, config
 
 OPTIONS = [
-    (path.relative_to(conf_folder()).parts[0], path) for path in sorted(conf_folder().rglob("*.yaml")) if path.parent != conf_folder()
+    (path.relative_to(conf_folder()).parts[0], path)
+    for path in sorted(conf_folder().rglob("*.yaml"))
+    if path.parent != conf_folder()
 ]
 PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
 
@@ -41,8 +43,9 @@ def test_the_promised_options_exist() -> None:
         "schedule": "srd srd_official_gpt2 srd_official_openllama2 pocl srd_by_step constant constant_half",
         "logger": "none wandb tensorboard",
         "debug": "smoke overfit",
-        "experiment": "demo/plain demo/srd smollm2_dolly gpt2/plain gpt2/plain_12_epochs gpt2/pocl gpt2/srd openllama2/plain "
-        "openllama2/plain_6_epochs openllama2/pocl openllama2/srd study/plain study/plain_3_epochs study/random_filter study/srd",
+        "experiment": "demo/plain demo/srd smollm2_dolly gpt2/plain gpt2/plain_12_epochs gpt2/pocl gpt2/srd "
+        "openllama2/plain openllama2/plain_6_epochs openllama2/pocl openllama2/srd study/plain study/plain_3_epochs "
+        "study/random_filter study/srd",
     }
     wanted = set(chain.from_iterable([(group, name) for name in names.split()] for group, names in promised.items()))
     assert wanted <= found
@@ -50,7 +53,11 @@ def test_the_promised_options_exist() -> None:
 
 
 def test_every_option_says_what_it_is() -> None:
-    silent = [str(path) for _, path in OPTIONS if "loggers" not in path.parts and not path.read_text().startswith(("#", "name: "))]
+    silent = [
+        str(path)
+        for _, path in OPTIONS
+        if "loggers" not in path.parts and not path.read_text().startswith(("#", "name: "))
+    ]
     assert not silent
 
 
@@ -231,7 +238,8 @@ def test_the_student_reflects_only_where_its_signals_decide(overrides: list[str]
 
 def test_sft_needs_no_teacher_and_no_schedule() -> None:
     plain, scheduled = (
-        graph.distill(config("method=sft", "curriculum=none", "filter.keep=1", f"schedule={name}")) for name in ("constant", "srd")
+        graph.distill(config("method=sft", "curriculum=none", "filter.keep=1", f"schedule={name}"))
+        for name in ("constant", "srd")
     )
     assert plain.fingerprint == scheduled.fingerprint
     assert "teacher" not in plain.inputs
@@ -273,7 +281,9 @@ def test_the_tokenizer_of_given_weights_is_part_of_every_text() -> None:
         "model.teacher.finetune.epochs=1",
         "model.student.revision=b",
     ]
-    one, other = (graph.finetune(config(*pair, f"model.student.name=org/{name}"), "teacher") for name in ("base", "instruct"))
+    one, other = (
+        graph.finetune(config(*pair, f"model.student.name=org/{name}"), "teacher") for name in ("base", "instruct")
+    )
     assert one.fingerprint != other.fingerprint
 
 
@@ -298,14 +308,19 @@ def test_the_teacher_is_on_disk_unless_the_student_writes() -> None:
     assert reads("method=sft") == reads("method=seqkd") == set()
     with pytest.raises(UserError, match=r"method=gkd trains on other responses than the samples'"):
         config("method=gkd", "teacher.signal=hidden")
-    shared = {graph.cache(config(*SMALL, *o)).fingerprint for o in ([], ["method=jsd"], ["filter.keep=0.5"], ["distill.seed=3"])}
+    shared = {
+        graph.cache(config(*SMALL, *o)).fingerprint
+        for o in ([], ["method=jsd"], ["filter.keep=0.5"], ["distill.seed=3"])
+    }
     assert len(shared) == 1, "one cache for all arms"
     assert graph.cache(config(*SMALL, "teacher.dtype=bfloat16")).fingerprint not in shared
 
 
 def test_settings_of_student_data_count_where_they_are_read() -> None:
     gkd = fingerprints("method=gkd")
-    assert fingerprints("method=gkd", "method.student_data.loss_margin=9", "method.student_data.fresh=increasing") == gkd
+    assert (
+        fingerprints("method=gkd", "method.student_data.loss_margin=9", "method.student_data.fresh=increasing") == gkd
+    )
     assert fingerprints("method=gkd", "method.student_data.every_steps=1")["distill"] != gkd["distill"]
     assert fingerprints("method=gkd", "method.student_data.replay_capacity=32")["distill"] != gkd["distill"]
 
@@ -338,7 +353,8 @@ def test_runs_of_one_name_and_different_settings_stay_apart(tmp_path: Path) -> N
 
 
 def test_fingerprints_of_today_are_pinned(data_file: Path) -> None:
-    """A change here means that everybody's artefacts are made again: raise `VERSIONS` knowingly or find the accident."""
+    """A change here means that everybody's artefacts are made again: raise `VERSIONS` knowingly or find the
+    accident."""
     assert fingerprints("dataset=jsonl", f"dataset.path={data_file}") == PINNED
 
 

@@ -8,7 +8,8 @@ from srd.rows import Sample, sample_id
 from srd.stages.samples import corrupt
 
 SAMPLES = sorted(
-    (Sample(sample_id(f"ask {i}", "", f"say {i}"), f"ask {i}", "", f"say {i}", "train") for i in range(2000)), key=lambda s: s.id
+    (Sample(sample_id(f"ask {i}", "", f"say {i}"), f"ask {i}", "", f"say {i}", "train") for i in range(2000)),
+    key=lambda s: s.id,
 )
 
 
@@ -30,7 +31,9 @@ def test_the_asked_share_has_another_s_response_and_the_rest_is_untouched() -> N
 def test_a_random_order_knows_nothing_of_the_noise(seed: int) -> None:
     noisy, exchanged = corrupt(SAMPLES, 0.25, seed=10)
     drawn = difficulties(["random"], noisy, {}, seed)
-    assert roc_auc(drawn["id"], mean_ranks(drawn["random"]), {row.id for row in exchanged}) == pytest.approx(0.5, abs=0.05)
+    assert roc_auc(drawn["id"], mean_ranks(drawn["random"]), {row.id for row in exchanged}) == pytest.approx(
+        0.5, abs=0.05
+    )
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.9999])

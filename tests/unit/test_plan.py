@@ -1,4 +1,5 @@
-"""A plan is made of the config alone, counts as the ledgers do, and names a change that would fit where a run does not."""
+"""A plan is made of the config alone, counts as the ledgers do, and names a change that would fit where a run does
+not."""
 
 import json
 from dataclasses import replace
@@ -20,18 +21,38 @@ from srd.planning import finished
 from tests.small import config
 
 ARCHITECTURES: list[dict[str, Any]] = [
-    {"model_type": "llama", "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 6}
+    {
+        "model_type": "llama",
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+    }
     | {"num_key_value_heads": 2},
     {"model_type": "gpt2", "n_embd": 64, "n_layer": 3, "n_head": 4, "resid_pdrop": 0, "attn_pdrop": 0, "embd_pdrop": 0},
-    {"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4}
+    {
+        "model_type": "qwen2",
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     | {"num_key_value_heads": 2},
-    {"model_type": "gpt_neox", "hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4},
+    {
+        "model_type": "gpt_neox",
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    },
 ]
 
 
 def with_student(architecture: dict[str, Any], *more: str) -> Config:
     cfg = config(*more)
-    return replace(cfg, model=replace(cfg.model, vocabulary=600, student=replace(cfg.model.student, architecture=architecture)))
+    return replace(
+        cfg, model=replace(cfg.model, vocabulary=600, student=replace(cfg.model.student, architecture=architecture))
+    )
 
 
 def built(architecture: dict[str, Any]) -> Any:
@@ -61,7 +82,8 @@ def test_an_adapter_trains_what_peft_says() -> None:
     for architecture in ARCHITECTURES[:2]:
         facts = facts_of(with_student(architecture, "model.student.lora.rank=4"), "student")
         net = peft.get_peft_model(
-            built(architecture), peft.LoraConfig(r=4, task_type="CAUSAL_LM", fan_in_fan_out=architecture["model_type"] == "gpt2")
+            built(architecture),
+            peft.LoraConfig(r=4, task_type="CAUSAL_LM", fan_in_fan_out=architecture["model_type"] == "gpt2"),
         )
         assert facts.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
 
@@ -79,7 +101,8 @@ def need(of: Reckoning, stage: str) -> Any:
 def test_every_long_stage_is_reckoned() -> None:
     stages = [need.stage for need in reckoning().needs()]
     assert stages == [
-        "finetune teacher", "finetune student", "reflect", "cache", "distill", "evaluate teacher", "evaluate student", "evaluate distill",
+        "finetune teacher", "finetune student", "reflect", "cache", "distill",
+        "evaluate teacher", "evaluate student", "evaluate distill",
     ]  # fmt: skip
     assert all(need.flops > 0 and need.seconds > 0 and need.memory_bytes > 0 for need in reckoning().needs())
     plain = [need.stage for need in reckoning("curriculum=none", "filter.keep=1", "teacher.signal=online").needs()]
@@ -133,7 +156,9 @@ def test_a_run_that_cannot_fit_is_refused_with_a_change_that_fits() -> None:
         change = dict(changes(wide.cfg)).get(words)
         if change is not None:
             advised += 1
-            assert max(need.memory_bytes for need in replace(wide, cfg=change).needs()) <= share * most or "lora" in words
+            assert (
+                max(need.memory_bytes for need in replace(wide, cfg=change).needs()) <= share * most or "lora" in words
+            )
     assert advised >= 3
     with pytest.raises(UserError, match="no change of the engine would fit; choose smaller models"):
         refuse(wide, 1e6, 1e12)
@@ -146,10 +171,27 @@ def test_a_plan_needs_no_weights_and_no_data(tmp_path: Path, capsys: pytest.Capt
 
     for role, layers in (("teacher", 4), ("student", 2)):
         (tmp_path / role).mkdir()
-        settings = {"model_type": "gpt2", "n_embd": 64, "n_layer": layers, "n_head": 4, "architectures": ["GPT2LMHeadModel"]}
+        settings = {
+            "model_type": "gpt2",
+            "n_embd": 64,
+            "n_layer": layers,
+            "n_head": 4,
+            "architectures": ["GPT2LMHeadModel"],
+        }
         (tmp_path / role / "config.json").write_text(json.dumps(settings))
-    words = ["plan", "model=pair", f"model.teacher.name={tmp_path / 'teacher'}", f"model.student.name={tmp_path / 'student'}"]
-    words += ["dataset=jsonl", "plan.samples=1000", "plan.prompt_tokens=92", "plan.response_tokens=89", "plan.test_samples=100"]
+    words = [
+        "plan",
+        "model=pair",
+        f"model.teacher.name={tmp_path / 'teacher'}",
+        f"model.student.name={tmp_path / 'student'}",
+    ]
+    words += [
+        "dataset=jsonl",
+        "plan.samples=1000",
+        "plan.prompt_tokens=92",
+        "plan.response_tokens=89",
+        "plan.test_samples=100",
+    ]
     assert main([*words, f"outputs={tmp_path / 'o'}", "plan.gpu=a100-40gb", "engine=cpu"]) == 0
     printed = capsys.readouterr().out
     assert "1,000 samples of 92 + 89 tokens" in printed
@@ -172,7 +214,13 @@ def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) ->
         "another machine has none of them"
     )
     whole, rest = reckoning(), replace(reckoning(), there=there)
-    assert [need.stage for need in rest.to_do()] == ["finetune student", "reflect", "distill", "evaluate student", "evaluate distill"]
+    assert [need.stage for need in rest.to_do()] == [
+        "finetune student",
+        "reflect",
+        "distill",
+        "evaluate student",
+        "evaluate distill",
+    ]
     assert len(whole.to_do()) == len(rest.needs()) == 8
     disk = sum(need.disk_bytes for need in rest.to_do())
     refuse(rest, 1e12, disk)

@@ -36,12 +36,17 @@ def reflected(rows: list[Reflection]) -> Columns:
 
 
 def rows_of(ranking: Columns) -> list[dict[str, Any]]:
-    return [dict(zip(ranking, values, strict=True)) for values in zip(*(column.tolist() for column in ranking.values()), strict=True)]
+    return [
+        dict(zip(ranking, values, strict=True))
+        for values in zip(*(column.tolist() for column in ranking.values()), strict=True)
+    ]
 
 
 def ranked(rows: list[Reflection], signals: list[str], k: float = 60, seed: int = 10) -> list[dict[str, Any]]:
     known = {row.id for row in rows}
-    return rows_of(rank(difficulties(signals, [sample for sample in samples() if sample.id in known], reflected(rows), seed), k))
+    return rows_of(
+        rank(difficulties(signals, [sample for sample in samples() if sample.id in known], reflected(rows), seed), k)
+    )
 
 
 def test_golden_order_of_the_official_code(shared: Path) -> None:
@@ -96,8 +101,12 @@ def test_a_sample_without_a_reflection_is_named() -> None:
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> None:
     values = {row.id: row.nll for row in reflections()}
     positives = {id for id, value in values.items() if value > 0.6 or id.endswith("3")}
-    pairs = [(values[a] > values[b]) + 0.5 * (values[a] == values[b]) for a in positives for b in set(values) - positives]
-    assert roc_auc(np.array(list(values)), mean_ranks(np.array(list(values.values()))), positives) == pytest.approx(sum(pairs) / len(pairs))
+    pairs = [
+        (values[a] > values[b]) + 0.5 * (values[a] == values[b]) for a in positives for b in set(values) - positives
+    ]
+    assert roc_auc(np.array(list(values)), mean_ranks(np.array(list(values.values()))), positives) == pytest.approx(
+        sum(pairs) / len(pairs)
+    )
     assert 0.5 < sum(pairs) / len(pairs) < 1
 
 
@@ -145,14 +154,18 @@ def test_every_curriculum_uses_every_sample_once_a_phase_at_most(name: str, size
 
 def test_curricula_are_what_their_names_say() -> None:
     ids = [f"{i:02d}" for i in range(12)]
-    one_pass, reverse, mixed = (CURRICULA[name](ids, Curriculum(name, 3, replay=0.5)) for name in ("one_pass", "reversed", "mixed"))
+    one_pass, reverse, mixed = (
+        CURRICULA[name](ids, Curriculum(name, 3, replay=0.5)) for name in ("one_pass", "reversed", "mixed")
+    )
     assert one_pass == [ids[:4], ids[4:8], ids[8:]]
     assert CURRICULA["one_pass"](ids, Curriculum("one_pass", 3, [0.5, 0.25, 0.25])) == [ids[:6], ids[6:9], ids[9:]]
     assert reverse == [ids[:7:-1], ids[:3:-1], ids[::-1]]
     assert [len(phase) for phase in mixed] == [4, 2 + 4, 4 + 4]
     assert all(set(subset) <= set(phase) for subset, phase in zip(one_pass, mixed, strict=True))
     shuffled = CURRICULA["random_order"](ids, Curriculum("random_order", 3, seed=3))
-    assert shuffled == CURRICULA["random_order"](ids[::-1], Curriculum("random_order", 3, seed=3)), "free of the ranking"
+    assert shuffled == CURRICULA["random_order"](ids[::-1], Curriculum("random_order", 3, seed=3)), (
+        "free of the ranking"
+    )
     assert shuffled[0] != ids[:4]
 
 
@@ -191,7 +204,9 @@ def test_each_setting_can_be_held_listed_or_moved_with_the_steps() -> None:
         ("constant", [1, 1, 1], [0, 0, 0]),
     ],
 )
-def test_published_schedules_have_their_published_values(name: str, temperatures: list[float], sft_weights: list[float]) -> None:
+def test_published_schedules_have_their_published_values(
+    name: str, temperatures: list[float], sft_weights: list[float]
+) -> None:
     cfg = config(f"schedule={name}", f"curriculum.phases={len(temperatures)}")
     phases = [of_phase(0.0) for of_phase in schedule(cfg.schedule, cfg.num_phases)]
     assert [phase.temperature for phase in phases] == pytest.approx(temperatures)

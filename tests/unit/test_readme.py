@@ -12,7 +12,9 @@ from tests.small import config
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("srd ")]
-TARGETS = [line.split("  #")[0].split()[1] for block in BLOCKS for line in block.splitlines() if line.startswith("make ")]
+TARGETS = [
+    line.split("  #")[0].split()[1] for block in BLOCKS for line in block.splitlines() if line.startswith("make ")
+]
 
 
 def test_there_are_commands_to_check() -> None:
@@ -45,5 +47,17 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
 
 def test_the_glossary_has_every_fixed_word() -> None:
     glossary = README.split("## Words")[1].split("## ")[0]
-    for word in ("stage", "phase", "step", "epoch", "artefact", "fingerprint", "p, q", "position", "λ", "sample pass", "ledger"):
+    for word in (
+        "stage",
+        "phase",
+        "step",
+        "epoch",
+        "artefact",
+        "fingerprint",
+        "p, q",
+        "position",
+        "λ",
+        "sample pass",
+        "ledger",
+    ):
         assert f"**{word}**" in glossary, word

@@ -12,10 +12,19 @@ def test_rouge_l_is_rouge_score_with_stemming_best_over_references() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    pairs = [("The cats were running", "a cat runs quickly"), ("same", "same"), ("", "something"), ("über été", "über été")]
+    pairs = [
+        ("The cats were running", "a cat runs quickly"),
+        ("same", "same"),
+        ("", "something"),
+        ("über été", "über été"),
+    ]
     for prediction, reference in pairs:
         assert rouge_l(prediction, [reference]) == scorer.score(reference, prediction)["rougeL"].fmeasure
-    assert rouge_l("red thing", ["blue", "the red thing", "nothing"]) == rouge_l("red thing", ["the red thing"]) == pytest.approx(0.8)
+    assert (
+        rouge_l("red thing", ["blue", "the red thing", "nothing"])
+        == rouge_l("red thing", ["the red thing"])
+        == pytest.approx(0.8)
+    )
 
 
 def test_exact_match_forgives_case_punctuation_and_spaces() -> None:

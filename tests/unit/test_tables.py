@@ -21,11 +21,16 @@ ARMS = {"gpt2": 28, "gpt2-baselines": 2, "gpt2-ablation": 17, "study": 84, "stud
 
 def jobs(table: str) -> list[tuple[str, ...]]:
     """The overrides of every job of a table's multirun."""
-    lines = subprocess.run(["make", "--dry-run", f"table-{table}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = subprocess.run(
+        ["make", "--dry-run", f"table-{table}"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     line = next(line for line in lines.splitlines() if " run -m " in line)
     overrides = OverridesParser.create().parse_overrides(line.split(" run -m ")[1].split())
     choices = [
-        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line] for o in overrides
+        [f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [o.input_line]
+        for o in overrides
     ]
     return [tuple(str(word) for word in job) for job in product(*choices)]
 

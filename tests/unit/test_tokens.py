@@ -15,7 +15,9 @@ from tests.small import encoded, texts, tokenizer
 
 def pair(template: str = "plain", max_prompt_tokens: int = 40, max_tokens: int = 80) -> Model:
     side = Side(name="x")
-    return Model(teacher=side, student=side, template=template, max_prompt_tokens=max_prompt_tokens, max_tokens=max_tokens)
+    return Model(
+        teacher=side, student=side, template=template, max_prompt_tokens=max_prompt_tokens, max_tokens=max_tokens
+    )
 
 
 def sample(instruction: str = "Describe it", input: str = "", output: str = "small red thing") -> Sample:
@@ -75,7 +77,9 @@ def test_packing_keeps_every_row_once_and_the_budget() -> None:
 def test_no_other_cut_of_the_sorted_rows_pads_less(max_tokens: int) -> None:
     """Against every way to cut twelve rows, a batch counting as a share of the largest."""
     chance = np.random.default_rng(max_tokens)
-    rows = [Encoded(f"{i:016x}", [2] * int(length), [3, 1], False) for i, length in enumerate(chance.integers(1, 180, 12))]
+    rows = [
+        Encoded(f"{i:016x}", [2] * int(length), [3, 1], False) for i, length in enumerate(chance.integers(1, 180, 12))
+    ]
     lengths = sorted((row.num_tokens for row in rows), reverse=True)
 
     def cost(sizes: list[tuple[int, int]]) -> float:
