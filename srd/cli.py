@@ -99,7 +99,7 @@ def dispatch(word: str, rest: list[str]) -> int:
 def run_stage(word: str, cfg: Any) -> None:
     """Make the artefacts of a command under a checked config."""
     from srd import graph, stages
-    from srd.artefacts import prepare
+    from srd.store.artefacts import prepare
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(

@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from srd.commands.validate import validate
 from srd.config import Config
 from srd.errors import UserError, nearest
 
@@ -36,7 +37,7 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
     def job(composed: DictConfig) -> None:
         settings = HydraConfig.get()
         if settings.mode is not None and settings.mode.name == "MULTIRUN":
-            from srd.progress import say
+            from srd.runtime.progress import say
 
             say(f"job {settings.job.num}: {settings.job.override_dirname.replace(',', ' ') or 'defaults'}")
         try:
@@ -70,7 +71,7 @@ def to_config(composed: DictConfig) -> Config:
     _refuse_unknown(composed, "")
     cfg = OmegaConf.to_object(composed)
     assert isinstance(cfg, Config), "config.yaml starts from the schema"
-    return cfg.check()
+    return validate(cfg)
 
 
 def _refuse_unknown(node: DictConfig, prefix: str) -> None:

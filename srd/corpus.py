@@ -6,9 +6,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from srd.config import Corpus
-from srd.datasets.jsonl import read_lines
 from srd.errors import UserError
-from srd.rows import sample_id
+from srd.store.rows import read_lines, sample_id
 from srd.tokens import Encoded, encode_text
 
 

@@ -24,3 +24,9 @@ def look_up(table: dict[str, T], name: str, what: str) -> T:
     if name not in table:
         raise UserError(f"unknown {what} '{name}'; {nearest(name, table)}")
     return table[name]
+
+
+def require(holds: bool, key: str, value: object, expected: str) -> None:
+    """A `UserError` naming the key, its value and what was expected, unless `holds`."""
+    if not holds:
+        raise UserError(f"{key}={value}: expected {expected}")

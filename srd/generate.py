@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from srd import ranks
 from srd.config import Engine, Generation
 from srd.decoding import Row, decode
 from srd.loss import cross_entropy
 from srd.models import autocast, head_logits, hidden_at
+from srd.runtime import processes
 from srd.tokens import Encoded, collate, eos_id, pack, pad_id, text_of
 
 
@@ -51,8 +51,8 @@ def answer(
     hears of answers as they finish. Where several processes answer, each has its share, and all get the whole.
     """
     stops = stop_ids(model, tokenizer)
-    mine = ranks.share(rows)
-    choice = Choice(settings, mine, ranks.share(seeds), len(tokenizer), model.device)
+    mine = processes.share(rows)
+    choice = Choice(settings, mine, processes.share(seeds), len(tokenizer), model.device)
     prompts = [row.prompt for row in mine]
     with autocast(model.device, engine):
         answers = decode(
@@ -66,7 +66,7 @@ def answer(
             tick,
         )
     tick(len(rows) - len(mine))
-    return [_answer(ids, stops, tokenizer) for ids in ranks.merged(answers)]
+    return [_answer(ids, stops, tokenizer) for ids in processes.merged(answers)]
 
 
 Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]], list[Answer]]
@@ -171,7 +171,7 @@ def reference_nll(
     A pass of its own over whole sequences, packed by length; a sample that occurs twice is scored once.
     """
     different = list({row.id: row for row in rows}.values())
-    mine = ranks.share(different)
+    mine = processes.share(different)
     nll_by_id: dict[str, float] = {}
     for part in pack(mine, engine.micro_batch_tokens):
         batch = collate(part, pad_id(tokenizer)).to(model.device)
@@ -183,7 +183,7 @@ def reference_nll(
             ).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
-    merged = ranks.merged([nll_by_id[row.id] for row in mine])
+    merged = processes.merged([nll_by_id[row.id] for row in mine])
     of_all = {row.id: nll for row, nll in zip(different, merged, strict=True)}
     return [of_all[row.id] for row in rows]
 

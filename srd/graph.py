@@ -11,12 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import Node, known_digest
 from srd.config import Config, Dataset, Generation, Side
 from srd.datasets import DATASETS
+from srd.divergences import power_of
 from srd.errors import UserError
 from srd.ranking import REFLECTED, WRITTEN
 from srd.schedules import USED_SETTINGS, plan
+from srd.store.artefacts import Node
+from srd.store.files import known_digest
 
 STAGES = (
     "samples",
@@ -187,7 +189,7 @@ def _method(cfg: Config) -> dict[str, Any]:
         settings["method"] = {
             "divergence": method.divergence,
             "parameters": method.parameters,
-            "temperature_power": method.power,
+            "temperature_power": power_of(method.divergence, method.temperature_power),
         }
     if method.is_on_policy:
         data = method.student_data

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from srd import ranks
-from srd.artefacts import disk_errors
 from srd.config import Config, Engine, Side
 from srd.errors import UserError
+from srd.runtime import processes
+from srd.store.files import disk_errors
 from srd.tokens import Batch
 
 # The stages show bars of their own.
@@ -113,7 +113,7 @@ def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only; of several processes the first one
     writes."""
-    if not ranks.is_first():
+    if not processes.is_first():
         return
     with disk_errors(folder):
         model.save_pretrained(folder)
@@ -233,10 +233,10 @@ def device(engine: Engine) -> torch.device:
 
 def _for_each_rank(device: torch.device) -> torch.device:
     """The device, where every process that shares the stage can have one of its kind."""
-    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, ranks.size())
-    if ranks.size() > count:
+    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, processes.size())
+    if processes.size() > count:
         raise UserError(
-            f"engine.processes={ranks.size()}: this machine has {count} GPU(s); use engine.processes={count} or "
+            f"engine.processes={processes.size()}: this machine has {count} GPU(s); use engine.processes={count} or "
             "engine.device=cpu"
         )
     return device

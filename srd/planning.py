@@ -12,13 +12,14 @@ import torch
 
 from srd import graph, stages
 from srd.architecture import facts_of
-from srd.artefacts import Node, closure, long_name
 from srd.config import Config, Plan
 from srd.errors import UserError, look_up
 from srd.models import device, load_tokenizer
 from srd.plan import GPUS, Lengths, Machine, Reckoning, refuse
-from srd.progress import say
-from srd.rows import Sample, read_rows
+from srd.runtime.progress import say
+from srd.store.artefacts import Node, closure
+from srd.store.manifests import long_name
+from srd.store.rows import Sample, read_rows
 from srd.tokens import encode
 
 MEASURED = 4000

@@ -8,7 +8,7 @@ from srd.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from srd.rows import Sample
+    from srd.store.rows import Sample
 
 _PREAMBLE = "Below is an instruction that describes a task"
 _TASK = "Write a response that appropriately completes the request.\n\n"

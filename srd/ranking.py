@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from srd.columns import Columns
 from srd.errors import UserError
-from srd.rows import Sample
+from srd.store.columns import Columns
+from srd.store.rows import Sample
 
 REFLECTED: dict[str, float] = {"rouge_l": -1.0, "nll": 1.0}
 """Columns of the reflections, by whether a larger value is harder (1) or easier (-1)."""

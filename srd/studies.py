@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from srd import graph
-from srd.artefacts import closure, replace_text
 from srd.config import Config
 from srd.errors import UserError, nearest
-from srd.progress import say
+from srd.runtime.progress import say
 from srd.stages import make_all
+from srd.store.artefacts import closure
+from srd.store.files import replace_text
 
 
 def run(cfg: Config) -> None:

@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from srd.artefacts import disk_errors
 from srd.errors import UserError
 from srd.models import head_logits, hidden_at
-from srd.rows import read_dicts
+from srd.store.files import disk_errors
+from srd.store.rows import read_dicts
 from srd.tokens import Batch, Encoded
 
 

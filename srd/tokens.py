@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from srd.config import Model
 from srd.errors import UserError
-from srd.progress import say
 from srd.prompts import TEMPLATES
-from srd.rows import Sample
+from srd.runtime.progress import say
+from srd.store.rows import Sample
 
 BATCH_SHARE = 64
 """Starting one more batch is worth this part of the largest one's padded tokens: the larger a device can take, the more

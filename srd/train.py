@@ -21,15 +21,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from srd import ranks
-from srd.artefacts import disk_errors
 from srd.config import Engine, Recipe
 from srd.errors import UserError
-from srd.loggers import Log
 from srd.models import autocast, unwrapped
-from srd.progress import Advance, say
-from srd.rows import dump
+from srd.runtime import processes
+from srd.runtime.loggers import Log
+from srd.runtime.progress import Advance, say
 from srd.schedules import PhaseLoss, Settings, cosine
+from srd.store.files import disk_errors
+from srd.store.rows import dump
 from srd.tokens import Batch, Encoded, collate, pack
 
 STATE = "state.safetensors"
@@ -217,8 +217,8 @@ class Training:
         c, begin = self.counters, time.monotonic()
         sums, padded_tokens = self._gradients(rows, objective, settings)
         totals = torch.stack([*sums.values(), torch.full((), padded_tokens, device=self.device)])
-        ranks.add_up([p.grad for p in self.parameters.values() if p.grad is not None])
-        ranks.add_up([totals])
+        processes.add_up([p.grad for p in self.parameters.values() if p.grad is not None])
+        processes.add_up([totals])
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
         *values, padded_tokens, norm = torch.cat([totals, norm.reshape(1)]).tolist()  # the one wait for the device
         means = dict(zip(sums, values, strict=True))
@@ -249,7 +249,7 @@ class Training:
         """
         extra = self.beside.rows(self.counters.step) if self.beside is not None else []
         while True:
-            torch.manual_seed(step_seed(self.recipe.seed, self.counters.step, ranks.rank()))
+            torch.manual_seed(step_seed(self.recipe.seed, self.counters.step, processes.rank()))
             try:
                 means, padded_tokens = self._accumulate(rows, objective, settings, 1.0)
                 if self.beside is not None:
@@ -291,7 +291,7 @@ class Training:
         """
         totals: dict[str, Tensor] = {}
         padded_tokens, count = 0, sum(len(row.response) for row in rows)
-        mine = ranks.share(sorted(rows, key=lambda row: row.num_tokens)) if ranks.size() > 1 else rows
+        mine = processes.share(sorted(rows, key=lambda row: row.num_tokens)) if processes.size() > 1 else rows
         own = 1 / count if mine else 0.0
         self.model.train()
         for part in pack(mine or rows[:1], self.micro_batch_tokens):
@@ -312,7 +312,7 @@ class Training:
         if math.isfinite(total):
             return
         path = self.folder / NOT_FINITE
-        if ranks.is_first():
+        if processes.is_first():
             path.write_text(json.dumps({"step": self.counters.step, "ids": [row.id for row in rows]}))
         raise UserError(
             f"loss {loss} or its gradient is not finite at step {self.counters.step}; the samples are in {path}; "
@@ -321,7 +321,7 @@ class Training:
 
     def append(self, kind: str, row: dict[str, Any]) -> None:
         """Add a row to `metrics.jsonl` or `dev.jsonl` and to the logger."""
-        if not ranks.is_first():
+        if not processes.is_first():
             return
         with (self.folder / f"{kind}.jsonl").open("ab") as file:
             file.write(dump(row).encode())
@@ -345,13 +345,13 @@ class Training:
 
     def take_back(self) -> None:
         """Go back to the weights of the last `keep`; the optimiser's moments stay."""
-        ranks.wait()
+        processes.wait()
         with safe_open(self.folder / KEPT, "pt", device=str(self.device)) as file:
             for name, p in self.parameters.items():
                 p.data.copy_(file.get_tensor(f"weights.{name}"))
 
     def _replace(self, name: str, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
-        if not ranks.is_first():
+        if not processes.is_first():
             return
         temporary = self.folder / (name + ".tmp")
         with disk_errors(temporary):
@@ -372,7 +372,7 @@ class Training:
                     keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in names]
                     if keys:
                         self.optimiser.state[p] = {key: _moment(file.get_tensor(f"{key}.{name}"), key) for key in keys}
-        for kind in ("metrics", "dev") if ranks.is_first() else ():
+        for kind in ("metrics", "dev") if processes.is_first() else ():
             rows = self.folder / f"{kind}.jsonl"
             rows.touch()
             os.truncate(rows, getattr(self.counters, f"{kind}_bytes"))

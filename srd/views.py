@@ -8,11 +8,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from srd.artefacts import read_manifest
 from srd.cli import outputs_of
 from srd.config import Config
 from srd.errors import UserError, nearest
-from srd.rows import Phase, Reflection, Sample, read_dicts, read_rows
+from srd.store.manifests import read_manifest
+from srd.store.rows import Phase, Reflection, Sample, read_dicts, read_rows
 
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( [A-Za-z]+)?")
 """A cell that is set to the right: a number, with its unit."""
@@ -134,7 +134,7 @@ def find(outputs: Path, name: str) -> Path:
 
 def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     """The samples that an artefact goes back to, by id."""
-    from srd.report.scores import ancestry
+    from srd.store.manifests import ancestry
 
     nodes = [
         manifest

@@ -6,7 +6,7 @@ from typing import Any
 from srd.config import Dataset
 from srd.datasets.jsonl import pick
 from srd.errors import UserError
-from srd.progress import say
+from srd.runtime.progress import say
 
 SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 

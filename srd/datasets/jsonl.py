@@ -3,18 +3,18 @@
 `dataset.path` is a file (all of it training data) or a folder with train, dev and test files.
 """
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import known_digest
 from srd.config import Columns, Dataset
 from srd.errors import UserError
+from srd.store.files import known_digest
+from srd.store.rows import read_lines
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json")
+
+
 NAMES = {"train": ["train"], "dev": ["dev", "validation"], "test": ["test"]}
 
 
@@ -55,34 +55,6 @@ def read(path: Path, split: str, columns: Columns) -> Iterator[dict[str, Any]]:
     """The rows of one file as raw samples of a split."""
     for where, row in read_lines(path):
         yield pick(row, where, columns) | {"split": split}
-
-
-def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`file:line` and JSON object of every line that is not empty; one that cannot be read is a `UserError` with its
-    place."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", _object(line, f"{path}:{number}")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: broken gzip file after line {number} ({error}); fetch or write it again") from None
-    if number == 0:
-        raise UserError(f"{path}: empty; expected one JSON object a line")
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno}); expected one object a line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    return row
 
 
 def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:

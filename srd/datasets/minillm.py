@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from srd.artefacts import known_digest
 from srd.config import Columns, Dataset
 from srd.datasets import hub, jsonl
 from srd.errors import UserError
+from srd.store.files import known_digest
 
 RAW_DEV_ROWS = 1000
 """MiniLLM's dev split is the first thousand rows of `raw.jsonl`."""

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import replace_text
 from srd.published import published
 from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.scores import Row, rows_of
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
+from srd.store.files import replace_text
 from srd.studies import read_study, study_folder
 
 

@@ -4,12 +4,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import read_manifest
-from srd.columns import read_columns
 from srd.ranking import roc_auc
-from srd.report.scores import ancestry
 from srd.report.tables import Cells
-from srd.rows import Corrupted, Phase, read_rows
+from srd.store.columns import read_columns
+from srd.store.manifests import ancestry, read_manifest
+from srd.store.rows import Corrupted, Phase, read_rows
 
 
 def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:

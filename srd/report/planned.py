@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from srd.artefacts import long_name
-from srd.report.scores import ancestry
 from srd.report.tables import Cells
+from srd.store.manifests import ancestry, long_name
 
 NOTE = (
     "The plan: what `srd plan` reckoned before the run, what was measured, and how many times the first the second is; "

@@ -8,8 +8,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srd.report.scores import Row, ancestry
-from srd.rows import Phase, Reflection, read_dicts, read_rows
+from srd.report.scores import Row
+from srd.store.manifests import ancestry
+from srd.store.rows import Phase, Reflection, read_dicts, read_rows
 
 mpl.rcParams.update(
     {

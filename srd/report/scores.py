@@ -4,19 +4,18 @@ Axes: R training runs, I sample ids, S sampling seeds.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srd.artefacts import read_manifest
 from srd.config import Config
 from srd.errors import UserError
 from srd.published import published
-from srd.rows import Score, read_rows
 from srd.stats import Estimate, bootstrap
+from srd.store.manifests import ancestry
+from srd.store.rows import Score, read_rows
 
 SHARED = ("samples", "tokenizer", "finetune")
 """Stages that every arm of a study starts from; their cost is stated apart."""
@@ -205,18 +204,6 @@ def _own(outputs: Path, name: str, target: str) -> list[dict[str, Any]]:
     return [
         manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target
     ]
-
-
-def ancestry(outputs: Path, name: str) -> Iterable[dict[str, Any]]:
-    """Manifests of an artefact and of everything it was made from, each once."""
-    seen, waiting = set(), [name]
-    while waiting:
-        current = waiting.pop()
-        if current not in seen:
-            seen.add(current)
-            manifest = read_manifest(outputs / current)
-            waiting += manifest["inputs"].values()
-            yield manifest
 
 
 def _percent(estimate: Estimate) -> Estimate:

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from srd import graph, ranks
-from srd.artefacts import Node, Work, build, closure, peak_memory_bytes
+from srd import graph
 from srd.config import Config
 from srd.errors import UserError
-from srd.progress import say
+from srd.runtime import processes
+from srd.runtime.progress import say
+from srd.store.artefacts import Node, Work, build, closure
+from srd.store.provenance import peak_memory_bytes
 
 MADE_ON_DEMAND = ("samples", "tokenizer", "answers")
 """Stages without a command: made when another one needs them."""
@@ -71,7 +73,7 @@ def _build(cfg: Config, node: Node) -> Path:
     def run(work: Work) -> None:
         work.record["engine"] = asdict(cfg.engine)
         if cfg.engine.processes > 1 and node.stage in SHARED:
-            made = ranks.run(cfg.engine.processes, _made, cfg, work)
+            made = processes.run(cfg.engine.processes, _made, cfg, work)
             work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
         else:
             _made(cfg, work)

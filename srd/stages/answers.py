@@ -1,12 +1,12 @@
 """answers: the teacher answers every training prompt; the answers are the data of sequence-level distillation."""
 
-from srd.artefacts import Work
 from srd.config import Config
 from srd.generate import answerer
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import Counts, Tick, block, fill
-from srd.rows import Answered, Sample
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.partial import Counts, Tick, block, fill
+from srd.store.rows import Answered, Sample
 from srd.tokens import Encoded, longest_first
 
 

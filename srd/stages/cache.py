@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from srd import ranks
-from srd.artefacts import Work, replace_text
 from srd.config import Config, Engine
 from srd.divergences import forward_kl
 from srd.errors import UserError
 from srd.models import autocast, hidden_at, load_model, load_tokenizer, logits_at, num_parameters
-from srd.progress import bar, say
-from srd.rows import write_rows
+from srd.runtime import processes
+from srd.runtime.progress import bar, say
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.files import replace_text
+from srd.store.rows import write_rows
 from srd.teacher import INDEX, LAYOUT, STORED, Cache, save_head, token_hash
 from srd.tokens import Encoded, collate, encode_all, pack, pad_id
 
@@ -61,12 +62,12 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
     index, shards = layout([row for batch in plan for row in batch], width * STORED[dtype].itemsize)
     _check_disk(folder, sum(shards) * width * STORED[dtype].itemsize)
     _fill(model, plan, folder, {entry["id"]: entry for entry in index}, done, STORED[dtype], engine, pad)
-    if ranks.is_first():
+    if processes.is_first():
         write_rows(folder / INDEX, index)
         names = [_shard(number) for number in range(len(shards))]
         replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
         save_head(model, folder)
-    ranks.wait()
+    processes.wait()
     return done["seconds"]
 
 
@@ -110,22 +111,22 @@ def _fill(
     """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a
     time."""
     with bar("cache", len(places), done["items"]) as advance:
-        for first in range(done["batches"], len(plan), ranks.size()):
+        for first in range(done["batches"], len(plan), processes.size()):
             begin = time.monotonic()
-            batches = plan[first : first + ranks.size()]
-            for batch in ranks.share(batches):
+            batches = plan[first : first + processes.size()]
+            for batch in processes.share(batches):
                 with autocast(model.device, engine):
                     hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
                 for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
                     _write(states, places[row.id], folder)
-            ranks.wait()
+            processes.wait()
             rows = sum(map(len, batches))
             done |= {
                 "batches": first + len(batches),
                 "items": done["items"] + rows,
                 "seconds": done["seconds"] + time.monotonic() - begin,
             }
-            if ranks.is_first():
+            if processes.is_first():
                 replace_text(folder / PROGRESS, json.dumps(done))
             advance(rows)
 

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd import ranks
-from srd.artefacts import Work
 from srd.config import DEFAULT_ENGINE, Config, Engine, Method
 from srd.corpus import corpus_rows, read_corpus
+from srd.divergences import power_of
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
-from srd.loggers import logger
 from srd.loss import losses_at, summed
 from srd.metrics import rouge_l
 from srd.models import (
@@ -29,11 +27,14 @@ from srd.models import (
     save_model,
     trainable,
 )
-from srd.progress import bar, say
-from srd.rows import Answered, Phase, Sample, read_rows
+from srd.runtime import processes
+from srd.runtime.loggers import logger
+from srd.runtime.progress import bar, say
 from srd.schedules import PhaseLoss, schedule
 from srd.stages.finetune import reference_loss, training_ledger
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.rows import Answered, Phase, Sample, read_rows
 from srd.student_data import StudentRows
 from srd.teacher import Cache, Live, Signal
 from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
@@ -59,7 +60,7 @@ def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engin
                 batch.targets[some],
                 str(method.divergence),
                 settings.temperature,
-                method.power,
+                power_of(str(method.divergence), method.temperature_power),
                 **method.parameters,
             )
             ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
@@ -104,7 +105,7 @@ def make(cfg: Config, work: Work) -> None:
         with bar("distill", steps, training.counters.step) as advance:
             training.run(phases, advance, judge.end_epoch, judge.end_phase)
     work.scratch |= SCRATCH
-    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and ranks.is_first():
+    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and processes.is_first():
         best = work.path / "best"
         fold_adapter(
             best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from srd.artefacts import Work
-from srd.columns import Columns, read_columns, write_columns
 from srd.config import Config
 from srd.errors import UserError
+from srd.store.artefacts import Work
+from srd.store.columns import Columns, read_columns, write_columns
 
 
 def easiest(ranking: Columns, keep: float) -> Columns:

@@ -5,9 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srd.artefacts import Work
 from srd.config import DEFAULT_ENGINE, Config, Engine
-from srd.loggers import logger
 from srd.loss import cross_entropy, summed
 from srd.models import (
     head_logits,
@@ -19,9 +17,11 @@ from srd.models import (
     save_model,
     trainable,
 )
-from srd.progress import bar
+from srd.runtime.loggers import logger
+from srd.runtime.progress import bar
 from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
 from srd.tokens import Batch, encode_all, pad_id
 from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
 

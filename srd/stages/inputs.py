@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from srd.artefacts import Work
 from srd.errors import UserError
-from srd.rows import Sample, read_rows
+from srd.store.artefacts import Work
+from srd.store.rows import Sample, read_rows
 
 
 def read_samples(work: Work, split: str) -> list[Sample]:

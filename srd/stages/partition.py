@@ -1,11 +1,11 @@
 """partition: the selection cut into the phases of the curriculum."""
 
-from srd.artefacts import Work
-from srd.columns import read_columns
 from srd.config import Config
-from srd.rows import Phase, write_rows
 from srd.schedules import CURRICULA
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.columns import read_columns
+from srd.store.rows import Phase, write_rows
 
 
 def make(cfg: Config, work: Work) -> None:

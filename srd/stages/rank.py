@@ -1,10 +1,10 @@
 """rank: signals to an order of difficulty."""
 
-from srd.artefacts import Work
-from srd.columns import read_columns, write_columns
 from srd.config import Config
 from srd.ranking import REFLECTED, difficulties, rank
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.columns import read_columns, write_columns
 
 
 def make(cfg: Config, work: Work) -> None:

@@ -2,14 +2,14 @@
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.artefacts import Work
 from srd.config import Config, Engine, Reflect
 from srd.generate import Answerer, answerer, reference_nll
 from srd.metrics import rouge_l
 from srd.models import load_model, load_tokenizer, num_parameters
-from srd.partial import Counts, Tick, block, fill
-from srd.rows import Reflection, Sample
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
+from srd.store.partial import Counts, Tick, block, fill
+from srd.store.rows import Reflection, Sample
 from srd.tokens import Encoded, longest_first
 
 Pair = tuple[Sample, Encoded]

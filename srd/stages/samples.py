@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from srd import graph
-from srd.artefacts import Node, Work
 from srd.config import Config, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
-from srd.progress import say
 from srd.ranking import chance
-from srd.rows import Corrupted, Sample, sample_id, write_rows
+from srd.runtime.progress import say
+from srd.store.artefacts import Node, Work
+from srd.store.rows import Corrupted, Sample, sample_id, write_rows
 
 SPLITS = ("train", "dev", "test")
 DRAWS = 1000

@@ -1,8 +1,8 @@
 """tokenizer: a byte-level BPE trained on the training split, for models that start from nothing."""
 
-from srd.artefacts import Work
 from srd.config import Config
 from srd.stages.inputs import read_samples
+from srd.store.artefacts import Work
 from srd.tokens import train_bpe
 
 

@@ -12,7 +12,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from srd.decoding import Row, decode
 from srd.models import autocast, device, load_model, load_tokenizer
-from srd.rows import Sample
+from srd.store.rows import Sample
 from srd.tokens import encode
 from tests.bench.measure import REPEATS, Figure, ratio, turn_about
 from tests.bench.shapes import DOLLY, Shapes

@@ -110,8 +110,8 @@ def _reflections(folder: Path, count: int) -> None:
 def _rank(folder: Path) -> dict[str, float]:
     """The three stages on the reflections in `folder`, in this process."""
     from srd import graph
-    from srd.artefacts import Work
     from srd.stages import filter, partition, rank
+    from srd.store.artefacts import Work
 
     cfg = _default()
 

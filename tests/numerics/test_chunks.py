@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from srd.config import Engine, Method
-from srd.divergences import DIVERGENCES
+from srd.divergences import DIVERGENCES, power_of
 from srd.loss import divergence_at, losses_at, summed
 from srd.models import head_logits, head_parameters, hidden_at
 from srd.schedules import PhaseLoss
@@ -56,7 +56,7 @@ def test_the_chunked_loss_is_the_dense_one_in_float64(name: str) -> None:
         net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[batch.supervised]
         for net in (teacher, theirs)
     ]
-    power = Method(divergence=name).power
+    power = power_of(name, "official")
     kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power).sum()
     ce = torch.nn.functional.cross_entropy(whole[1], batch.targets, reduction="sum")
     (0.3 * ce + 0.7 * kd).backward()

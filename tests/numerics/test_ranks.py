@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from srd import ranks
 from srd.config import Distill, Engine, Generation
 from srd.errors import UserError
 from srd.generate import answer, reference_nll
+from srd.runtime import processes
 from srd.stages.cache import build, compare
 from srd.stages.finetune import reference_loss
 from srd.teacher import Cache
@@ -34,23 +34,23 @@ def everything(folder: Path) -> dict[str, Any]:
     run.run([PhaseWork(rows, reference_loss(len(tokenizer()), Engine(loss_positions=4)))], lambda count, note="": None)
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
     sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
-    ranks.wait()
+    processes.wait()
     build(net, rows, folder, "float32", engine, 0)
     return {
-        "weights": ranks.merged([flat]),
-        "share": ranks.merged([row.id for row in ranks.share(rows)]),
-        "none": ranks.merged(ranks.share([])),
-        "one": ranks.merged(ranks.share(["a"])),
+        "weights": processes.merged([flat]),
+        "share": processes.merged([row.id for row in processes.share(rows)]),
+        "none": processes.merged(processes.share([])),
+        "one": processes.merged(processes.share(["a"])),
         "answers": [given.ids for given in sampled],
         "nll": reference_nll(net, rows, tokenizer(), engine),
         "fidelity": compare(net, Cache(folder, len(tokenizer()), net.device), rows, 0, len(tokenizer()), engine),
-        "seed": ranks.merged([step_seed(1, 2, ranks.rank())]),
+        "seed": processes.merged([step_seed(1, 2, processes.rank())]),
     }
 
 
 def fails(kind: str) -> None:
     """One rank fails; the others wait for it, in vain."""
-    if ranks.rank() == 1:
+    if processes.rank() == 1:
         raise (
             UserError("no such thing")
             if kind == "user"
@@ -58,13 +58,13 @@ def fails(kind: str) -> None:
             if kind == "disk"
             else KeyError
         )
-    ranks.wait()
+    processes.wait()
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    return folder, everything(folder / "one"), ranks.run(2, everything, folder / "two")
+    return folder, everything(folder / "one"), processes.run(2, everything, folder / "two")
 
 
 def test_two_ranks_train_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
@@ -102,14 +102,19 @@ def test_shares_come_back_in_order(both: tuple[Path, dict[str, Any], dict[str, A
 @pytest.mark.parametrize(("kind", "expected"), [("user", UserError), ("disk", OSError)])
 def test_what_stops_one_rank_stops_all_and_is_told(kind: str, expected: type[Exception]) -> None:
     with pytest.raises(expected) as caught:
-        ranks.run(2, fails, kind)
+        processes.run(2, fails, kind)
     assert str(caught.value) == ("no such thing" if kind == "user" else "[Errno 28] No space left on device: '/full'")
 
 
 def test_sums_go_in_buckets_of_one_kind() -> None:
     tensors = [
         torch.zeros(n, dtype=dtype)
-        for n, dtype in [(3, torch.float32), (ranks.BUCKET, torch.float32), (2, torch.float32), (2, torch.float64)]
+        for n, dtype in [(3, torch.float32), (processes.BUCKET, torch.float32), (2, torch.float32), (2, torch.float64)]
     ]
-    assert [[len(tensor) for tensor in bucket] for bucket in ranks._buckets(tensors)] == [[3], [ranks.BUCKET], [2], [2]]
-    assert [[len(tensor) for tensor in bucket] for bucket in ranks._buckets(tensors[:1] * 3)] == [[3, 3, 3]]
+    assert [[len(tensor) for tensor in bucket] for bucket in processes._buckets(tensors)] == [
+        [3],
+        [processes.BUCKET],
+        [2],
+        [2],
+    ]
+    assert [[len(tensor) for tensor in bucket] for bucket in processes._buckets(tensors[:1] * 3)] == [[3, 3, 3]]

@@ -8,9 +8,9 @@ import torch
 from srd.config import Method, StudentData
 from srd.loss import cross_entropy, divergence_at
 from srd.models import logits_at
-from srd.rows import Answered
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation, teacher_responses
+from srd.store.rows import Answered
 from srd.student_data import StudentRows
 from srd.teacher import Live
 from srd.tokens import Encoded, collate

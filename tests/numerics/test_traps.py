@@ -17,10 +17,10 @@ from srd.errors import UserError
 from srd.generate import answer
 from srd.loss import cross_entropy, distillation_loss, divergence_at
 from srd.models import logits_at
-from srd.rows import Phase, Sample, sample_id
 from srd.schedules import PhaseLoss
 from srd.stages.distill import distillation
 from srd.stages.samples import clean
+from srd.store.rows import Phase, Sample, sample_id
 from srd.student_data import StudentRows
 from srd.teacher import Live
 from srd.tokens import Encoded, collate, encode
@@ -283,9 +283,9 @@ def test_trap_20_an_answer_does_not_depend_on_the_shape_of_its_batch() -> None:
 
 
 def test_trap_21_every_sample_is_scored_once(tmp_path: Path) -> None:
-    from srd.artefacts import Node, Work
-    from srd.partial import fill
-    from srd.rows import read_dicts
+    from srd.store.artefacts import Node, Work
+    from srd.store.partial import fill
+    from srd.store.rows import read_dicts
 
     items = [f"{i:02d}" for i in range(11)]
     work = Work(Node("reflect", 1, {}), tmp_path, {})

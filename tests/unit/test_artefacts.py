@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from srd.artefacts import Node, Work, _finish, build, closure, prepare, read_manifest, require
 from srd.errors import UserError
-from srd.partial import fill
-from srd.rows import write_rows
+from srd.store.artefacts import Node, Work, _finish, build, closure, prepare, require
+from srd.store.manifests import read_manifest
+from srd.store.partial import fill
+from srd.store.rows import write_rows
 
 LEAF = Node("samples", 1, {"a": 1})
 TOP = Node("rank", 1, {"k": 60}, {"reflections": LEAF})
@@ -69,10 +70,10 @@ def test_death_between_manifest_and_rename_needs_no_second_making(
     def dies(partial: Path, folder: Path) -> None:
         raise Dies
 
-    monkeypatch.setattr("srd.artefacts._finish", dies)
+    monkeypatch.setattr("srd.store.artefacts._finish", dies)
     with pytest.raises(Dies):
         build(LEAF, tmp_path, make)
-    monkeypatch.setattr("srd.artefacts._finish", _finish)
+    monkeypatch.setattr("srd.store.artefacts._finish", _finish)
 
     def never(work: Work) -> None:
         pytest.fail("made twice")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srd import columns
-from srd.columns import read_columns, write_columns
 from srd.errors import UserError
-from srd.rows import read_dicts, write_rows
+from srd.store import columns
+from srd.store.columns import read_columns, write_columns
+from srd.store.rows import read_dicts, write_rows
 
 NUMBERS = random.Random(1)
 ROWS = [

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from srd import graph
-from srd.artefacts import closure
 from srd.compose import conf_folder, explain, groups, keys, to_config
 from srd.config import Config
 from srd.errors import UserError
+from srd.store.artefacts import closure
 from tests.small import composed, config
 
 OPTIONS = [
@@ -124,12 +124,12 @@ def test_a_mistake_is_one_line_with_the_nearest_right_word(override: str, messag
 
 def test_every_field_is_documented() -> None:
     import ast
-    import inspect
 
-    from srd import config as module
+    import srd.config as module
 
     fields = 0
-    for node in ast.parse(inspect.getsource(module)).body:
+    sources = [path.read_text(encoding="utf-8") for path in Path(module.__path__[0]).glob("*.py")]
+    for node in chain.from_iterable(ast.parse(source).body for source in sources):
         if isinstance(node, ast.ClassDef) and node.name != "UserError":
             body = node.body
             for statement, after in zip(body, [*body[1:], None], strict=True):

@@ -4,8 +4,8 @@ import pytest
 
 from srd.errors import UserError
 from srd.ranking import difficulties, mean_ranks, roc_auc
-from srd.rows import Sample, sample_id
 from srd.stages.samples import corrupt
+from srd.store.rows import Sample, sample_id
 
 SAMPLES = sorted(
     (Sample(sample_id(f"ask {i}", "", f"say {i}"), f"ask {i}", "", f"say {i}", "train") for i in range(2000)),

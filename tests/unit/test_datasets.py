@@ -10,8 +10,8 @@ import pytest
 from srd.config import Columns, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
-from srd.rows import sample_id
 from srd.stages.samples import clean, split
+from srd.store.rows import sample_id
 from tests.conftest import make_rows
 
 

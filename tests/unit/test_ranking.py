@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srd.columns import Columns
 from srd.config import Course, Curriculum, Schedule
 from srd.errors import UserError
 from srd.ranking import SIGNALS, difficulties, mean_ranks, rank, roc_auc
-from srd.rows import Reflection, Sample
 from srd.schedules import CURRICULA, baby_step, cosine, none, schedule
 from srd.stages.filter import easiest
+from srd.store.columns import Columns
+from srd.store.rows import Reflection, Sample
 from tests.small import config
 
 

@@ -8,7 +8,7 @@ import torch
 
 from srd.config import Model, Side
 from srd.prompts import TEMPLATES
-from srd.rows import Sample, sample_id
+from srd.store.rows import Sample, sample_id
 from srd.tokens import BATCH_SHARE, Encoded, collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
 from tests.small import encoded, texts, tokenizer
 

@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 from srd.errors import UserError
 
 Item = TypeVar("Item")
+
+
 Result = TypeVar("Result")
+
 
 BUCKET = 1 << 24
 """Numbers summed over the ranks in one message."""
@@ -94,7 +97,7 @@ def _member(number: int, processes: int, folder: Path, program: Callable[..., An
     """The life of one rank. Rank, size and meeting place are a file: no port to collide on with another run."""
     import torch
 
-    from srd import progress
+    from srd.runtime import progress
 
     signal.signal(
         signal.SIGINT, signal.SIG_DFL

@@ -10,16 +10,22 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from srd import ranks
-from srd.artefacts import Work, replace_text
 from srd.config import Engine
-from srd.progress import bar, say
-from srd.rows import dump, read_dicts, write_rows
+from srd.runtime import processes
+from srd.runtime.progress import bar, say
+from srd.store.artefacts import Work
+from srd.store.files import replace_text
+from srd.store.rows import dump, read_dicts, write_rows
 
 Item = TypeVar("Item")
+
+
 Counts = dict[str, float]
+
+
 Tick = Callable[[int], None]
 """Moves the bar by so many rows."""
+
 
 BLOCK = 4
 """Batches of answers computed as one: rows enter as others finish within them, and a kill costs no more than that."""
@@ -27,7 +33,7 @@ BLOCK = 4
 
 def block(engine: Engine) -> int:
     """Rows that a stage answers between two savings."""
-    return BLOCK * engine.generation_sequences * ranks.size()
+    return BLOCK * engine.generation_sequences * processes.size()
 
 
 def fill(
@@ -54,7 +60,7 @@ def fill(
                 f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
                 f"delete {work.path} to begin anew with {batch_sequences}"
             )
-    if ranks.is_first():
+    if processes.is_first():
         unsorted.touch()
         os.truncate(unsorted, done["bytes"])
     with bar(f"{work.node.stage}", len(items), done["items"]) as advance:
@@ -65,12 +71,12 @@ def fill(
             done["items"] += len(batch)
             for what, count in {**counts, "seconds": time.monotonic() - begin}.items():
                 done["counts"][what] = done["counts"].get(what, 0) + count
-            if ranks.is_first():
+            if processes.is_first():
                 with unsorted.open("ab") as file:
                     file.write("".join(dump(row) for row in rows).encode())
                     done["bytes"] = file.tell()
                 replace_text(place, json.dumps(done))
-    if ranks.is_first():
+    if processes.is_first():
         temporary = work.path / (name + ".tmp")
         write_rows(temporary, sorted(read_dicts(unsorted), key=key))
         os.replace(temporary, work.path / name)

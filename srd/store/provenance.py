@@ -22,6 +22,8 @@ PACKAGES = (
     "numpy",
     "hydra-core",
 )
+
+
 DIFF_BYTES = 100_000
 
 
@@ -33,7 +35,7 @@ def provenance() -> dict[str, Any]:
 @cache
 def _code() -> dict[str, str | None]:
     """Commit and diff of the checkout that `srd` runs from; nothing where it runs from an installed wheel."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         return {"commit": None, "diff": None}
 
@@ -72,3 +74,13 @@ def _hardware() -> dict[str, Any]:
         if cuda and torch
         else [],
     }
+
+
+def peak_memory_bytes() -> int:
+    """Largest memory of this process so far: on the accelerator where one was used, else resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

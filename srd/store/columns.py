@@ -13,6 +13,7 @@ from srd.errors import UserError
 Columns = dict[str, np.ndarray]
 """Columns of equal length by name: text, float64 or int64."""
 
+
 AT_ONCE = 1 << 16
 """Rows formatted at once."""
 

@@ -5,11 +5,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srd import ranks
 from srd.errors import UserError
+from srd.runtime import processes
 
 if TYPE_CHECKING:
     from srd.config import Logger
+
 
 Log = Callable[[dict[str, Any]], None]
 """Takes one row of `metrics.jsonl` or `dev.jsonl`, with its `step`."""
@@ -73,4 +74,4 @@ LOGGERS = {"none": none, "wandb": wandb, "tensorboard": tensorboard}
 
 def logger(settings: "Logger", name: str, outputs: Path) -> AbstractContextManager[Log]:
     """The logger of the settings; of several processes only the first one logs."""
-    return LOGGERS[settings.name if ranks.is_first() else "none"](settings, name, outputs)
+    return LOGGERS[settings.name if processes.is_first() else "none"](settings, name, outputs)

@@ -9,6 +9,8 @@ from functools import cache
 from typing import Protocol
 
 os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' own bars would draw over ours
+
+
 LINE_SECONDS = 15.0
 """Between two progress lines where stderr is not a terminal."""
 

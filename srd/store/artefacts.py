@@ -8,24 +8,22 @@ writes the manifest last and renames the folder into place.
 import hashlib
 import json
 import os
-import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from srd.errors import UserError
-from srd.progress import say
-from srd.provenance import provenance
-
-MANIFEST = "manifest.json"
+from srd.runtime.progress import say
+from srd.store.files import digest, replace_text
+from srd.store.manifests import MANIFEST, read_manifest
+from srd.store.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -111,20 +109,6 @@ def prepare(outputs: str | Path) -> None:
         raise UserError(f"outputs={outputs}: no permission to write; choose another folder with outputs=FOLDER")
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what safetensors says of a failed write into the `OSError` that it was."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
-
-
 def require(node: Node, outputs: str | Path) -> Path:
     """The folder of a finished input, after checking every file against its manifest."""
     folder = node.folder(outputs)
@@ -141,21 +125,6 @@ def require(node: Node, outputs: str | Path) -> Path:
     return folder
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The record of a finished artefact."""
-    try:
-        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no such artefact; run `srd run` with its settings again") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{folder / MANIFEST}: damaged; delete the folder {folder} to make it again") from None
-
-
-def long_name(stage: str, settings: dict[str, Any]) -> str:
-    """The stage and whose it is, as a plan names it: finetune teacher, evaluate distill, cache."""
-    return f"{stage} {settings.get('role' if stage == 'finetune' else 'target', '')}".strip()
-
-
 def closure(nodes: Iterable[Node]) -> list[Node]:
     """Every node needed for `nodes`, inputs before what is made of them, each once."""
     order: dict[str, Node] = {}
@@ -168,30 +137,6 @@ def closure(nodes: Iterable[Node]) -> list[Node]:
     for node in nodes:
         visit(node)
     return list(order.values())
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def known_digest(path: Path) -> str:
-    """SHA-256 of an outside file, read once a process while its size and time stay the same."""
-    stat = path.stat()
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _digest_of(path: Path, size_bytes: int, modified_ns: int) -> str:
-    return digest(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 @contextmanager
@@ -251,13 +196,3 @@ def _rows(path: Path) -> int | None:
         return None
     with path.open("rb") as file:
         return sum(1 for _ in file)
-
-
-def peak_memory_bytes() -> int:
-    """Largest memory of this process so far: on the accelerator where one was used, else resident."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

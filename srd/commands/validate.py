@@ -1,0 +1,73 @@
+"""Names that only tables know, and relations between the sections of a config: checked before any work."""
+
+from srd.config import Config
+from srd.datasets import DATASETS
+from srd.divergences import check_parameters
+from srd.errors import UserError, look_up, require
+from srd.prompts import TEMPLATES
+from srd.published import published
+from srd.ranking import SIGNALS
+from srd.runtime.loggers import LOGGERS
+from srd.schedules import CURRICULA, plan
+
+
+def validate(cfg: Config) -> Config:
+    """The config itself; a `UserError` for an unknown name or for sections that do not go together."""
+    _check_names(cfg)
+    _check_teacher(cfg)
+    _check_vllm(cfg)
+    plan(cfg.schedule, cfg.num_phases)  # as many values as phases
+    require(len(cfg.evaluate.suites) > 0, "evaluate.suites", cfg.evaluate.suites, "at least one suite")
+    capacity, size = cfg.method.student_data.replay_capacity, cfg.distill.batch_sequences
+    key, expected = "method.student_data.replay_capacity", f"0 or at least distill.batch_sequences={size}"
+    require(capacity == 0 or capacity >= size, key, capacity, expected)
+    return cfg
+
+
+def _check_names(cfg: Config) -> None:
+    """A `UserError` for a name that its table does not have."""
+    look_up(dict.fromkeys(("teacher", "student")), cfg.role, "role")
+    look_up(DATASETS, cfg.dataset.name, "dataset.name")
+    for suite in cfg.evaluate.suites.values():
+        look_up(DATASETS, suite.name if suite else cfg.dataset.name, "evaluate.suites.*.name")
+    look_up(LOGGERS, cfg.logger.name, "logger.name")
+    look_up(TEMPLATES, cfg.model.template, "model.template")
+    look_up(CURRICULA, cfg.curriculum.name, "curriculum.name")
+    for signal in cfg.rank.signals:
+        look_up(dict.fromkeys(SIGNALS), signal, "ranking signal")
+    look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
+    if cfg.published is not None:
+        look_up(published(), cfg.published.partition("/")[0], "published table")
+    if cfg.method.divergence is not None:
+        check_parameters(cfg.method.divergence, cfg.method.parameters)
+
+
+def _check_teacher(cfg: Config) -> None:
+    """A `UserError` for a teacher cache that distillation could not read."""
+    if cfg.teacher.signal == "hidden" and cfg.needs_live_teacher:
+        raise UserError(
+            f"teacher.signal=hidden: method={cfg.method.name} trains on other responses than the samples', or the "
+            "teacher runs code of its own; use teacher.signal=online"
+        )
+
+
+def _check_vllm(cfg: Config) -> None:
+    """A `UserError` for what vLLM does not do."""
+    if cfg.engine.generation_backend != "vllm":
+        return
+    decodings = {
+        "reflect": cfg.reflect.generation,
+        "evaluate": cfg.evaluate.generation,
+        "method.answers": cfg.method.answers,
+    }
+    for key, decoding in decodings.items():
+        if decoding.no_repeat_ngram_size > 0:
+            raise UserError(
+                f"{key}: no_repeat_ngram_size={decoding.no_repeat_ngram_size} is not something vLLM does; "
+                "set it to 0 or use engine.generation_backend=transformers"
+            )
+    if cfg.engine.device.startswith("cuda:"):
+        raise UserError(
+            f"engine.device={cfg.engine.device}: vLLM takes the first GPU it sees; use engine.device=cuda and "
+            "CUDA_VISIBLE_DEVICES"
+        )

@@ -1,0 +1,43 @@
+"""Every setting of `srd`: a dataclass a section, a doc line a field with its unit, checks beside them.
+
+`conf/` holds the values; Hydra merges them into these types, so an unknown key or a wrong type stops before
+any work. A section checks its ranges on construction; names that only tables know and relations between
+sections are checked by `srd.commands.validate`.
+"""
+
+from srd.config.data import Columns, Corpus, Dataset
+from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
+from srd.config.generation import Evaluate, Generation, Reflect
+from srd.config.method import Course, Method, Schedule, StudentData
+from srd.config.models import Lora, Model, Side, Teacher
+from srd.config.recipe import Distill, Finetune, Recipe
+from srd.config.root import Config
+from srd.config.selection import Curriculum, Filter, Rank
+
+__all__ = [
+    "DEFAULT_ENGINE",
+    "Columns",
+    "Config",
+    "Corpus",
+    "Course",
+    "Curriculum",
+    "Dataset",
+    "Distill",
+    "Engine",
+    "Evaluate",
+    "Filter",
+    "Finetune",
+    "Generation",
+    "Logger",
+    "Lora",
+    "Method",
+    "Model",
+    "Plan",
+    "Rank",
+    "Recipe",
+    "Reflect",
+    "Schedule",
+    "Side",
+    "StudentData",
+    "Teacher",
+]

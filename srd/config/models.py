@@ -1,0 +1,131 @@
+"""The two models, and how the teacher's distribution reaches the loss."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from srd.config.recipe import Finetune
+from srd.errors import UserError, require
+
+
+@dataclass
+class Lora:
+    """Low-rank adapters in place of full fine-tuning."""
+
+    rank: int = 0
+    """Rank of the update; 0: all weights are trained."""
+    alpha: int = 64
+    """Scale of the update, divided by the rank."""
+    dropout: float = 0.1
+    """Dropout on the adapter's input."""
+    merge: bool = True
+    """Leave the best distilled weights as a whole model with the adapter folded in; false leaves the adapter alone."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, "lora.rank", self.rank, "0 (off) or more")
+        require(self.alpha > 0, "lora.alpha", self.alpha, "more than 0")
+        require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "a probability in [0, 1)")
+
+
+@dataclass
+class Side:
+    """One of the two models."""
+
+    name: str | None = None
+    """Hub name or local folder of the weights."""
+    revision: str | None = None
+    """Commit of the hub repository."""
+    package: str | None = None
+    """Installed Python package that carries `gguf_file`."""
+    gguf_file: str | None = None
+    """GGUF file with the weights."""
+    architecture: dict[str, Any] | None = None
+    """Random initial weights: `model_type` and fields of its transformers config."""
+    layers: list[int] | None = None
+    """Keep these layers of the named weights only."""
+    adapter: str | None = None
+    """Hub name or folder of a LoRA adapter merged into the weights."""
+    lora: Lora = field(default_factory=Lora)
+    """Train adapters in place of the weights."""
+    dtype: str = "float32"
+    """Type of the weights in memory: float32, bfloat16 or float16."""
+    trust_remote_code: bool = False
+    """Run model code that the hub repository ships."""
+    finetune: Finetune = field(default_factory=Finetune)
+    """Supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
+
+    def __post_init__(self) -> None:
+        given = [key for key in ("name", "package", "architecture") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise UserError(
+                f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or "
+                "folder), "
+                "package and architecture, as in model.teacher.name=… model.student.name=…"
+            )
+        if self.architecture is not None:
+            for key in ("revision", "gguf_file", "layers", "adapter"):
+                require(
+                    getattr(self, key) is None, key, getattr(self, key), "nothing beside architecture (random weights)"
+                )
+        require(
+            (self.package is None) or self.gguf_file is not None,
+            "gguf_file",
+            self.gguf_file,
+            "a file inside the package",
+        )
+        require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
+
+
+@dataclass
+class Model:
+    """A teacher and a student over one vocabulary."""
+
+    teacher: Side
+    """p: the model that is imitated."""
+    student: Side
+    """q: the model that is trained."""
+    name: str = "pair"
+    """Name of the pair in tables."""
+    vocabulary: int | None = None
+    """Train a byte-level BPE of this size on the training split; none: the tokenizer of the weights."""
+    template: str = "alpaca"
+    """Prompt template, a key of `srd.prompts.TEMPLATES`."""
+    max_prompt_tokens: int = 256
+    """Longest prompt; of a longer one the tail is kept."""
+    max_tokens: int = 512
+    """Longest prompt and response together; a longer response is cut, its EOS with it."""
+
+    def side(self, role: str) -> Side:
+        return self.teacher if role == "teacher" else self.student
+
+    def __post_init__(self) -> None:
+        require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
+        require(
+            1 <= self.max_prompt_tokens < self.max_tokens,
+            "model.max_prompt_tokens",
+            self.max_prompt_tokens,
+            f"1 … max_tokens-1 ({self.max_tokens - 1})",
+        )
+
+
+@dataclass
+class Teacher:
+    """How the teacher's distribution reaches the loss."""
+
+    signal: str = "auto"
+    """hidden: last hidden states on disk, made once and shared by all arms; online: a forward pass for every batch;
+    auto: hidden where it fits `disk_gb` and the student writes no responses."""
+    dtype: str | None = None
+    """Type of the stored states: float32, bfloat16 or float16; none: that of the teacher's weights, which loses
+    nothing."""
+    disk_gb: float = 50.0
+    """Largest cache that `auto` makes, 10^9 bytes."""
+
+    def __post_init__(self) -> None:
+        require(self.signal in ("auto", "hidden", "online"), "teacher.signal", self.signal, "auto, hidden or online")
+        require(
+            self.dtype in (None, "float32", "bfloat16", "float16"),
+            "teacher.dtype",
+            self.dtype,
+            "float32, bfloat16, float16 or null",
+        )
+        require(self.disk_gb >= 0, "teacher.disk_gb", self.disk_gb, "0 or more")

@@ -1,0 +1,74 @@
+"""The whole experiment: its sections, and what follows from several of them together."""
+
+from dataclasses import dataclass, field
+
+from srd.config.data import Dataset
+from srd.config.engine import Engine, Logger, Plan
+from srd.config.generation import Evaluate, Reflect
+from srd.config.method import Method, Schedule
+from srd.config.models import Model, Teacher
+from srd.config.recipe import Distill
+from srd.config.selection import Curriculum, Filter, Rank
+
+
+@dataclass
+class Config:
+    """The whole experiment."""
+
+    model: Model
+    dataset: Dataset = field(default_factory=Dataset)
+    reflect: Reflect = field(default_factory=Reflect)
+    rank: Rank = field(default_factory=Rank)
+    filter: Filter = field(default_factory=Filter)
+    curriculum: Curriculum = field(default_factory=Curriculum)
+    schedule: Schedule = field(default_factory=Schedule)
+    method: Method = field(default_factory=Method)
+    teacher: Teacher = field(default_factory=Teacher)
+    distill: Distill = field(default_factory=Distill)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    engine: Engine = field(default_factory=Engine)
+    plan: Plan = field(default_factory=Plan)
+    logger: Logger = field(default_factory=Logger)
+    study: str = "default"
+    """Name of the study that `srd run` files this run under and `srd report` reads."""
+    arm: str | None = None
+    """Name of this run's row in the report; none: method, curriculum and kept share."""
+    versus: list[str] = field(default_factory=list)
+    """Arms of the study that this one is compared with, paired; none: the plain arm of the same method."""
+    published: str | None = None
+    """Row of a published table that the report prints beside this one, as TABLE/ROW of `srd/published.json`."""
+    role: str = "teacher"
+    """Whom `srd finetune` trains: teacher or student."""
+    outputs: str = "outputs"
+    """Folder of all artefacts."""
+
+    @property
+    def is_curated(self) -> bool:
+        """Whether something is dropped or ordered."""
+        return self.filter.keep < 1 or self.num_phases > 1 or self.curriculum.order == "kept"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of the samples that stay matters."""
+        shuffles = self.num_phases > 1 and self.curriculum.name == "random_order"
+        return not shuffles and (self.num_phases > 1 or self.curriculum.order == "kept")
+
+    @property
+    def needs_live_teacher(self) -> bool:
+        """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its
+        head."""
+        return self.method.is_on_policy or self.method.responses == "teacher" or self.model.teacher.trust_remote_code
+
+    @property
+    def caches_teacher(self) -> bool:
+        """Whether distillation reads the teacher from disk; `auto` has been settled before, or means the disk."""
+        return self.method.divergence is not None and self.teacher.signal != "online" and not self.needs_live_teacher
+
+    @property
+    def num_phases(self) -> int:
+        return 1 if self.curriculum.name == "none" else self.curriculum.phases
+
+    @property
+    def arm_name(self) -> str:
+        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {self.filter.keep:g}" if self.is_curated else ""
+        return self.arm or self.method.name + curated

@@ -1,0 +1,75 @@
+"""Which samples stay, and when each of them enters training."""
+
+from dataclasses import dataclass, field
+
+from srd.errors import require
+
+
+@dataclass
+class Rank:
+    """Difficulty from the student's signals."""
+
+    signals: list[str] = field(default_factory=lambda: ["rouge_l", "nll"])
+    """Keys of `srd.ranking.SIGNALS`, fused by reciprocal rank fusion."""
+    rrf_k: float = 60.0
+    """The constant k of 1 / (k + rank)."""
+    seed: int = 10
+    """Seed of the signal `random`."""
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.signals) == len(set(self.signals)) > 0,
+            "rank.signals",
+            self.signals,
+            "one or more different signals",
+        )
+        require(self.rrf_k >= 0, "rank.rrf_k", self.rrf_k, "0 or more")
+        require(self.seed >= 0, "rank.seed", self.seed, "0 or more")
+
+
+@dataclass
+class Filter:
+    """The hardest samples are dropped."""
+
+    keep: float = 0.75
+    """λ: share of the training samples that stay, easiest first."""
+    by: str = "rank"
+    """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair
+    control)."""
+    seed: int = 10
+    """Seed of `by: random`."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.keep <= 1, "filter.keep", self.keep, "a share in (0, 1]")
+        require(self.seed >= 0, "filter.seed", self.seed, "0 or more")
+
+
+@dataclass
+class Curriculum:
+    """Which samples each phase sees, and in which order."""
+
+    name: str = "baby_step"
+    """A key of `srd.schedules.CURRICULA`."""
+    phases: int = 3
+    """Number of phases n."""
+    sizes: list[float] | None = None
+    """Share of the selection in each of the n subsets, adding up to 1; none: equal subsets."""
+    replay: float = 0.25
+    """Share of the earlier subsets' samples that a phase of `mixed` sees again."""
+    order: str = "shuffled"
+    """Order inside an epoch: shuffled (by distill.seed) or kept (as ranked, the same in every epoch)."""
+    seed: int = 10
+    """Seed of `random_order` and of what `mixed` sees again."""
+
+    def __post_init__(self) -> None:
+        require(self.phases >= 1, "curriculum.phases", self.phases, "at least 1")
+        require(
+            self.sizes is None
+            or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
+            "curriculum.sizes",
+            self.sizes,
+            f"curriculum.phases={self.phases} shares above 0 that add up to 1",
+        )
+        require(0 <= self.replay <= 1, "curriculum.replay", self.replay, "a share in [0, 1]")
+        require(self.order in ("shuffled", "kept"), "curriculum.order", self.order, "shuffled or kept")
+        require(self.seed >= 0, "curriculum.seed", self.seed, "0 or more")
