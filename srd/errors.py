@@ -30,3 +30,8 @@ def require(holds: bool, key: str, value: object, expected: str) -> None:
     """A `UserError` naming the key, its value and what was expected, unless `holds`."""
     if not holds:
         raise UserError(f"{key}={value}: expected {expected}")
+
+
+def first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -13,10 +13,11 @@ from typing import Any
 
 from srd.config import Config, Dataset, Generation, Side
 from srd.datasets import DATASETS
-from srd.divergences import power_of
+from srd.distillation.divergences import power_of
+from srd.distillation.schedules import plan
 from srd.errors import UserError
-from srd.ranking import REFLECTED, WRITTEN
-from srd.schedules import USED_SETTINGS, plan
+from srd.selection.curricula import USED_SETTINGS
+from srd.selection.ranking import REFLECTED, WRITTEN
 from srd.store.artefacts import Node
 from srd.store.files import known_digest
 

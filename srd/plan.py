@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from srd.architecture import Facts
 from srd.config import Config, Recipe
 from srd.errors import UserError
+from srd.models.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Reckoning:
     @property
     def _reflects(self) -> bool:
         """Whether some order that the run reads comes from the student's answers."""
-        from srd.ranking import REFLECTED
+        from srd.selection.ranking import REFLECTED
 
         cfg, signals = self.cfg, list[str]()
         chosen = cfg.filter.keep < 1 and cfg.filter.by != "rank"
@@ -150,7 +150,7 @@ class Reckoning:
     @cached_property
     def passes(self) -> float:
         """Sample passes of the whole distillation."""
-        from srd.schedules import CURRICULA
+        from srd.selection.curricula import CURRICULA
 
         cfg = self.cfg
         kept = int(self.lengths.samples * cfg.filter.keep + 1e-9)

@@ -11,16 +11,17 @@ from pathlib import Path
 import torch
 
 from srd import graph, stages
-from srd.architecture import facts_of
 from srd.config import Config, Plan
 from srd.errors import UserError, look_up
-from srd.models import device, load_tokenizer
+from srd.models.device import device
+from srd.models.facts import facts_of
+from srd.models.load import load_tokenizer
 from srd.plan import GPUS, Lengths, Machine, Reckoning, refuse
 from srd.runtime.progress import say
 from srd.store.artefacts import Node, closure
 from srd.store.manifests import long_name
 from srd.store.rows import Sample, read_rows
-from srd.tokens import encode
+from srd.text.encoding import encode
 
 MEASURED = 4000
 """Samples whose lengths are measured: the stages tokenise all of them anyway, a plan need not."""

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 from srd.compose import conf_folder, to_config
 from srd.config import Config
-from srd.tokens import Encoded, train_bpe
+from srd.stages.tokenizer import train_bpe
+from srd.text.encoding import Encoded
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},

@@ -2,13 +2,14 @@
 
 from srd.config import Config
 from srd.datasets import DATASETS
-from srd.divergences import check_parameters
+from srd.distillation.divergences import check_parameters
+from srd.distillation.schedules import plan
 from srd.errors import UserError, look_up, require
-from srd.prompts import TEMPLATES
 from srd.published import published
-from srd.ranking import SIGNALS
 from srd.runtime.loggers import LOGGERS
-from srd.schedules import CURRICULA, plan
+from srd.selection.curricula import CURRICULA
+from srd.selection.ranking import SIGNALS
+from srd.text.prompts import TEMPLATES
 
 
 def validate(cfg: Config) -> Config:

@@ -4,8 +4,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from srd.ranking import roc_auc
 from srd.report.tables import Cells
+from srd.selection.ranking import roc_auc
 from srd.store.columns import read_columns
 from srd.store.manifests import ancestry, read_manifest
 from srd.store.rows import Corrupted, Phase, read_rows

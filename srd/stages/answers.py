@@ -1,13 +1,13 @@
 """answers: the teacher answers every training prompt; the answers are the data of sequence-level distillation."""
 
 from srd.config import Config
-from srd.generate import answerer
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.generation.answerer import answerer
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Answered, Sample
-from srd.tokens import Encoded, longest_first
+from srd.text.encoding import Encoded, longest_first
 
 
 def make(cfg: Config, work: Work) -> None:

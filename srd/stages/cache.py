@@ -11,21 +11,25 @@ import torch
 from transformers import PreTrainedModel
 
 from srd.config import Config, Engine
-from srd.divergences import forward_kl
+from srd.distillation.divergences import forward_kl
+from srd.distillation.hidden import INDEX, LAYOUT, STORED, Cache, layout, save_head, shard_name, write_states
 from srd.errors import UserError
-from srd.models import autocast, hidden_at, load_model, load_tokenizer, logits_at, num_parameters
+from srd.models.device import autocast
+from srd.models.heads import hidden_at, logits_at
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime import processes
 from srd.runtime.progress import bar, say
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.files import replace_text
 from srd.store.rows import write_rows
-from srd.teacher import INDEX, LAYOUT, STORED, Cache, save_head, token_hash
-from srd.tokens import Encoded, collate, encode_all, pack, pad_id
+from srd.text.batches import collate, pack
+from srd.text.encoding import Encoded, encode_all, pad_id
 
-SHARD_BYTES = 1 << 30
 CHECKED = 64
 """Rows on which the cache is compared with the live teacher."""
+
+
 PROGRESS = "cache.progress.json"
 
 
@@ -64,24 +68,11 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
     _fill(model, plan, folder, {entry["id"]: entry for entry in index}, done, STORED[dtype], engine, pad)
     if processes.is_first():
         write_rows(folder / INDEX, index)
-        names = [_shard(number) for number in range(len(shards))]
+        names = [shard_name(number) for number in range(len(shards))]
         replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
         save_head(model, folder)
     processes.wait()
     return done["seconds"]
-
-
-def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
-    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one
-    row)."""
-    index: list[dict[str, Any]] = []
-    shards = [0]
-    for row in rows:
-        if shards[-1] and (shards[-1] + len(row.response)) * bytes_each > SHARD_BYTES:
-            shards.append(0)
-        index.append({"id": row.id, "shard": len(shards) - 1, "first": shards[-1], "tokens": token_hash(row)})
-        shards[-1] += len(row.response)
-    return index, shards
 
 
 def compare(
@@ -118,7 +109,7 @@ def _fill(
                 with autocast(model.device, engine):
                     hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
                 for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
-                    _write(states, places[row.id], folder)
+                    write_states(states, places[row.id], folder)
             processes.wait()
             rows = sum(map(len, batches))
             done |= {
@@ -129,15 +120,6 @@ def _fill(
             if processes.is_first():
                 replace_text(folder / PROGRESS, json.dumps(done))
             advance(rows)
-
-
-def _write(states: torch.Tensor, place: dict[str, Any], folder: Path) -> None:
-    """Put a row's hidden states to its place in its shard."""
-    shard = folder / _shard(place["shard"])
-    shard.touch()
-    with shard.open("r+b") as file:
-        file.seek(place["first"] * states.shape[1] * states.dtype.itemsize)
-        file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
 
 
 def _progress(folder: Path, max_tokens: int) -> dict[str, Any]:
@@ -157,7 +139,3 @@ def _check_disk(folder: Path, needed_bytes: int) -> None:
             f"the teacher cache needs {needed_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB; "
             "use teacher.dtype=bfloat16, teacher.signal=online or another outputs=FOLDER"
         )
-
-
-def _shard(number: int) -> str:
-    return f"hidden-{number:05d}.raw"

@@ -4,75 +4,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import DEFAULT_ENGINE, Config, Engine, Method
-from srd.corpus import corpus_rows, read_corpus
-from srd.divergences import power_of
+from srd.config import Config
+from srd.distillation.hidden import Cache
+from srd.distillation.loss import distillation
+from srd.distillation.reference import reference_loss, reference_nll
+from srd.distillation.schedules import PhaseLoss, schedule
+from srd.distillation.teacher import Live, Signal
 from srd.errors import UserError
-from srd.generate import answer, reference_nll
-from srd.loss import losses_at, summed
-from srd.metrics import rouge_l
-from srd.models import (
-    device,
-    fold_adapter,
-    head_logits,
-    head_parameters,
-    hidden_at,
-    load_model,
-    load_tokenizer,
-    num_parameters,
-    save_model,
-    trainable,
-)
+from srd.generation.answerer import answer
+from srd.metrics.rouge import rouge_l
+from srd.models.checkpoints import fold_adapter, save_model, trainable
+from srd.models.device import device
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
-from srd.schedules import PhaseLoss, schedule
-from srd.stages.finetune import reference_loss, training_ledger
+from srd.stages.finetune import training_ledger
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.rows import Answered, Phase, Sample, read_rows
-from srd.student_data import StudentRows
-from srd.teacher import Cache, Live, Signal
-from srd.tokens import Batch, Encoded, encode_all, longest_first, pad_id
-from srd.train import SCRATCH, Beside, Objective, PhaseWork, Training, num_steps
-
-
-def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
-    """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
-
-    The cross-entropy is taken where there is a reference: not on what the student wrote itself.
-    """
-    losses = torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
-
-    def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        states = teacher.states(batch)  # from the disk, before the device has the student to do
-        hidden = hidden_at(student, batch)
-
-        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
-            logits = head_logits(student, piece, vocabulary)
-            values, ce = losses(
-                teacher.logits(states[some]),
-                logits,
-                batch.targets[some],
-                str(method.divergence),
-                settings.temperature,
-                power_of(str(method.divergence), method.temperature_power),
-                **method.parameters,
-            )
-            ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
-            return {
-                "loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(),
-                "ce": ce,
-                "kd": values.sum(),
-            }
-
-        return summed(parts, hidden, head_parameters(student), engine.loss_positions)
-
-    return objective
+from srd.text.encoding import Encoded, encode_all, longest_first, pad_id
+from srd.training.corpus import corpus_rows, read_corpus
+from srd.training.loop import SCRATCH, Beside, PhaseWork, Training, num_steps
+from srd.training.student_data import StudentRows
 
 
 def make(cfg: Config, work: Work) -> None:

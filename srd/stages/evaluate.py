@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from srd.config import Config
-from srd.generate import answerer, reference_nll
-from srd.metrics import exact_match, rouge_l
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.distillation.reference import reference_nll
+from srd.generation.answerer import answerer
+from srd.metrics.matching import exact_match
+from srd.metrics.rouge import rouge_l
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.stages.inputs import read_samples
 from srd.stages.reflect import count_tokens
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Sample, Score
-from srd.tokens import Encoded, encode_all
+from srd.text.encoding import Encoded, encode_all
 
 Question = tuple[int, Sample, Encoded]
 

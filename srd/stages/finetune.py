@@ -2,41 +2,16 @@
 
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from srd.config import DEFAULT_ENGINE, Config, Engine
-from srd.loss import cross_entropy, summed
-from srd.models import (
-    head_logits,
-    head_parameters,
-    hidden_at,
-    load_model,
-    load_tokenizer,
-    num_parameters,
-    save_model,
-    trainable,
-)
+from srd.config import Config
+from srd.distillation.reference import reference_loss
+from srd.models.checkpoints import save_model, trainable
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar
-from srd.schedules import PhaseLoss
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
-from srd.tokens import Batch, encode_all, pad_id
-from srd.train import SCRATCH, Counters, Objective, PhaseWork, Training, num_steps
-
-
-def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
-    """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
-    losses = torch.compile(cross_entropy, dynamic=True) if engine.compile else cross_entropy
-
-    def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
-            return {"loss": losses(head_logits(model, piece, vocabulary), batch.targets[some]).sum()}
-
-        return summed(parts, hidden_at(model, batch), head_parameters(model), engine.loss_positions)
-
-    return objective
+from srd.text.encoding import encode_all, pad_id
+from srd.training.loop import SCRATCH, Counters, PhaseWork, Training, num_steps
 
 
 def make(cfg: Config, work: Work) -> None:

@@ -1,7 +1,7 @@
 """partition: the selection cut into the phases of the curriculum."""
 
 from srd.config import Config
-from srd.schedules import CURRICULA
+from srd.selection.curricula import CURRICULA
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import read_columns

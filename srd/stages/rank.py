@@ -1,7 +1,7 @@
 """rank: signals to an order of difficulty."""
 
 from srd.config import Config
-from srd.ranking import REFLECTED, difficulties, rank
+from srd.selection.ranking import REFLECTED, difficulties, rank
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import read_columns, write_columns

@@ -3,14 +3,15 @@
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Config, Engine, Reflect
-from srd.generate import Answerer, answerer, reference_nll
-from srd.metrics import rouge_l
-from srd.models import load_model, load_tokenizer, num_parameters
+from srd.distillation.reference import reference_nll
+from srd.generation.answerer import Answerer, answerer
+from srd.metrics.rouge import rouge_l
+from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Reflection, Sample
-from srd.tokens import Encoded, longest_first
+from srd.text.encoding import Encoded, longest_first
 
 Pair = tuple[Sample, Encoded]
 

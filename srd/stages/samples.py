@@ -10,8 +10,8 @@ from srd import graph
 from srd.config import Config, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
-from srd.ranking import chance
 from srd.runtime.progress import say
+from srd.selection.ranking import chance
 from srd.store.artefacts import Node, Work
 from srd.store.rows import Corrupted, Sample, sample_id, write_rows
 

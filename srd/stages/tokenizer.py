@@ -1,9 +1,12 @@
 """tokenizer: a byte-level BPE trained on the training split, for models that start from nothing."""
 
+from collections.abc import Iterable
+
+from transformers import PreTrainedTokenizerBase
+
 from srd.config import Config
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
-from srd.tokens import train_bpe
 
 
 def make(cfg: Config, work: Work) -> None:
@@ -14,3 +17,19 @@ def make(cfg: Config, work: Work) -> None:
         for text in (sample.instruction, sample.input, *sample.references)
     ]
     train_bpe(texts, cfg.model.vocabulary).save_pretrained(work.path)
+
+
+def train_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
+    """A byte-level BPE of `vocabulary` tokens with `<pad>` and `<eos>`; the same for the same texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
+    bpe.decoder = decoders.ByteLevel()  # pyright: ignore[reportAttributeAccessIssue]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=["<pad>", "<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>", pad_token="<pad>")

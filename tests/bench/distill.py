@@ -14,15 +14,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srd.config import Distill, Method
-from srd.generate import reference_nll
-from srd.models import autocast, device, num_parameters
+from srd.distillation.hidden import Cache
+from srd.distillation.loss import Objective, distillation
+from srd.distillation.reference import reference_nll
+from srd.distillation.schedules import PhaseLoss
+from srd.models.device import autocast, device
+from srd.models.load import num_parameters
 from srd.planning import this_machine
-from srd.schedules import PhaseLoss
 from srd.stages.cache import build
-from srd.stages.distill import distillation
-from srd.teacher import Cache
-from srd.tokens import Encoded, collate, pack
-from srd.train import Objective, Training
+from srd.text.batches import collate, pack
+from srd.text.encoding import Encoded
+from srd.training.loop import Training
 from tests.bench.measure import REPEATS, Figure, ratio, timed, turn_about
 from tests.bench.shapes import Shapes
 

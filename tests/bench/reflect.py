@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from srd.decoding import Row, decode
-from srd.models import autocast, device, load_model, load_tokenizer
+from srd.generation.decoding import Row, decode
+from srd.models.device import autocast, device
+from srd.models.load import load_model, load_tokenizer
 from srd.store.rows import Sample
-from srd.tokens import encode
+from srd.text.encoding import encode
 from tests.bench.measure import REPEATS, Figure, ratio, turn_about
 from tests.bench.shapes import DOLLY, Shapes
 from tests.bench.small import instructions

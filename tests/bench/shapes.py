@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from srd.config import Engine
-from srd.tokens import Encoded
+from srd.text.encoding import Encoded
 
 # Prompt (with template) and response tokens of rows of Dolly. The first 16 were drawn so that they stand for all: means
 # of 92 and

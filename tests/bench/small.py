@@ -23,11 +23,11 @@ def rouge(count: int = 10_000) -> Figure:
     """rouge-score with stemming, one scorer for all pairs, against ours with nothing remembered."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    from srd import metrics
+    from srd.metrics import rouge
 
     rows, source = instructions()
     references = [str(row["output"]) for row in rows][:count]
-    metrics.rouge_l("a", ["a"])  # both sides import what they need first
+    rouge.rouge_l("a", ["a"])  # both sides import what they need first
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
 
     def answers(repeat: int) -> list[str]:
@@ -35,10 +35,10 @@ def rouge(count: int = 10_000) -> Figure:
         return [f"{text} {i}" for i, text in enumerate(random.Random(repeat).sample(references, len(references)))]
 
     def ours(repeat: int) -> list[float]:
-        metrics._stems.cache_clear()
-        metrics._tokens.cache_clear()
+        rouge._stems.cache_clear()
+        rouge._tokens.cache_clear()
         return [
-            metrics.rouge_l(answer, [reference]) for answer, reference in zip(answers(repeat), references, strict=True)
+            rouge.rouge_l(answer, [reference]) for answer, reference in zip(answers(repeat), references, strict=True)
         ]
 
     def theirs(repeat: int) -> list[float]:
@@ -166,7 +166,7 @@ def _loss(positions: int, chunk: int) -> dict[str, float]:
     """Bytes that the loss of `positions` and its gradient add to this process at their peak."""
     import torch
 
-    from srd.loss import cross_entropy, divergence_at, summed
+    from srd.distillation.loss import cross_entropy, divergence_at, summed
 
     torch.manual_seed(0)
     hidden = torch.randn(positions, HIDDEN, requires_grad=True)

@@ -97,7 +97,7 @@ def test_prompts_over_the_limit_are_counted(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:
-    from srd.tokens import train_bpe
+    from srd.stages.tokenizer import train_bpe
     from tests.small import texts
 
     for name, words in (("teacher", train_bpe(texts(), 290)), ("student", tokenizer())):

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from srd.config import Engine, Method
-from srd.divergences import DIVERGENCES, power_of
-from srd.loss import divergence_at, losses_at, summed
-from srd.models import head_logits, head_parameters, hidden_at
-from srd.schedules import PhaseLoss
-from srd.stages.distill import distillation
-from srd.stages.finetune import reference_loss
-from srd.teacher import Live
-from srd.tokens import collate
+from srd.distillation.divergences import DIVERGENCES, power_of
+from srd.distillation.loss import distillation, divergence_at, losses_at, summed
+from srd.distillation.reference import reference_loss
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Live
+from srd.models.heads import head_logits, head_parameters, hidden_at
+from srd.text.batches import collate
 from tests.small import SIZES, encoded, model
 
 COMPILING = "ignore:The .grad attribute of a Tensor"

@@ -15,10 +15,11 @@ from transformers import (
 )
 
 from srd.config import Engine, Generation
-from srd.decoding import Row, decode
 from srd.errors import UserError
-from srd.generate import NoRepeat, answer
-from srd.tokens import Encoded
+from srd.generation.answerer import answer
+from srd.generation.decoding import Row, decode
+from srd.generation.sampling import NoRepeat
+from srd.text.encoding import Encoded
 from tests.small import SIZES, model, tokenizer
 
 KINDS: dict[str, Callable[[], PreTrainedModel]] = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from srd.divergences import DIVERGENCES, OFFICIAL_POWER, check_parameters
+from srd.distillation.divergences import DIVERGENCES, OFFICIAL_POWER, check_parameters
+from srd.distillation.loss import distillation_loss
 from srd.errors import UserError
-from srd.loss import distillation_loss
 
 TEMPERATURES = (1.0, 1.5, 2.0)
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from srd.config import Engine, Generation
-from srd.generate import answer, draw, reference_nll
-from srd.models import logits_at
-from srd.tokens import collate
+from srd.distillation.reference import reference_nll
+from srd.generation.answerer import answer
+from srd.generation.sampling import draw
+from srd.models.heads import logits_at
+from srd.text.batches import collate
 from tests.small import encoded, model, tokenizer
 
 SAMPLING = Generation(temperature=1.0, max_new_tokens=6)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from srd.config import Engine, Method, Recipe
-from srd.divergences import DIVERGENCES
-from srd.loss import cross_entropy, distillation_loss, divergence_at, losses_at
-from srd.models import logits_at
-from srd.schedules import PhaseLoss
-from srd.stages.distill import distillation
-from srd.teacher import Live
-from srd.tokens import collate
-from srd.train import PhaseWork, Training
+from srd.distillation.divergences import DIVERGENCES
+from srd.distillation.loss import cross_entropy, distillation, distillation_loss, divergence_at, losses_at
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Live
+from srd.models.heads import logits_at
+from srd.text.batches import collate
+from srd.training.loop import PhaseWork, Training
 from tests.small import encoded, model
 
 

@@ -8,8 +8,11 @@ from transformers import PreTrainedModel
 
 from srd.config import Lora, Side
 from srd.errors import UserError
-from srd.models import keep_layers, load_model, logits_at, save_model, trainable
-from srd.tokens import collate
+from srd.models.build import keep_layers
+from srd.models.checkpoints import save_model, trainable
+from srd.models.heads import logits_at
+from srd.models.load import load_model
+from srd.text.batches import collate
 from tests.small import SIZES, config, encoded, model, tokenizer
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from srd.config import Distill, Engine, Generation
+from srd.distillation.hidden import Cache
+from srd.distillation.reference import reference_loss, reference_nll
 from srd.errors import UserError
-from srd.generate import answer, reference_nll
+from srd.generation.answerer import answer
 from srd.runtime import processes
 from srd.stages.cache import build, compare
-from srd.stages.finetune import reference_loss
-from srd.teacher import Cache
-from srd.train import PhaseWork, Training, step_seed
+from srd.training.loop import PhaseWork, Training, step_seed
 from tests.small import encoded, model, tokenizer
 
 pytestmark = pytest.mark.slow

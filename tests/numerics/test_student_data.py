@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from srd.config import Method, StudentData
-from srd.loss import cross_entropy, divergence_at
-from srd.models import logits_at
-from srd.schedules import PhaseLoss
-from srd.stages.distill import distillation, teacher_responses
+from srd.distillation.loss import cross_entropy, distillation, divergence_at
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Live
+from srd.models.heads import logits_at
+from srd.stages.distill import teacher_responses
 from srd.store.rows import Answered
-from srd.student_data import StudentRows
-from srd.teacher import Live
-from srd.tokens import Encoded, collate
+from srd.text.batches import collate
+from srd.text.encoding import Encoded
+from srd.training.student_data import StudentRows
 from tests.small import encoded, model
 
 STEPS = 60

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from srd.config import Engine, Method
-from srd.divergences import DIVERGENCES
+from srd.distillation.divergences import DIVERGENCES
+from srd.distillation.hidden import Cache, load_head, save_head
+from srd.distillation.loss import distillation
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Live
 from srd.errors import UserError
-from srd.models import head_logits, hidden_at, logits_at
-from srd.schedules import PhaseLoss
+from srd.models.heads import head_logits, hidden_at, logits_at
 from srd.stages.cache import build
-from srd.stages.distill import distillation
-from srd.teacher import Cache, Live, load_head, save_head
-from srd.tokens import Encoded, collate
+from srd.text.batches import collate
+from srd.text.encoding import Encoded
 from tests.small import encoded, model
 
 HEADS = [
@@ -77,7 +79,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srd.stages.cache.SHARD_BYTES", 16 * 4 * 9)
+    monkeypatch.setattr("srd.distillation.hidden.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
     cache = Cache(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     assert len(cache.shards) > 2

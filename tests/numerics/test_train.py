@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from srd.config import Corpus, Distill, Engine
-from srd.corpus import corpus_rows, read_corpus
+from srd.distillation.loss import cross_entropy
+from srd.distillation.reference import reference_loss
+from srd.distillation.schedules import PhaseLoss
 from srd.errors import UserError
-from srd.loss import cross_entropy
-from srd.models import logits_at
-from srd.schedules import PhaseLoss
-from srd.stages.finetune import reference_loss
-from srd.tokens import Batch, Encoded, collate
-from srd.train import Beside, PhaseWork, Training
+from srd.models.heads import logits_at
+from srd.text.batches import Batch, collate
+from srd.text.encoding import Encoded
+from srd.training.corpus import corpus_rows, read_corpus
+from srd.training.loop import Beside, PhaseWork, Training
 from tests.small import encoded, model, texts, tokenizer
 
 

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from srd import graph
 from srd.config import Engine, Generation, Method, Recipe, StudentData
-from srd.divergences import DIVERGENCES
+from srd.distillation.divergences import DIVERGENCES
+from srd.distillation.loss import Objective, cross_entropy, distillation, distillation_loss, divergence_at
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Live
 from srd.errors import UserError
-from srd.generate import answer
-from srd.loss import cross_entropy, distillation_loss, divergence_at
-from srd.models import logits_at
-from srd.schedules import PhaseLoss
-from srd.stages.distill import distillation
+from srd.generation.answerer import answer
+from srd.models.heads import logits_at
 from srd.stages.samples import clean
 from srd.store.rows import Phase, Sample, sample_id
-from srd.student_data import StudentRows
-from srd.teacher import Live
-from srd.tokens import Encoded, collate, encode
-from srd.train import NOT_FINITE, Objective, Training, step_seed
+from srd.text.batches import collate
+from srd.text.encoding import Encoded, encode
+from srd.training.loop import NOT_FINITE, Training, step_seed
+from srd.training.student_data import StudentRows
 from tests.small import config, encoded, model, tokenizer
 
 CASES = 22

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from srd import graph
 from srd.config import Engine, Generation
-from srd.decoding import decode
 from srd.errors import UserError
-from srd.generate import answer, answerer
+from srd.generation.answerer import answer, answerer
+from srd.generation.decoding import decode
 from tests.small import config, encoded, model, tokenizer
 
 

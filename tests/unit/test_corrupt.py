@@ -3,7 +3,7 @@
 import pytest
 
 from srd.errors import UserError
-from srd.ranking import difficulties, mean_ranks, roc_auc
+from srd.selection.ranking import difficulties, mean_ranks, roc_auc
 from srd.stages.samples import corrupt
 from srd.store.rows import Sample, sample_id
 

@@ -12,10 +12,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from srd import graph
-from srd.architecture import facts_of
 from srd.config import Config
 from srd.errors import UserError
-from srd.models import num_parameters
+from srd.models.facts import facts_of
+from srd.models.load import num_parameters
 from srd.plan import GPUS, Lengths, Reckoning, changes, refuse
 from srd.planning import finished
 from tests.small import config

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from srd.config import Course, Curriculum, Schedule
+from srd.distillation.schedules import cosine, schedule
 from srd.errors import UserError
-from srd.ranking import SIGNALS, difficulties, mean_ranks, rank, roc_auc
-from srd.schedules import CURRICULA, baby_step, cosine, none, schedule
-from srd.stages.filter import easiest
+from srd.selection.curricula import CURRICULA, baby_step, none
+from srd.selection.filter import easiest
+from srd.selection.ranking import SIGNALS, difficulties, mean_ranks, rank, roc_auc
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
 from tests.small import config

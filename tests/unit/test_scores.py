@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from srd.metrics import exact_match, rouge_l
+from srd.metrics.matching import exact_match
+from srd.metrics.rouge import rouge_l
 from srd.report.scores import _published
 from srd.stats import bootstrap
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from srd.config import Model, Side
-from srd.prompts import TEMPLATES
+from srd.stages.tokenizer import train_bpe
 from srd.store.rows import Sample, sample_id
-from srd.tokens import BATCH_SHARE, Encoded, collate, encode, encode_all, eos_id, pack, positions, text_of, train_bpe
+from srd.text.batches import BATCH_SHARE, collate, pack, positions
+from srd.text.encoding import Encoded, encode, encode_all, eos_id, text_of
+from srd.text.prompts import TEMPLATES
 from tests.small import encoded, texts, tokenizer
 
 

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from srd.store.rows import Sample
 
+
 _PREAMBLE = "Below is an instruction that describes a task"
+
+
 _TASK = "Write a response that appropriately completes the request.\n\n"
 
 

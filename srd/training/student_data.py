@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from srd.config import StudentData
-from srd.tokens import Encoded
+from srd.text.encoding import Encoded
 
 DECISION, REPLAY, RESPONSE = 101, 102, 103
 """Third words of the seeds, so that no two draws of a step share a stream."""
+
 
 Write = Callable[[list[Encoded], list[int]], list[list[int]]]
 """Responses (ids with EOS) to the prompts of rows, each from its own seed."""

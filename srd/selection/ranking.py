@@ -27,6 +27,7 @@ WRITTEN: dict[str, Callable[[Sample, int], float]] = {
 }
 """Difficulty of a sample by signals that need no student: characters of the response; a seeded random number."""
 
+
 SIGNALS = (*REFLECTED, *WRITTEN)
 """Every signal by name."""
 

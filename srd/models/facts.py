@@ -13,10 +13,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrai
 
 from srd.config import Config, Side
 from srd.errors import UserError
-from srd.models import UNTRAINED, from_hub, keep_layers, location, num_parameters, random_config
+from srd.models.build import UNTRAINED, keep_layers, random_config
+from srd.models.load import from_hub, location, num_parameters
 
 PROBE_TOKENS = 4
 """Tokens of the trial pass: few, so that attention scores, which fused kernels never store, weigh nothing."""
+
+
 LORA_TARGETS = ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj")
 """Layers that peft adapts by default, of the architectures that srd names."""
 

@@ -11,9 +11,8 @@ Axes: N supervised positions, H hidden size, V vocabulary.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,49 +21,16 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from srd.errors import UserError
-from srd.models import head_logits, hidden_at
+from srd.models.heads import head_logits
 from srd.store.files import disk_errors
 from srd.store.rows import read_dicts
-from srd.tokens import Batch, Encoded
-
-
-class Signal(Protocol):
-    """A teacher in two steps, so that its logits need exist for a few positions only."""
-
-    def states(self, batch: Batch) -> Tensor:
-        """What enters the head at the supervised positions: [N, H]."""
-        ...
-
-    def logits(self, states: Tensor) -> Tensor:
-        """Logits [n, V] of some of the states."""
-        ...
-
-    def expect(self, rows: list[Encoded]) -> None:
-        """Get ready for rows that will be asked for next; changes no result."""
-        ...
-
+from srd.text.batches import Batch
+from srd.text.encoding import Encoded
 
 HEAD, INDEX, LAYOUT = "head.safetensors", "index.jsonl", "layout.json"
+
+
 STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Live:
-    """The signal of a teacher that reads every batch itself."""
-
-    model: PreTrainedModel
-    vocabulary: int
-
-    def states(self, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            return hidden_at(self.model, batch)
-
-    def logits(self, states: Tensor) -> Tensor:
-        with torch.no_grad():
-            return head_logits(self.model, states, self.vocabulary)
-
-    def expect(self, rows: list[Encoded]) -> None:
-        """Nothing: it reads when it is asked."""
 
 
 class Cache:
@@ -148,3 +114,32 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
         )
     nn.Module.to(model, device)
     return model.eval()
+
+
+SHARD_BYTES = 1 << 30
+
+
+def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
+    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one
+    row)."""
+    index: list[dict[str, Any]] = []
+    shards = [0]
+    for row in rows:
+        if shards[-1] and (shards[-1] + len(row.response)) * bytes_each > SHARD_BYTES:
+            shards.append(0)
+        index.append({"id": row.id, "shard": len(shards) - 1, "first": shards[-1], "tokens": token_hash(row)})
+        shards[-1] += len(row.response)
+    return index, shards
+
+
+def write_states(states: torch.Tensor, place: dict[str, Any], folder: Path) -> None:
+    """Put a row's hidden states to its place in its shard."""
+    shard = folder / shard_name(place["shard"])
+    shard.touch()
+    with shard.open("r+b") as file:
+        file.seek(place["first"] * states.shape[1] * states.dtype.itemsize)
+        file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def shard_name(number: int) -> str:
+    return f"hidden-{number:05d}.raw"

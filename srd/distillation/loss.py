@@ -14,7 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srd.divergences import DIVERGENCES, power_of
+from srd.config import DEFAULT_ENGINE, Engine, Method
+from srd.distillation.divergences import DIVERGENCES, power_of
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import Signal
+from srd.models.heads import head_logits, head_parameters, hidden_at
+from srd.text.batches import Batch
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -142,3 +147,41 @@ def distillation_loss(
     power = power_of(divergence, temperature_power)
     values = divergence_at(teacher_logits[mask], student_logits[mask], divergence, temperature, power, **parameters)
     return values.sum() / mask.sum()
+
+
+Objective = Callable[[nn.Module, Batch, PhaseLoss], dict[str, Tensor]]
+"""Sums over a batch's supervised positions: `loss` to differentiate, and parts of it to log."""
+
+
+def distillation(teacher: Signal, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
+    """α·CE + (1-α)·τ^k·D(p_τ, q_τ), summed over a batch's supervised positions, with both parts apart (nats).
+
+    The cross-entropy is taken where there is a reference: not on what the student wrote itself.
+    """
+    losses = torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
+
+    def objective(student: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
+        states = teacher.states(batch)  # from the disk, before the device has the student to do
+        hidden = hidden_at(student, batch)
+
+        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
+            logits = head_logits(student, piece, vocabulary)
+            values, ce = losses(
+                teacher.logits(states[some]),
+                logits,
+                batch.targets[some],
+                str(method.divergence),
+                settings.temperature,
+                power_of(str(method.divergence), method.temperature_power),
+                **method.parameters,
+            )
+            ce = ((ce if settings.sft_weight > 0 else ce.detach()) * batch.referenced[some]).sum()
+            return {
+                "loss": settings.sft_weight * ce + (1 - settings.sft_weight) * values.sum(),
+                "ce": ce,
+                "kd": values.sum(),
+            }
+
+        return summed(parts, hidden, head_parameters(student), engine.loss_positions)
+
+    return objective

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+
 FLOOR = -1e30
 """Stands for log 0: finite, so that 0 * FLOOR = 0 in value and in gradient."""
 
@@ -94,6 +95,7 @@ DIVERGENCES: dict[str, Callable[..., Tensor]] = {
     "skew_forward_kl": skew_forward_kl,
     "skew_reverse_kl": skew_reverse_kl,
 }
+
 
 OFFICIAL_POWER = {
     "forward_kl": 2,

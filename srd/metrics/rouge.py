@@ -1,6 +1,5 @@
-"""Scores of one answer against its references. Pure functions."""
+"""ROUGE-L of an answer against its references, equal to rouge-score to the last bit."""
 
-import re
 import string
 from functools import cache, lru_cache
 
@@ -53,12 +52,3 @@ def _f_measure(prediction: list[str], reference: list[str]) -> float:
         return 0.0
     precision, recall = common / len(prediction), common / len(reference)
     return 2 * precision * recall / (precision + recall)
-
-
-def exact_match(prediction: str, references: list[str]) -> float:
-    """1.0 where the prediction equals a reference after lower-casing and dropping punctuation and extra white space."""
-    return float(any(_plain(prediction) == _plain(reference) for reference in references))
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.sub(f"[{re.escape(string.punctuation)}]", "", text.lower()).split())

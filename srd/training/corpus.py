@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from srd.config import Corpus
 from srd.errors import UserError
 from srd.store.rows import read_lines, sample_id
-from srd.tokens import Encoded, encode_text
+from srd.text.encoding import Encoded, encode_text
 
 
 def read_corpus(settings: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:

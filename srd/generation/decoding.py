@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srd.errors import UserError
-from srd.models import unwrapped
-from srd.tokens import positions
+from srd.models.heads import unwrapped
+from srd.text.batches import positions
 
 SPARE_COLUMNS = 64
 """Columns set aside at once: between two moves of everything lie as many steps."""

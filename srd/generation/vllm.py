@@ -16,9 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Engine, Generation
 from srd.errors import UserError
-from srd.generate import Answer, stop_ids, stream_seed
-from srd.models import save_model
-from srd.tokens import Encoded, text_of
+from srd.generation.answers import Answer, stop_ids, stream_seed
+from srd.models.checkpoints import save_model
+from srd.text.encoding import Encoded, text_of
 
 GPU_SHARE = 0.6
 """Share of the GPU's memory for vLLM; the model stays beside it to score the references."""

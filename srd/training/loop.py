@@ -22,24 +22,30 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from srd.config import Engine, Recipe
+from srd.distillation.loss import Objective
+from srd.distillation.schedules import PhaseLoss, Settings, cosine
 from srd.errors import UserError
-from srd.models import autocast, unwrapped
+from srd.models.device import autocast
+from srd.models.heads import unwrapped
 from srd.runtime import processes
 from srd.runtime.loggers import Log
 from srd.runtime.progress import Advance, say
-from srd.schedules import PhaseLoss, Settings, cosine
 from srd.store.files import disk_errors
 from srd.store.rows import dump
-from srd.tokens import Batch, Encoded, collate, pack
+from srd.text.batches import collate, pack
+from srd.text.encoding import Encoded
 
 STATE = "state.safetensors"
+
+
 KEPT = "phase-best.safetensors"
+
+
 NOT_FINITE = "not-finite.json"
+
+
 SCRATCH = {STATE, KEPT, NOT_FINITE}
 """Files of a training that is under way or has failed."""
-
-Objective = Callable[[nn.Module, Batch, PhaseLoss], dict[str, Tensor]]
-"""Sums over a batch's supervised positions: `loss` to differentiate, and parts of it to log."""
 
 
 @dataclass

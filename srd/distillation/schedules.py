@@ -1,0 +1,65 @@
+"""Schedules: the loss settings of every phase, the learning rate of every step. Pure functions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from srd.config import Course, Schedule
+from srd.errors import UserError
+
+
+@dataclass(frozen=True)
+class PhaseLoss:
+    """Loss settings at one moment: τ and the SFT weight α; by default the loss is the references' cross-entropy
+    alone."""
+
+    temperature: float = 1.0
+    sft_weight: float = 1.0
+
+
+Value = float | list[float]
+"""A setting of one phase: a number, or [first step's, last step's] where it moves with the steps."""
+
+
+Settings = Callable[[float], PhaseLoss]
+"""Loss settings of a phase, given the share of all optimiser steps that lie behind, in [0, 1]."""
+
+
+def schedule(settings: Schedule, phases: int) -> list[Settings]:
+    """The loss settings of every phase (SRD: τ 1 → 2 and α 0.3 → 0.1, linear over phases)."""
+    return [_at(phase["temperature"], phase["sft_weight"]) for phase in plan(settings, phases)]
+
+
+def _at(temperature: Value, sft_weight: Value) -> Settings:
+    def value(of: Value, share: float) -> float:
+        return of[0] + (of[1] - of[0]) * share if isinstance(of, list) else of
+
+    return lambda share: PhaseLoss(value(temperature, share), value(sft_weight, share))
+
+
+def plan(settings: Schedule, phases: int) -> list[dict[str, Value]]:
+    """`temperature` and `sft_weight` of every phase."""
+    temperatures = _course(settings.temperature, phases, "schedule.temperature")
+    sft_weights = _course(settings.sft_weight, phases, "schedule.sft_weight")
+    return [{"temperature": t, "sft_weight": a} for t, a in zip(temperatures, sft_weights, strict=True)]
+
+
+def _course(course: Course, phases: int, key: str) -> list[Value]:
+    """The values of one setting by phase; a single phase has the start."""
+    if course.values is not None:
+        if len(course.values) != phases:
+            raise UserError(f"{key}.values={course.values}: expected one value for each of {phases} phases")
+        return list(course.values)
+    if course.by == "step":
+        return [[course.start, course.end]] * phases
+    if course.by == "constant" or phases == 1:
+        return [course.start] * phases
+    return [course.start + (course.end - course.start) * phase / (phases - 1) for phase in range(phases)]
+
+
+def cosine(step: int, steps: int, start: float, end: float, warmup_steps: int) -> float:
+    """Learning rate of update `step` (0-based) of `steps`: linear warm-up, then a cosine from `start` to `end`."""
+    if step < warmup_steps:
+        return start * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

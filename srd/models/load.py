@@ -1,0 +1,152 @@
+"""Weights and tokenizers by name, folder, package or what an earlier stage left."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub.errors import HfHubHTTPError
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from srd.config import Config, Side
+from srd.errors import UserError, first_line
+from srd.models.build import keep_layers, random_model, unquantised
+from srd.models.checkpoints import merged_with
+from srd.models.device import device
+
+# The stages show bars of their own.
+transformers.utils.logging.disable_progress_bar()
+
+
+transformers.utils.logging.set_verbosity_error()
+
+
+def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a stage: the trained one where there is one, else that of the student's weights.
+
+    Teacher and student must have the same vocabulary, or a `UserError` gives both sizes.
+    """
+    if "tokenizer" in inputs:
+        return AutoTokenizer.from_pretrained(inputs["tokenizer"])
+    student, teacher = (_side_tokenizer(cfg.model.side(role), role) for role in ("student", "teacher"))
+    if student.get_vocab() != teacher.get_vocab():
+        raise UserError(
+            f"teacher and student have different vocabularies ({len(teacher)} and {len(student)} tokens): "
+            "a divergence needs the same tokens; choose a pair that shares its tokenizer"
+        )
+    if student.eos_token_id != teacher.eos_token_id:
+        raise UserError(
+            f"teacher and student end a text differently ({teacher.eos_token!r} and {student.eos_token!r}): "
+            "choose a pair of one kind, both instruct or both base models"
+        )
+    return student
+
+
+def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
+
+    The configured weights, then the role's fine-tuned ones, then the distilled `checkpoint`: whole
+    weights replace what came before, LoRA adapters are merged into it. A model to train gets an
+    adapter of its own through `trainable`.
+    """
+    side = cfg.model.side(role)
+    folders = [
+        folder
+        for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
+        if folder is not None
+    ]
+    whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
+    if whole:
+        options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
+        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], **options)
+    else:
+        model = _initial(side, role, tokenizer)
+    for adapter in folders[whole[-1] + 1 if whole else 0 :]:
+        model = merged_with(model, str(adapter))
+    _check_size(model, role, tokenizer, cfg)
+    nn.Module.to(model, device(cfg.engine))
+    return model.eval()
+
+
+def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenizerBase, cfg: Config) -> None:
+    """A `UserError` for a model with fewer rows than tokens or fewer positions than a text may have."""
+    rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
+    if rows < len(tokenizer):
+        raise UserError(
+            f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model"
+        )
+    decodings = [cfg.reflect.generation, cfg.evaluate.generation]
+    decodings += [cfg.method.student_data.generation] if cfg.method.is_on_policy else []
+    decodings += [cfg.method.answers] if cfg.method.responses == "teacher" else []
+    longest = max(
+        cfg.model.max_tokens, cfg.model.max_prompt_tokens + max(decoding.max_new_tokens for decoding in decodings)
+    )
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and longest > positions:
+        raise UserError(
+            f"model.{role}: {positions} positions, but a prompt with its answer may take {longest}; "
+            "lower model.max_tokens, model.max_prompt_tokens or generation.max_new_tokens"
+        )
+
+
+def num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The weights that the config names, before any training."""
+    if side.architecture is not None:
+        return random_model(side, role, tokenizer)
+    where, options = location(side)
+    options |= {
+        "dtype": getattr(torch, side.dtype),
+        "trust_remote_code": side.trust_remote_code,
+        "use_safetensors": True,
+    }
+    if side.gguf_file is not None:
+        del options["use_safetensors"]
+    model = from_hub(AutoModelForCausalLM, where, role, **options)
+    if side.gguf_file is not None:
+        model = unquantised(model)
+    if side.adapter is not None:
+        model = merged_with(model, side.adapter)
+    if side.layers is not None:
+        keep_layers(model, side.layers)
+    return model
+
+
+def _side_tokenizer(side: Side, role: str) -> PreTrainedTokenizerBase:
+    if side.architecture is not None:
+        raise UserError(f"model.{role} has random weights and so no tokenizer; set model.vocabulary to train one")
+    where, options = location(side)
+    return from_hub(AutoTokenizer, where, role, **options, trust_remote_code=side.trust_remote_code)
+
+
+def location(side: Side) -> tuple[str, dict[str, Any]]:
+    """Where `from_pretrained` finds a side's files."""
+    if side.package is not None:
+        # Looked up, not imported: the package may need what only its own program uses.
+        spec = find_spec(side.package.replace("-", "_"))
+        folders = list(spec.submodule_search_locations or []) if spec is not None else []
+        assert folders, f"the graph has checked that {side.package} is installed"
+        return folders[0], {"gguf_file": side.gguf_file}
+    gguf = {"gguf_file": side.gguf_file} if side.gguf_file else {}
+    return str(side.name), {"revision": side.revision, **gguf}
+
+
+def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
+    """`factory.from_pretrained`, with one line for weights that cannot be had."""
+    try:
+        return factory.from_pretrained(where, **options)
+    except ImportError as error:
+        raise UserError(f"model.{role}: {where} needs a package that is not installed ({first_line(error)})") from None
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        revision = f"@{options['revision']}" if options.get("revision") else ""
+        raise UserError(
+            f"model.{role}: weights of {where}{revision} cannot be loaded ({first_line(error)}); run again when the "
+            "hub can be "
+            "reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
+            f"model.{role}.name=FOLDER"
+        ) from None
