@@ -7,29 +7,36 @@ interrupt is exit code 130; whatever was done stays and the same command continu
 import errno
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 
 from srd.errors import UserError, nearest
+from srd.pipeline.catalogue import STAGES
 
-STAGES = {
-    "run": "whole pipeline; reuses every finished artefact",
-    "finetune": "fine-tune the teacher or warm-start the student (role=teacher|student)",
-    "reflect": "the student answers the training prompts",
-    "rank": "order the samples by difficulty",
-    "filter": "drop the hardest",
-    "partition": "cut the rest into curriculum phases",
-    "plan": "memory, disk and time of every stage, before the run",
-    "cache": "keep what enters the teacher's head, once for all arms",
-    "distill": "train the student on the teacher, phase by phase",
-    "evaluate": "score teacher, student and distilled student",
+
+@dataclass(frozen=True)
+class Command:
+    """What a first word does."""
+
+    help: str
+    function: str
+    """`module:function`, imported when the word is said."""
+    composed: bool = True
+    """Whether Hydra reads the rest of the line; else the function gets its words."""
+
+
+COMMANDS = {
+    "run": Command("whole pipeline; reuses every finished artefact", "srd.commands.run:run"),
+    **{name: Command(s.help, "srd.commands.run:run_stage") for name, s in STAGES.items() if not s.on_demand},
+    "plan": Command("memory, disk and time of every stage, before the run", "srd.commands.plan:plan"),
+    "report": Command("tables and plots of a study (srd report STUDY)", "srd.commands.report:report", composed=False),
+    "show": Command("look into an artefact (srd show STAGE/FINGERPRINT)", "srd.commands.show:show", composed=False),
+    "ls": Command(
+        "what there is: experiments, models, datasets, methods, artefacts", "srd.commands.ls:ls", composed=False
+    ),
 }
-VIEWS = {
-    "report": "tables and plots of a study (srd report STUDY)",
-    "show": "look into an artefact (srd show STAGE/FINGERPRINT)",
-    "ls": "what there is: experiments, models, datasets, methods, artefacts",
-}
+
 DISK_ERRORS = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
@@ -79,58 +86,22 @@ def _main(words: list[str]) -> int:
 
 
 def dispatch(word: str, rest: list[str]) -> int:
-    """Hand the rest of the line to the stage or view that `word` names."""
-    if word in VIEWS:
-        from srd import views
+    """Hand the rest of the line to the command that `word` names."""
+    if word not in COMMANDS:
+        raise UserError(f"unknown command '{word}'; {nearest(word, COMMANDS)}")
+    command = COMMANDS[word]
+    if command.composed and rest in (["-h"], ["--help"]):
+        print(f"srd {word}: {command.help}\n\n{usage()}")
+        return 0
+    module, _, name = command.function.partition(":")
+    function = getattr(import_module(module), name)
+    if not command.composed:
+        function(rest)
+        return 0
+    from srd.commands.compose import run_hydra
 
-        views.VIEWS[word](rest)
-    elif word in STAGES:
-        if rest in (["-h"], ["--help"]):
-            print(f"srd {word}: {STAGES[word]}\n\n{usage()}")
-        else:
-            from srd.compose import run_hydra
-
-            run_hydra(word, rest, lambda cfg: run_stage(word, cfg))
-    else:
-        raise UserError(f"unknown command '{word}'; {nearest(word, [*STAGES, *VIEWS])}")
+    run_hydra(word, rest, partial(function, word) if word in STAGES else function)
     return 0
-
-
-def run_stage(word: str, cfg: Any) -> None:
-    """Make the artefacts of a command under a checked config."""
-    from srd import graph, stages
-    from srd.store.artefacts import prepare
-
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: srd starts its processes itself; leave torchrun or accelerate "
-            "launch away and "
-            f"add engine.processes={os.environ['WORLD_SIZE']}"
-        )
-    prepare(cfg.outputs)
-    if word in ("run", "plan", "cache", "distill", "evaluate"):
-        stages.settle_teacher(cfg, planning=word == "plan")
-    one: dict[str, Callable[[Any], Any]] = {
-        "reflect": graph.reflect,
-        "filter": graph.filter,
-        "partition": graph.partition,
-        "cache": graph.cache,
-        "distill": graph.distill,
-    }
-    if word == "run":
-        from srd.studies import run
-
-        run(cfg)
-    elif word == "plan":
-        from srd.views import plan
-
-        plan(cfg)
-    elif word in ("evaluate", "rank"):
-        for node in graph.evaluations(cfg) if word == "evaluate" else graph.rankings(cfg):
-            print(stages.make(cfg, node))
-    else:
-        node = graph.finetune(cfg, cfg.role) if word == "finetune" else one[word](cfg)
-        print(stages.make(cfg, node))
 
 
 def usage() -> str:
@@ -140,7 +111,7 @@ def usage() -> str:
         "",
         "  srd COMMAND [key=value …] [group=option …] [-m] [--cfg job]",
         "",
-        *(f"  {word:<10} {text}" for word, text in {**STAGES, **VIEWS}.items()),
+        *(f"  {word:<10} {command.help}" for word, command in COMMANDS.items()),
         "",
         "  srd run                                    the embedded default: tiny models, Python's own docstrings",
         "  srd run experiment=NAME                    a row of a paper's table (srd ls experiment)",
@@ -150,12 +121,6 @@ def usage() -> str:
         "The same command again continues what was interrupted. Artefacts are in outputs/.",
     ]
     return "\n".join(lines)
-
-
-def outputs_of(rest: list[str]) -> tuple[Path, list[str]]:
-    """The outputs folder of a command that Hydra does not read (`outputs=…`), and its other words."""
-    chosen = [word.removeprefix("outputs=") for word in rest if word.startswith("outputs=")]
-    return Path(chosen[-1] if chosen else "outputs"), [word for word in rest if not word.startswith("outputs=")]
 
 
 def _fail(line: str, code: int) -> int:

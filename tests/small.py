@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.compose import conf_folder, to_config
+from srd.commands.compose import conf_folder, to_config
 from srd.config import Config
 from srd.stages.tokenizer import train_bpe
 from srd.text.encoding import Encoded

@@ -5,7 +5,7 @@ from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters
 from srd.distillation.schedules import plan
 from srd.errors import UserError, look_up, require
-from srd.published import published
+from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
 from srd.selection.ranking import SIGNALS

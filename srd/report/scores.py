@@ -10,26 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from srd.config import Config
 from srd.errors import UserError
-from srd.published import published
-from srd.stats import Estimate, bootstrap
-from srd.store.manifests import ancestry
+from srd.report.costs import Cost, cost_of
+from srd.report.published import published
+from srd.report.stats import Estimate, bootstrap
 from srd.store.rows import Score, read_rows
-
-SHARED = ("samples", "tokenizer", "finetune")
-"""Stages that every arm of a study starts from; their cost is stated apart."""
-
-
-@dataclass
-class Cost:
-    """What an arm spent, from the ledgers of its artefacts, mean over its training runs."""
-
-    sample_passes: float = 0
-    training_tokens: float = 0
-    seconds: float = 0
-    flops: float = 0
-    seconds_by_stage: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -181,41 +166,5 @@ def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float 
     return None
 
 
-def cost_of(outputs: Path, names: list[str], target: str) -> Cost:
-    """Mean cost over training runs of everything an arm needs beyond what all arms share."""
-    cost = Cost()
-    for name in names:
-        for manifest in _own(outputs, name, target):
-            ledger, share = manifest["ledger"], 1 / len(names)
-            cost.sample_passes += share * ledger.get("sample_passes", 0)
-            cost.training_tokens += share * ledger.get("training_tokens", 0)
-            cost.flops += share * ledger.get("flops", 0)
-            cost.seconds += share * ledger["seconds"]
-            stage = manifest["stage"]
-            cost.seconds_by_stage[stage] = cost.seconds_by_stage.get(stage, 0) + share * ledger["seconds"]
-    return cost
-
-
-def _own(outputs: Path, name: str, target: str) -> list[dict[str, Any]]:
-    """Manifests of an arm's own artefacts; of a teacher or student before distillation, its fine-tuning."""
-    chain = list(ancestry(outputs, name))
-    if target == "distill":
-        return [manifest for manifest in chain if manifest["stage"] not in SHARED]
-    return [
-        manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target
-    ]
-
-
 def _percent(estimate: Estimate) -> Estimate:
     return Estimate(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
-
-
-def print_run(cfg: Config) -> None:
-    """One line a checkpoint and suite: what a run has to show for itself."""
-    from srd import graph
-
-    for node in graph.evaluations(cfg):
-        rows = read_rows(node.folder(cfg.outputs) / "scores.jsonl", Score)
-        mean = 100 * sum(row.rouge_l for row in rows) / len(rows)
-        target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
-        print(f"{target:<28} {node.settings['suite']:<12} ROUGE-L {mean:6.2f}   {len(rows)} answers   {node}")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from srd.report.scores import Row
-from srd.stats import Estimate
+from srd.report.stats import Estimate
 
 Cells = tuple[list[str], list[list[str]]]
 

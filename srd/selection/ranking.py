@@ -83,14 +83,3 @@ def rank(values: Columns, k: float) -> Columns:
     order = np.lexsort((values["id"], -fused))
     columns = {"id": values["id"], **ranks, "fused": fused}
     return {**{name: column[order] for name, column in columns.items()}, "rank": np.arange(1, len(order) + 1)}
-
-
-def roc_auc(ids: np.ndarray, ranks: np.ndarray, positives: set[str]) -> float:
-    """Chance that a positive is ranked above (harder than) a negative, ties half: the area under the ROC curve.
-
-    By the rank sum of the positives (Mann and Whitney 1947).
-    """
-    hit = np.isin(ids, list(positives))
-    hits, others = int(hit.sum()), int((~hit).sum())
-    assert hits * others > 0, "an area under the curve needs both kinds"
-    return float((ranks[hit].sum() - hits * (hits + 1) / 2) / (hits * others))

@@ -1,34 +1,33 @@
 """distill: the student learns from the teacher, phase after phase; the best weights by dev ROUGE-L are kept."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Config
 from srd.distillation.hidden import Cache
 from srd.distillation.loss import distillation
-from srd.distillation.reference import reference_loss, reference_nll
+from srd.distillation.reference import reference_loss
 from srd.distillation.schedules import PhaseLoss, schedule
 from srd.distillation.teacher import Live, Signal
 from srd.errors import UserError
 from srd.generation.answerer import answer
-from srd.metrics.rouge import rouge_l
-from srd.models.checkpoints import fold_adapter, save_model, trainable
+from srd.models.checkpoints import fold_adapter, trainable
 from srd.models.device import device
-from srd.models.load import load_model, load_tokenizer, num_parameters
+from srd.models.load import load_model, load_tokenizer
 from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
-from srd.stages.finetune import training_ledger
+from srd.stages.costs import _ledger
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.rows import Answered, Phase, Sample, read_rows
 from srd.text.encoding import Encoded, encode_all, longest_first, pad_id
 from srd.training.corpus import corpus_rows, read_corpus
 from srd.training.loop import SCRATCH, Beside, PhaseWork, Training, num_steps
+from srd.training.model_selection import Judge
 from srd.training.student_data import StudentRows
 
 
@@ -68,69 +67,6 @@ def make(cfg: Config, work: Work) -> None:
             best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer)
         )
     work.ledger |= _ledger(training, writer, student, teacher)
-
-
-@dataclass
-class Judge:
-    """What happens between epochs and phases: the dev answers choose the best weights, checkpoints are left behind."""
-
-    cfg: Config
-    folder: Path
-    training: Training
-    tokenizer: PreTrainedTokenizerBase
-    dev: list[tuple[Sample, Encoded]]
-    writer: StudentRows | None
-
-    def begin(self) -> None:
-        """The dev loss before the first step, which later ones are measured against."""
-        if self.writer is not None and self.cfg.method.student_data.adaptive and self.writer.dev_loss_mark is None:
-            self.writer.observe(dev_loss(self.training.model, self.dev, self.tokenizer, self.cfg))
-
-    def end_epoch(self, phase: int, epoch: int) -> None:
-        c, student = self.training.counters, self.training.model
-        row = {
-            "step": c.step,
-            "phase": phase,
-            "epoch": epoch,
-            "dev/rouge_l": dev_rouge_l(student, self.dev, self.tokenizer, self.cfg),
-        }
-        if self.writer is not None and self.cfg.method.student_data.adaptive:
-            row["dev/loss_nats"] = dev_loss(student, self.dev, self.tokenizer, self.cfg)
-            self.writer.observe(row["dev/loss_nats"])
-            row["dev/student_share"] = self.writer.share
-        self.training.append("dev", row)
-        score = row["dev/rouge_l"]
-        if self.cfg.distill.handover == "best" and score > c.phase_rouge_l:
-            c.phase_rouge_l = score
-            self.training.keep()
-        if score > c.best_rouge_l:
-            c.best_rouge_l, c.best_phase, c.best_epoch = score, phase, epoch
-            save_model(student, self.tokenizer, self.folder / "best")
-
-    def end_phase(self, phase: int) -> None:
-        if self.cfg.distill.handover == "best":
-            self.training.take_back()
-        save_model(self.training.model, self.tokenizer, self.folder / f"phase-{phase}")
-        say(
-            f"phase {phase + 1} of {self.cfg.num_phases} done, best dev ROUGE-L so far "
-            f"{100 * self.training.counters.best_rouge_l:.2f}"
-        )
-
-
-def dev_rouge_l(
-    student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config
-) -> float:
-    """Mean ROUGE-L in [0, 1] of the student's answers to the dev prompts, decoded as in the evaluation."""
-    rows, seeds = [row for _, row in dev], [cfg.evaluate.seeds[0]] * len(dev)
-    answers = answer(student, rows, tokenizer, cfg.evaluate.generation, seeds, cfg.engine)
-    scores = [rouge_l(given.text, sample.references) for given, (sample, _) in zip(answers, dev, strict=True)]
-    return sum(scores) / len(scores)
-
-
-def dev_loss(student: Any, dev: list[tuple[Sample, Encoded]], tokenizer: PreTrainedTokenizerBase, cfg: Config) -> float:
-    """Mean over the dev samples of their references' NLL, nats per token."""
-    losses = reference_nll(student, [row for _, row in dev], tokenizer, cfg.engine)
-    return sum(losses) / len(losses)
 
 
 def student_rows(
@@ -217,14 +153,3 @@ def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
 
 def _dev_samples(cfg: Config, work: Work) -> list[Sample]:
     return read_samples(work, "dev")[: cfg.distill.dev_samples]
-
-
-def _ledger(
-    training: Training, writer: StudentRows | None, student: nn.Module, teacher: PreTrainedModel | None
-) -> dict[str, object]:
-    """The cost of distillation: the student trains on every token, the teacher reads those with a divergence."""
-    c, written = training.counters, writer.generated_tokens if writer is not None else 0
-    learned, read = 6 * num_parameters(student), 0 if teacher is None else 2 * num_parameters(teacher)
-    flops = learned * (c.tokens + c.corpus_tokens) + read * c.tokens + 2 * num_parameters(student) * written
-    best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}
-    return {**training_ledger(c, flops), "generated_tokens": written, "best": best}

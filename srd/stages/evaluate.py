@@ -8,8 +8,8 @@ from srd.generation.answerer import answerer
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
 from srd.models.load import load_model, load_tokenizer, num_parameters
+from srd.stages.costs import count_tokens
 from srd.stages.inputs import read_samples
-from srd.stages.reflect import count_tokens
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Sample, Score

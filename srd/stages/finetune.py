@@ -8,10 +8,11 @@ from srd.models.checkpoints import save_model, trainable
 from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar
+from srd.stages.costs import training_ledger
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.text.encoding import encode_all, pad_id
-from srd.training.loop import SCRATCH, Counters, PhaseWork, Training, num_steps
+from srd.training.loop import SCRATCH, PhaseWork, Training, num_steps
 
 
 def make(cfg: Config, work: Work) -> None:
@@ -28,17 +29,3 @@ def make(cfg: Config, work: Work) -> None:
     save_model(model, tokenizer, work.path / "model")
     work.scratch |= SCRATCH | {"dev.jsonl"}
     work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)
-
-
-def training_ledger(counters: Counters, flops: int) -> dict[str, float]:
-    """The cost of a training run: passes, tokens, seconds of the work that stands, estimated FLOPs."""
-    return {
-        "seconds": counters.seconds + counters.dev_seconds,
-        "dev_seconds": counters.dev_seconds,
-        "steps": counters.step,
-        "sample_passes": counters.sample_passes,
-        "training_tokens": counters.tokens,
-        "supervised_tokens": counters.supervised_tokens,
-        "corpus_tokens": counters.corpus_tokens,
-        "flops": flops,
-    }

@@ -7,6 +7,7 @@ from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer, answerer
 from srd.metrics.rouge import rouge_l
 from srd.models.load import load_model, load_tokenizer, num_parameters
+from srd.stages.costs import count_tokens
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
@@ -47,15 +48,3 @@ def make(cfg: Config, work: Work) -> None:
     max_tokens = cfg.model.max_prompt_tokens + cfg.reflect.generation.max_new_tokens
     with answerer(model, tokenizer, cfg.engine, max_tokens) as answers:
         fill(work, "reflections.jsonl", pairs, block(cfg.engine), compute, key=lambda row: row["id"])
-
-
-def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:
-    """The cost of answering and scoring `rows`: two forward passes over prompts, one over the rest."""
-    prompts, references = sum(len(row.prompt) for row in rows), sum(len(row.response) for row in rows)
-    tokens = 2 * prompts + references + generated
-    return {
-        "scoring_passes": len(rows),
-        "generated_tokens": generated,
-        "scored_tokens": references,
-        "flops": 2 * parameters * tokens,
-    }

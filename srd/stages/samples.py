@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from srd import graph
 from srd.config import Config, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
+from srd.pipeline import graph
 from srd.runtime.progress import say
 from srd.selection.ranking import chance
 from srd.store.artefacts import Node, Work

@@ -20,7 +20,7 @@ from srd.distillation.reference import reference_nll
 from srd.distillation.schedules import PhaseLoss
 from srd.models.device import autocast, device
 from srd.models.load import num_parameters
-from srd.planning import this_machine
+from srd.plan.machines import this_machine
 from srd.stages.cache import build
 from srd.text.batches import collate, pack
 from srd.text.encoding import Encoded

@@ -109,8 +109,8 @@ def _reflections(folder: Path, count: int) -> None:
 
 def _rank(folder: Path) -> dict[str, float]:
     """The three stages on the reflections in `folder`, in this process."""
-    from srd import graph
-    from srd.stages import filter, partition, rank
+    from srd.pipeline import graph
+    from srd.pipeline.make import filter, partition, rank
     from srd.store.artefacts import Work
 
     cfg = _default()
@@ -135,7 +135,7 @@ def _default() -> Config:
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
 
-    from srd.compose import conf_folder, to_config
+    from srd.commands.compose import conf_folder, to_config
 
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):

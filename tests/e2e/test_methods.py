@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
-from srd.compose import conf_folder
+from srd.commands.compose import conf_folder
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srd import graph
 from srd.config import Engine, Generation, Method, Recipe, StudentData
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.loss import Objective, cross_entropy, distillation, distillation_loss, divergence_at
@@ -19,6 +18,7 @@ from srd.distillation.teacher import Live
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.heads import logits_at
+from srd.pipeline import graph
 from srd.stages.samples import clean
 from srd.store.rows import Phase, Sample, sample_id
 from srd.text.batches import collate

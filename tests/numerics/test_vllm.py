@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
-from srd import graph
 from srd.config import Engine, Generation
 from srd.errors import UserError
 from srd.generation.answerer import answer, answerer
 from srd.generation.decoding import decode
+from srd.pipeline import graph
 from tests.small import config, encoded, model, tokenizer
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from srd import graph
-from srd.compose import conf_folder, explain, groups, keys, to_config
+from srd.commands.compose import conf_folder, explain, groups, keys, to_config
 from srd.config import Config
 from srd.errors import UserError
+from srd.pipeline import graph
 from srd.store.artefacts import closure
 from tests.small import composed, config
 
@@ -326,7 +326,7 @@ def test_settings_of_student_data_count_where_they_are_read() -> None:
 
 
 def test_two_arms_may_share_a_student(tmp_path: Path) -> None:
-    from srd.studies import file_run, read_study
+    from srd.report.study import file_run, read_study
 
     for name in ("constant", "srd"):
         file_run(config(*SMALL, "method=sft", f"schedule={name}", f"arm={name}", f"outputs={tmp_path}"))
@@ -341,7 +341,7 @@ def test_weights_that_nothing_pins_are_refused() -> None:
 
 
 def test_runs_of_one_name_and_different_settings_stay_apart(tmp_path: Path) -> None:
-    from srd.studies import file_run, read_study
+    from srd.report.study import file_run, read_study
 
     outputs = f"outputs={tmp_path}"
     for rate in ("1e-3", "2e-3"):

@@ -3,7 +3,8 @@
 import pytest
 
 from srd.errors import UserError
-from srd.selection.ranking import difficulties, mean_ranks, roc_auc
+from srd.report.noise import roc_auc
+from srd.selection.ranking import difficulties, mean_ranks
 from srd.stages.samples import corrupt
 from srd.store.rows import Sample, sample_id
 

@@ -11,13 +11,16 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from srd import graph
+from srd.commands.plan import finished
 from srd.config import Config
 from srd.errors import UserError
 from srd.models.facts import facts_of
 from srd.models.load import num_parameters
-from srd.plan import GPUS, Lengths, Reckoning, changes, refuse
-from srd.planning import finished
+from srd.pipeline import graph
+from srd.plan.advice import changes, refuse
+from srd.plan.lengths import Lengths
+from srd.plan.machines import GPUS
+from srd.plan.needs import RunEstimate
 from tests.small import config
 
 ARCHITECTURES: list[dict[str, Any]] = [
@@ -88,30 +91,30 @@ def test_an_adapter_trains_what_peft_says() -> None:
         assert facts.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-def reckoning(*overrides: str) -> Reckoning:
+def estimated(*overrides: str) -> RunEstimate:
     cfg = config("teacher.signal=hidden", *overrides)
     lengths = Lengths(samples=11_000, test_samples={"heldout": 500}, prompt=92, response=89, answer=89, longest=512)
-    return Reckoning(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths, GPUS["a100-80gb"])
+    return RunEstimate(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths, GPUS["a100-80gb"])
 
 
-def need(of: Reckoning, stage: str) -> Any:
+def need(of: RunEstimate, stage: str) -> Any:
     return {need.stage: need for need in of.needs()}[stage]
 
 
 def test_every_long_stage_is_reckoned() -> None:
-    stages = [need.stage for need in reckoning().needs()]
+    stages = [need.stage for need in estimated().needs()]
     assert stages == [
         "finetune teacher", "finetune student", "reflect", "cache", "distill",
         "evaluate teacher", "evaluate student", "evaluate distill",
     ]  # fmt: skip
-    assert all(need.flops > 0 and need.seconds > 0 and need.memory_bytes > 0 for need in reckoning().needs())
-    plain = [need.stage for need in reckoning("curriculum=none", "filter.keep=1", "teacher.signal=online").needs()]
+    assert all(need.flops > 0 and need.seconds > 0 and need.memory_bytes > 0 for need in estimated().needs())
+    plain = [need.stage for need in estimated("curriculum=none", "filter.keep=1", "teacher.signal=online").needs()]
     assert "reflect" not in plain
     assert "cache" not in plain
 
 
 def test_gpus_share_the_time_and_processes_on_a_processor_its_memory() -> None:
-    alone, shared = reckoning(), reckoning("engine.processes=4")
+    alone, shared = estimated(), estimated("engine.processes=4")
     for one, four in zip(alone.needs(), shared.needs(), strict=True):
         assert four.seconds == pytest.approx(one.seconds / 4)
         assert four.memory_bytes == one.memory_bytes
@@ -120,8 +123,8 @@ def test_gpus_share_the_time_and_processes_on_a_processor_its_memory() -> None:
 
 
 def test_srd_s_passes_are_those_of_its_phases() -> None:
-    assert reckoning("filter.keep=0.75", "distill.epochs=8").passes == pytest.approx(12 * 11_000, rel=1e-3)
-    assert reckoning("curriculum=none", "filter.keep=1", "distill.epochs=20").passes == 20 * 11_000
+    assert estimated("filter.keep=0.75", "distill.epochs=8").passes == pytest.approx(12 * 11_000, rel=1e-3)
+    assert estimated("curriculum=none", "filter.keep=1", "distill.epochs=20").passes == 20 * 11_000
 
 
 @pytest.mark.parametrize(
@@ -140,12 +143,12 @@ def test_memory_follows_the_engine(less: list[str], more: list[str]) -> None:
         "model.student.architecture.intermediate_size=4096",
         "engine.generation_sequences=1",
     ]
-    assert need(reckoning(*big, *less), "distill").memory_bytes < need(reckoning(*big, *more), "distill").memory_bytes
+    assert need(estimated(*big, *less), "distill").memory_bytes < need(estimated(*big, *more), "distill").memory_bytes
 
 
 def test_a_run_that_cannot_fit_is_refused_with_a_change_that_fits() -> None:
     big = ["model.student.architecture.hidden_size=1024", "model.student.architecture.intermediate_size=4096"]
-    wide = reckoning(*big, "engine.micro_batch_tokens=65536", "distill.batch_sequences=512")
+    wide = estimated(*big, "engine.micro_batch_tokens=65536", "distill.batch_sequences=512")
     most = max(need.memory_bytes for need in wide.needs())
     refuse(wide, most, 1e12)
     advised = 0
@@ -213,7 +216,7 @@ def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) ->
     assert finished(config("teacher.signal=hidden", f"outputs={tmp_path}", "plan.gpu=l4")) == frozenset(), (
         "another machine has none of them"
     )
-    whole, rest = reckoning(), replace(reckoning(), there=there)
+    whole, rest = estimated(), replace(estimated(), finished=there)
     assert [need.stage for need in rest.to_do()] == [
         "finetune student",
         "reflect",

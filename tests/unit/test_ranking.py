@@ -11,9 +11,10 @@ import pytest
 from srd.config import Course, Curriculum, Schedule
 from srd.distillation.schedules import cosine, schedule
 from srd.errors import UserError
+from srd.report.noise import roc_auc
 from srd.selection.curricula import CURRICULA, baby_step, none
 from srd.selection.filter import easiest
-from srd.selection.ranking import SIGNALS, difficulties, mean_ranks, rank, roc_auc
+from srd.selection.ranking import SIGNALS, difficulties, mean_ranks, rank
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
 from tests.small import config

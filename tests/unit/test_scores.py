@@ -6,7 +6,7 @@ import pytest
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
 from srd.report.scores import _published
-from srd.stats import bootstrap
+from srd.report.stats import bootstrap
 
 
 def test_rouge_l_is_rouge_score_with_stemming_best_over_references() -> None:

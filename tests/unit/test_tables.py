@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from srd.config import Config
-from srd.published import published
+from srd.report.published import published
 from tests.conftest import ROOT
 from tests.small import config
 

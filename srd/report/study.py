@@ -6,31 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from srd import graph
 from srd.config import Config
 from srd.errors import UserError, nearest
+from srd.pipeline import graph
 from srd.runtime.progress import say
-from srd.stages import make_all
-from srd.store.artefacts import closure
 from srd.store.files import replace_text
-
-
-def run(cfg: Config) -> None:
-    """The whole pipeline for one arm; a finished one is only filed again."""
-    nodes = graph.evaluations(cfg)
-    missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
-    if missing:
-        from srd.planning import foresee
-
-        planned = foresee(cfg)
-        make_all(cfg, nodes)
-        file_run(cfg, planned)
-    else:
-        say(f"{cfg.arm_name}: nothing to do, all {len(closure(nodes))} artefacts are there")
-        file_run(cfg)
-    from srd.report.scores import print_run
-
-    print_run(cfg)
 
 
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:

@@ -1,0 +1,40 @@
+"""`srd ls [KIND]`: what there is."""
+
+from pathlib import Path
+
+from srd.commands.terminal import outputs_of
+from srd.errors import UserError, nearest
+from srd.store.manifests import read_manifest
+
+
+def ls(words: list[str]) -> None:
+    """`srd ls [KIND]`: config options, or artefacts."""
+    from srd.commands.compose import conf_folder, groups
+
+    outputs, rest = outputs_of(words)
+    kinds = [*groups(), "artefacts"]
+    if rest and rest[0] not in kinds:
+        raise UserError(f"unknown kind '{rest[0]}'; {nearest(rest[0], kinds)}")
+    for group in [kind for kind in kinds[:-1] if not rest or kind == rest[0]]:
+        print(group)
+        for path in sorted((conf_folder() / group).rglob("*.yaml")):
+            name = str(path.relative_to(conf_folder() / group).with_suffix(""))
+            print(f"  {name:<28} {_headline(path)}")
+    if not rest or rest[0] == "artefacts":
+        print(f"artefacts in {outputs}")
+        for path in sorted(outputs.glob("*/*/manifest.json")):
+            manifest = read_manifest(path.parent)
+            print(
+                f"  {path.parent.relative_to(outputs)!s:<28} {manifest['started']}  "
+                f"{manifest['ledger']['seconds']:.1f} s"
+            )
+
+
+def _headline(path: Path) -> str:
+    """The first comment of a config file."""
+    comments = [
+        line[1:].strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#") and "@package" not in line
+    ]
+    return comments[0] if comments else ""

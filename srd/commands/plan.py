@@ -1,0 +1,90 @@
+"""`srd plan`: what a run will need, before it."""
+
+from pathlib import Path
+
+from srd.commands.run import begin
+from srd.commands.terminal import clock, print_table, size
+from srd.config import Config, Plan
+from srd.errors import UserError
+from srd.pipeline import graph
+from srd.pipeline.make import make
+from srd.plan.estimate import estimate, refuse_unfit
+from srd.plan.lengths import Folders
+from srd.plan.needs import RunEstimate
+from srd.runtime.progress import say
+from srd.store.artefacts import Node, closure
+from srd.store.manifests import long_name
+
+
+def plan(cfg: Config) -> None:
+    """Print the needs of every stage, its largest, and whether the run fits."""
+    cfg = begin(cfg, planning=True)
+    run = _estimate(cfg)
+    needs, n = run.to_do(), run.lengths
+    devices = f"{run.gpus} x {run.machine.name}" if run.gpus > 1 else run.machine.name
+    print(
+        f"{n.samples:,} samples of {n.prompt:.0f} + {n.response:.0f} tokens (the longest {n.longest}), "
+        f"{sum(n.test_samples.values()):,} test rows; teacher {run.teacher.parameters / 1e6:,.1f} M parameters, "
+        f"student {run.student.parameters / 1e6:,.1f} M; {devices} at {cfg.plan.utilisation:.0%} of its speed"
+    )
+    there = [need.stage for need in run.needs() if need.stage in run.finished]
+    if there:
+        print(f"there already: {', '.join(there)}")
+    if not needs:
+        return
+    most = max(needs, key=lambda need: need.memory_bytes)
+    disk, flops, seconds = (sum(getattr(need, name) for need in needs) for name in ("disk_bytes", "flops", "seconds"))
+    lines = [[x.stage, size(x.memory_bytes), size(x.disk_bytes), f"{x.flops:.2e}", clock(x.seconds)] for x in needs]
+    lines.append(["all", size(most.memory_bytes), size(disk), f"{flops:.2e}", clock(seconds)])
+    print_table(["stage", "memory", "disk", "FLOPs", "time"], lines)
+    parts = sorted(most.memory.items(), key=lambda part: -part[1])
+    print(f"most memory, {most.stage}: " + ", ".join(f"{name} {size(held)}" for name, held in parts))
+    refuse_unfit(run)
+
+
+def planned_needs(cfg: Config) -> dict[str, dict[str, float]]:
+    """The plan of a run as its study files it, by stage; a run that seems not to fit is told so and goes on, for a
+    plan may err."""
+    needs = []
+    try:
+        run = _estimate(cfg)
+        needs = run.needs()
+        refuse_unfit(run)
+    except UserError as error:
+        say(f"the plan says: {error}")
+    keys = ("seconds", "flops", "memory_bytes", "disk_bytes")
+    return {need.stage: {key: getattr(need, key) for key in keys} for need in needs}
+
+
+def _estimate(cfg: Config) -> RunEstimate:
+    return estimate(cfg, _folders(cfg), finished(cfg))
+
+
+def _folders(cfg: Config) -> Folders:
+    """The samples and the tokenizer that lengths are measured on, made where they are missing and `plan.*` does not
+    say enough."""
+    given = None not in (cfg.plan.samples, cfg.plan.prompt_tokens, cfg.plan.response_tokens)
+    suites = () if cfg.plan.test_samples else cfg.evaluate.suites
+    tokenizers = {} if given else graph.tokenizer(cfg)
+    return Folders(
+        samples=None if given else _made(cfg, graph.samples(cfg.dataset)),
+        tests={name: _made(cfg, graph.suite(cfg, name)) for name in suites},
+        tokenizer={name: _made(cfg, node) for name, node in tokenizers.items()},
+    )
+
+
+def _made(cfg: Config, node: Node) -> Path:
+    return node.folder(cfg.outputs) if node.is_complete(cfg.outputs) else make(cfg, node)
+
+
+def finished(cfg: Config) -> frozenset[str]:
+    """The stages whose artefacts are there; none in a plan for other data or another machine, nor where the data is
+    not at hand."""
+    if cfg.plan != Plan():
+        return frozenset()
+    try:
+        nodes = closure([graph.distill(cfg), *graph.evaluations(cfg)])
+    except UserError:
+        return frozenset()
+    names = [(long_name(node.stage, node.settings), node.is_complete(cfg.outputs)) for node in nodes]
+    return frozenset(name for name, _ in names) - {name for name, complete in names if not complete}

@@ -1,0 +1,57 @@
+"""`srd run`, and one stage by its own word."""
+
+import os
+
+from srd.config import Config
+from srd.errors import UserError
+from srd.pipeline import graph
+from srd.pipeline.make import make, make_all
+from srd.pipeline.teacher_signal import with_teacher_signal
+from srd.report.study import file_run
+from srd.runtime.progress import say
+from srd.store.artefacts import closure, prepare
+from srd.store.rows import Score, read_rows
+
+
+def begin(cfg: Config, planning: bool = False) -> Config:
+    """The config ready for work: outputs can be written, and the teacher's signal is chosen."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    if int(world) > 1:
+        raise UserError(
+            f"WORLD_SIZE={world}: srd starts its processes itself; leave torchrun or accelerate launch away and add "
+            f"engine.processes={world}"
+        )
+    prepare(cfg.outputs)
+    return with_teacher_signal(cfg, planning)
+
+
+def run_stage(stage: str, cfg: Config) -> None:
+    """Make the artefacts of one stage's command; their inputs that have a command must be there."""
+    for node in graph.commanded(stage, begin(cfg)):
+        print(make(cfg, node))
+
+
+def run(cfg: Config) -> None:
+    """The whole pipeline for one arm; a finished one is only filed again."""
+    cfg = begin(cfg)
+    nodes = graph.evaluations(cfg)
+    missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
+    if missing:
+        from srd.commands.plan import planned_needs
+
+        planned = planned_needs(cfg)
+        make_all(cfg, nodes)
+        file_run(cfg, planned)
+    else:
+        say(f"{cfg.arm_name}: nothing to do, all {len(closure(nodes))} artefacts are there")
+        file_run(cfg)
+    print_scores(cfg)
+
+
+def print_scores(cfg: Config) -> None:
+    """One line a checkpoint and suite: what a run has to show for itself."""
+    for node in graph.evaluations(cfg):
+        rows = read_rows(node.folder(cfg.outputs) / "scores.jsonl", Score)
+        mean = 100 * sum(row.rouge_l for row in rows) / len(rows)
+        target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
+        print(f"{target:<28} {node.settings['suite']:<12} ROUGE-L {mean:6.2f}   {len(rows)} answers   {node}")

