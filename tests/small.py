@@ -7,10 +7,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.commands.compose import conf_folder, to_config
 from srd.config import Config
+from srd.distillation.loss import distillation_loss
 from srd.stages.tokenizer import train_bpe
 from srd.text.encoding import Encoded
 
@@ -101,3 +103,19 @@ def encoded(count: int = 8) -> list[Encoded]:
         return torch.randint(2, 300, (length,), generator=generator).tolist()
 
     return [Encoded(f"{i:016x}", ids(2 + i % 4), [*ids(1 + (3 * i) % 5), 1], False) for i in range(count)]
+
+
+def mean_divergence(
+    teacher: Tensor,
+    student: Tensor,
+    mask: Tensor,
+    name: str,
+    temperature: float = 1.0,
+    power: int | str = "official",
+    **parameters: float,
+) -> Tensor:
+    """Mean of τ^k · D(p_τ, q_τ) over the positions where `mask` holds, by the loss that training uses: a number."""
+    chosen = mask.bool()
+    labels = torch.zeros(int(chosen.sum()), dtype=torch.long)
+    sums = distillation_loss(teacher[chosen], student[chosen], labels, name, temperature, 0.0, power, **parameters)
+    return sums.loss / len(labels)

@@ -3,7 +3,7 @@
 from srd.config import Config
 from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters
-from srd.distillation.schedules import plan
+from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
@@ -17,7 +17,7 @@ def validate(cfg: Config) -> Config:
     _check_names(cfg)
     _check_teacher(cfg)
     _check_vllm(cfg)
-    plan(cfg.schedule, cfg.num_phases)  # as many values as phases
+    phase_values(cfg.schedule, cfg.num_phases)  # as many values as phases
     require(len(cfg.evaluate.suites) > 0, "evaluate.suites", cfg.evaluate.suites, "at least one suite")
     capacity, size = cfg.method.student_data.replay_capacity, cfg.distill.batch_sequences
     key, expected = "method.student_data.replay_capacity", f"0 or at least distill.batch_sequences={size}"
@@ -45,7 +45,7 @@ def _check_names(cfg: Config) -> None:
 
 def _check_teacher(cfg: Config) -> None:
     """A `UserError` for a teacher cache that distillation could not read."""
-    if cfg.teacher.signal == "hidden" and cfg.needs_live_teacher:
+    if cfg.teacher.signal == "hidden" and cfg.needs_online_teacher:
         raise UserError(
             f"teacher.signal=hidden: method={cfg.method.name} trains on other responses than the samples', or the "
             "teacher runs code of its own; use teacher.signal=online"

@@ -5,10 +5,10 @@ any work. A section checks its ranges on construction; names that only tables kn
 sections are checked by `srd.commands.validate`.
 """
 
-from srd.config.data import Columns, Corpus, Dataset
+from srd.config.data import ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, Reflect
-from srd.config.method import Course, Method, Schedule, StudentData
+from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import Lora, Model, Side, Teacher
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config
@@ -16,10 +16,9 @@ from srd.config.selection import Curriculum, Filter, Rank
 
 __all__ = [
     "DEFAULT_ENGINE",
-    "Columns",
+    "ColumnNames",
     "Config",
     "Corpus",
-    "Course",
     "Curriculum",
     "Dataset",
     "Distill",
@@ -33,6 +32,7 @@ __all__ = [
     "Method",
     "Model",
     "Plan",
+    "Ramp",
     "Rank",
     "Recipe",
     "Reflect",

@@ -6,7 +6,7 @@ from srd.errors import require
 
 
 @dataclass
-class Columns:
+class ColumnNames:
     """Names of a foreign data set's columns."""
 
     instruction: str = "instruction"
@@ -29,7 +29,7 @@ class Dataset:
     """Name on the Hugging Face hub."""
     revision: str | None = None
     """Commit of the hub data set; required where `hub` is used."""
-    columns: Columns = field(default_factory=Columns)
+    columns: ColumnNames = field(default_factory=ColumnNames)
     """Column names, for loaders `jsonl` and `hub`."""
     limit: int | None = None
     """At most this many training samples, chosen by id."""

@@ -8,7 +8,7 @@ from srd.errors import require
 
 
 @dataclass
-class Course:
+class Ramp:
     """How one loss setting runs through training."""
 
     start: float
@@ -37,9 +37,9 @@ class Schedule:
 
     name: str = "srd"
     """Name in tables."""
-    temperature: Course = field(default_factory=lambda: Course(1.0, 2.0))
+    temperature: Ramp = field(default_factory=lambda: Ramp(1.0, 2.0))
     """τ, which divides the logits of both models in the divergence."""
-    sft_weight: Course = field(default_factory=lambda: Course(0.3, 0.1))
+    sft_weight: Ramp = field(default_factory=lambda: Ramp(0.3, 0.1))
     """α, weight of the cross-entropy with the reference; 1-α is the divergence's."""
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class Config:
         return not shuffles and (self.num_phases > 1 or self.curriculum.order == "kept")
 
     @property
-    def needs_live_teacher(self) -> bool:
+    def needs_online_teacher(self) -> bool:
         """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its
         head."""
         return self.method.is_on_policy or self.method.responses == "teacher" or self.model.teacher.trust_remote_code
@@ -62,7 +62,7 @@ class Config:
     @property
     def caches_teacher(self) -> bool:
         """Whether distillation reads the teacher from disk; `auto` has been settled before, or means the disk."""
-        return self.method.divergence is not None and self.teacher.signal != "online" and not self.needs_live_teacher
+        return self.method.divergence is not None and self.teacher.signal != "online" and not self.needs_online_teacher
 
     @property
     def num_phases(self) -> int:

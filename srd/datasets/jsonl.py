@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srd.config import Columns, Dataset
+from srd.config import ColumnNames, Dataset
 from srd.errors import UserError
 from srd.store.files import known_digest
 from srd.store.rows import read_lines
@@ -19,7 +19,7 @@ NAMES = {"train": ["train"], "dev": ["dev", "validation"], "test": ["test"]}
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
-    columns = {"columns": vars(dataset.columns)} if dataset.columns != Columns() else {}
+    columns = {"columns": vars(dataset.columns)} if dataset.columns != ColumnNames() else {}
     return {split: known_digest(path) for split, path in files(dataset, NAMES).items()} | columns
 
 
@@ -51,13 +51,13 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
     return found
 
 
-def read(path: Path, split: str, columns: Columns) -> Iterator[dict[str, Any]]:
+def read(path: Path, split: str, columns: ColumnNames) -> Iterator[dict[str, Any]]:
     """The rows of one file as raw samples of a split."""
     for where, row in read_lines(path):
         yield pick(row, where, columns) | {"split": split}
 
 
-def pick(row: dict[str, Any], where: str, columns: Columns) -> dict[str, Any]:
+def pick(row: dict[str, Any], where: str, columns: ColumnNames) -> dict[str, Any]:
     """The three texts of a foreign row by its column names."""
     for key in (columns.instruction, columns.output):
         if key not in row:

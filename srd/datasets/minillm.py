@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from srd.config import Columns, Dataset
+from srd.config import ColumnNames, Dataset
 from srd.datasets import hub, jsonl
 from srd.errors import UserError
 from srd.store.files import known_digest
@@ -33,7 +33,7 @@ class MiniLLM:
             yield from hub.load(dataset)
             return
         for split, path in jsonl.files(dataset, self.names).items():
-            for number, row in enumerate(jsonl.read(path, split, Columns())):
+            for number, row in enumerate(jsonl.read(path, split, ColumnNames())):
                 raw_dev = path.name.startswith("raw.") and number < RAW_DEV_ROWS
                 yield row | {"split": "dev"} if raw_dev else row
 

@@ -33,7 +33,7 @@ HEAD, INDEX, LAYOUT = "head.safetensors", "index.jsonl", "layout.json"
 STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class Cache:
+class CachedTeacher:
     """The signal from disk: rows by id, each checked against the tokens it was made from."""
 
     def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class Cache:
         with torch.no_grad():
             return head_logits(self.head, states.to(self.head.dtype), self.vocabulary)
 
-    def expect(self, rows: list[Encoded]) -> None:
+    def prefetch(self, rows: list[Encoded]) -> None:
         """Have the system read these rows from the disk while something else is computed."""
         if not hasattr(os, "posix_fadvise"):  # macOS reads when it is asked
             return

@@ -1,19 +1,17 @@
-"""The reference's likelihood: the loss of supervised training, and the score of a sample.
+"""The likelihood of a sample's reference: one of the signals of its difficulty, and a score.
 
 Axes: N supervised positions, V vocabulary.
 """
 
 import torch
-from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import DEFAULT_ENGINE, Engine
-from srd.distillation.loss import Objective, cross_entropy, summed
-from srd.distillation.schedules import PhaseLoss
+from srd.config import Engine
+from srd.distillation.loss import cross_entropy
 from srd.models.device import autocast
-from srd.models.heads import head_logits, head_parameters, hidden_at
+from srd.models.heads import head_logits, hidden_at
 from srd.runtime import processes
-from srd.text.batches import Batch, collate, pack
+from srd.text.batches import collate, pack
 from srd.text.encoding import Encoded, pad_id
 
 
@@ -32,25 +30,12 @@ def reference_nll(
         batch = collate(part, pad_id(tokenizer)).to(model.device)
         with autocast(model.device, engine):
             hidden = hidden_at(model, batch)
-            chunks = zip(hidden.split(engine.loss_positions), batch.targets.split(engine.loss_positions), strict=True)
+            chunks = zip(hidden.split(engine.loss_positions), batch.labels.split(engine.loss_positions), strict=True)
             nll = torch.cat(
-                [cross_entropy(head_logits(model, some, len(tokenizer)), targets) for some, targets in chunks]
+                [cross_entropy(head_logits(model, some, len(tokenizer)), labels) for some, labels in chunks]
             ).cpu()
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
         nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
     merged = processes.merged([nll_by_id[row.id] for row in mine])
     of_all = {row.id: nll for row, nll in zip(different, merged, strict=True)}
     return [of_all[row.id] for row in rows]
-
-
-def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
-    """Cross-entropy with the reference, summed over a batch's supervised tokens, nats."""
-    losses = torch.compile(cross_entropy, dynamic=True) if engine.compile else cross_entropy
-
-    def objective(model: nn.Module, batch: Batch, settings: PhaseLoss) -> dict[str, Tensor]:
-        def parts(piece: Tensor, some: slice) -> dict[str, Tensor]:
-            return {"loss": losses(head_logits(model, piece, vocabulary), batch.targets[some]).sum()}
-
-        return summed(parts, hidden_at(model, batch), head_parameters(model), engine.loss_positions)
-
-    return objective

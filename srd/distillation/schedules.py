@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from srd.config import Course, Schedule
+from srd.config import Ramp, Schedule
 from srd.errors import UserError
 
 
@@ -27,7 +27,7 @@ Settings = Callable[[float], PhaseLoss]
 
 def schedule(settings: Schedule, phases: int) -> list[Settings]:
     """The loss settings of every phase (SRD: τ 1 → 2 and α 0.3 → 0.1, linear over phases)."""
-    return [_at(phase["temperature"], phase["sft_weight"]) for phase in plan(settings, phases)]
+    return [_at(phase["temperature"], phase["sft_weight"]) for phase in phase_values(settings, phases)]
 
 
 def _at(temperature: Value, sft_weight: Value) -> Settings:
@@ -37,14 +37,14 @@ def _at(temperature: Value, sft_weight: Value) -> Settings:
     return lambda share: PhaseLoss(value(temperature, share), value(sft_weight, share))
 
 
-def plan(settings: Schedule, phases: int) -> list[dict[str, Value]]:
+def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:
     """`temperature` and `sft_weight` of every phase."""
-    temperatures = _course(settings.temperature, phases, "schedule.temperature")
-    sft_weights = _course(settings.sft_weight, phases, "schedule.sft_weight")
+    temperatures = _ramp(settings.temperature, phases, "schedule.temperature")
+    sft_weights = _ramp(settings.sft_weight, phases, "schedule.sft_weight")
     return [{"temperature": t, "sft_weight": a} for t, a in zip(temperatures, sft_weights, strict=True)]
 
 
-def _course(course: Course, phases: int, key: str) -> list[Value]:
+def _ramp(course: Ramp, phases: int, key: str) -> list[Value]:
     """The values of one setting by phase; a single phase has the start."""
     if course.values is not None:
         if len(course.values) != phases:

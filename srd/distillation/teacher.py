@@ -15,7 +15,7 @@ from srd.text.batches import Batch
 from srd.text.encoding import Encoded
 
 
-class Signal(Protocol):
+class TeacherSignal(Protocol):
     """A teacher in two steps, so that its logits need exist for a few positions only."""
 
     def states(self, batch: Batch) -> Tensor:
@@ -26,13 +26,13 @@ class Signal(Protocol):
         """Logits [n, V] of some of the states."""
         ...
 
-    def expect(self, rows: list[Encoded]) -> None:
+    def prefetch(self, rows: list[Encoded]) -> None:
         """Get ready for rows that will be asked for next; changes no result."""
         ...
 
 
 @dataclass(frozen=True)
-class Live:
+class OnlineTeacher:
     """The signal of a teacher that reads every batch itself."""
 
     model: PreTrainedModel
@@ -46,5 +46,5 @@ class Live:
         with torch.no_grad():
             return head_logits(self.model, states, self.vocabulary)
 
-    def expect(self, rows: list[Encoded]) -> None:
+    def prefetch(self, rows: list[Encoded]) -> None:
         """Nothing: it reads when it is asked."""

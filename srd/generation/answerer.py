@@ -8,7 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from srd.config import Engine, Generation
 from srd.generation.answers import Answer, answer_of, stop_ids
 from srd.generation.decoding import decode
-from srd.generation.sampling import Choice
+from srd.generation.sampling import Sampler
 from srd.models.device import autocast
 from srd.runtime import processes
 from srd.text.encoding import Encoded
@@ -31,7 +31,7 @@ def answer(
     """
     stops = stop_ids(model, tokenizer)
     mine = processes.share(rows)
-    choice = Choice(settings, mine, processes.share(seeds), len(tokenizer), model.device)
+    choice = Sampler(settings, mine, processes.share(seeds), len(tokenizer), model.device)
     prompts = [row.prompt for row in mine]
     with autocast(model.device, engine):
         answers = decode(
@@ -61,9 +61,9 @@ def answerer(
     `max_tokens` is the longest prompt with its answer.
     """
     if engine.generation_backend == "vllm":
-        from srd.generation.vllm import served
+        from srd.generation.vllm import vllm_answerer
 
-        with served(model, tokenizer, engine, max_tokens) as answers:
+        with vllm_answerer(model, tokenizer, engine, max_tokens) as answers:
             yield answers
     else:
         yield lambda rows, settings, seeds, tick: answer(model, rows, tokenizer, settings, seeds, engine, tick)

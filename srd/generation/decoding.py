@@ -17,14 +17,14 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 
 from srd.errors import UserError
 from srd.models.heads import unwrapped
-from srd.text.batches import positions
+from srd.text.batches import position_ids_of
 
 SPARE_COLUMNS = 64
 """Columns set aside at once: between two moves of everything lie as many steps."""
 
 
 @dataclass
-class Row:
+class Continuation:
     """An answer in the making; `index` is its prompt's place among those asked."""
 
     index: int
@@ -36,7 +36,7 @@ class Row:
         return len(self.prompt) + len(self.ids)
 
 
-Choose = Callable[[Tensor, list[Row]], Tensor]
+Choose = Callable[[Tensor, list[Continuation]], Tensor]
 """From logits [B, V] and their rows to the next id of each row: [B]."""
 
 
@@ -49,7 +49,7 @@ class Window:
     high: int = 0
 
 
-class PlacesLayer(DynamicLayer):
+class KeyValueLayer(DynamicLayer):
     """One layer's keys and values [B, K, C, D]; a step writes column `high` of every row and reads from `low` on."""
 
     def __init__(self, window: Window, like: DynamicLayer) -> None:
@@ -84,7 +84,7 @@ class PlacesLayer(DynamicLayer):
             setattr(self, name, new)
 
 
-class Places(Cache):
+class KeyValueStore(Cache):
     """The keys and values of the rows that are being answered."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Places(Cache):
         """Add rows behind the present ones: row i gets what `prefilled` holds for its prompt `copies[i]`."""
         w, width = self.window, prefilled.get_seq_length()
         if not self.layers:
-            self.layers = [PlacesLayer(w, layer) for layer in prefilled.layers]  # pyright: ignore
+            self.layers = [KeyValueLayer(w, layer) for layer in prefilled.layers]  # pyright: ignore
         rows = w.rows + len(copies)
         if rows > self._stored.shape[0] or width > w.high:
             self._move(max(rows, self._stored.shape[0]), max(w.high - w.low, width))
@@ -154,7 +154,7 @@ def decode(
     """
     _check_layers(model)
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), prompts[i], i)))
-    store, rows, finished = Places(), list[Row](), dict[int, list[int]]()
+    store, rows, finished = KeyValueStore(), list[Continuation](), dict[int, list[int]]()
     refill = max(1, places // 8)
     while waiting or rows:
         if waiting and (places - len(rows) >= refill or not rows):
@@ -173,20 +173,20 @@ def decode(
     return [finished[i] for i in range(len(prompts))]
 
 
-def _next(waiting: deque[int], prompts: list[list[int]], free: int, max_tokens: int) -> list[Row]:
+def _next(waiting: deque[int], prompts: list[list[int]], free: int, max_tokens: int) -> list[Continuation]:
     """The next rows to read: as many as there are places free and different prompts fit into `max_tokens` (or one)."""
-    rows: list[Row] = []
+    rows: list[Continuation] = []
     width, different = len(prompts[waiting[0]]), 0
     while waiting and len(rows) < free:
         prompt = prompts[waiting[0]]
         different += not rows or rows[-1].prompt != prompt
         if rows and different * width > max_tokens:
             break
-        rows.append(Row(waiting.popleft(), prompt))
+        rows.append(Continuation(waiting.popleft(), prompt))
     return rows
 
 
-def _read(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
+def _read(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Tensor:
     """Read the prompts of new rows, equal ones once: the logits [B, V] behind them."""
     places = {tuple(row.prompt): 0 for row in rows}
     places = {prompt: place for place, prompt in enumerate(places)}
@@ -198,7 +198,7 @@ def _read(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
     output = model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions(mask),
+        position_ids=position_ids_of(mask),
         past_key_values=read,
         use_cache=True,
         logits_to_keep=1,
@@ -208,7 +208,7 @@ def _read(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
     return output.logits[:, -1][copies]
 
 
-def _step(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
+def _step(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Tensor:
     """Feed every row its last id: the logits [B, V] behind it."""
     lengths = torch.tensor([row.num_tokens for row in rows], device=model.device).unsqueeze(1)
     columns = max(row.num_tokens for row in rows)
@@ -220,7 +220,7 @@ def _step(model: PreTrainedModel, rows: list[Row], store: Places) -> Tensor:
     return output.logits[:, -1]
 
 
-def _close_up(rows: list[Row], done: set[int], store: Places) -> list[Row]:
+def _close_up(rows: list[Continuation], done: set[int], store: KeyValueStore) -> list[Continuation]:
     """The rows that go on, those at the end moved into the places of finished ones."""
     left = len(rows) - len(done)
     holes = [i for i in range(left) if i in done]

@@ -12,11 +12,11 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopK
 
 from srd.config import Generation
 from srd.generation.answers import stream_seed
-from srd.generation.decoding import Row
+from srd.generation.decoding import Continuation
 from srd.text.encoding import Encoded
 
 
-class Choice:
+class Sampler:
     """From logits to the next id of each row: no padded classes, no n-gram twice, then the largest or a seeded draw."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Choice:
             np.array([stream.random(settings.max_new_tokens) for stream in streams]), device=self.exact
         )
 
-    def __call__(self, logits: Tensor, rows: list[Row]) -> Tensor:
+    def __call__(self, logits: Tensor, rows: list[Continuation]) -> Tensor:
         """The ids [B] that follow `rows`, from the logits [B, V] behind them."""
         scores = logits[:, : self.vocabulary].float()
         if self.settings.no_repeat_ngram_size > 0:
@@ -50,7 +50,7 @@ class Choice:
         places = torch.tensor([[row.index, len(row.ids)] for row in rows], device=self.exact)
         return draw(scores.to(self.exact), self.uniforms[places[:, 0], places[:, 1]])
 
-    def _ban(self, scores: Tensor, rows: list[Row]) -> None:
+    def _ban(self, scores: Tensor, rows: list[Continuation]) -> None:
         """-inf for every id that would end an n-gram which the row has had."""
         for place, row in enumerate(rows):
             seen = self.seen.setdefault(row.index, NoRepeat(self.settings.no_repeat_ngram_size))

@@ -25,9 +25,9 @@ GPU_SHARE = 0.6
 
 
 @contextmanager
-def served(
+def vllm_answerer(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, engine: Engine, max_tokens: int
-) -> Iterator["Served"]:
+) -> Iterator["VllmAnswerer"]:
     """A vLLM engine with the model's weights, which are handed over in a folder; both are gone when the stage ends."""
     vllm = _vllm()
     with tempfile.TemporaryDirectory(prefix="srd-vllm-") as folder:
@@ -40,7 +40,7 @@ def served(
             gpu_memory_utilization=GPU_SHARE,
         )
         try:
-            yield Served(llm, vllm.SamplingParams, model, tokenizer)
+            yield VllmAnswerer(llm, vllm.SamplingParams, model, tokenizer)
         finally:
             # The next stage needs the memory, and vLLM gives it back only when its engine is shut down.
             llm.llm_engine.engine_core.shutdown()
@@ -49,7 +49,7 @@ def served(
             torch.cuda.empty_cache()
 
 
-class Served:
+class VllmAnswerer:
     """A model answering through vLLM."""
 
     def __init__(self, llm: Any, sampling: Any, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

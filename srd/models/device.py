@@ -26,10 +26,10 @@ def device(engine: Engine) -> torch.device:
 
 def _for_each_rank(device: torch.device) -> torch.device:
     """The device, where every process that shares the stage can have one of its kind."""
-    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, processes.size())
-    if processes.size() > count:
+    count = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, processes.count())
+    if processes.count() > count:
         raise UserError(
-            f"engine.processes={processes.size()}: this machine has {count} GPU(s); use engine.processes={count} or "
+            f"engine.processes={processes.count()}: this machine has {count} GPU(s); use engine.processes={count} or "
             "engine.device=cpu"
         )
     return device

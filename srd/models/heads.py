@@ -18,7 +18,7 @@ def hidden_at(model: nn.Module, batch: Batch) -> Tensor:
     seen: list[Tensor] = []
 
     def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
-        seen.append(arguments[0].flatten(0, 1)[batch.places])
+        seen.append(arguments[0].flatten(0, 1)[batch.positions])
         return (arguments[0][:, :0],)  # nobody wants the logits of this pass
 
     hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
@@ -42,7 +42,7 @@ def head_logits(model: nn.Module, hidden: Tensor, vocabulary: int) -> Tensor:
     """
     inner = unwrapped(model)
     body = getattr(inner, inner.base_model_prefix)
-    setattr(inner, inner.base_model_prefix, Echo(hidden.unsqueeze(0)))
+    setattr(inner, inner.base_model_prefix, FixedHiddenStates(hidden.unsqueeze(0)))
     try:
         ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
         return inner(input_ids=ids, use_cache=False).logits.squeeze(0)[:, :vocabulary]
@@ -70,7 +70,7 @@ def unwrapped(model: nn.Module) -> Any:
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
-class Echo(nn.Module):
+class FixedHiddenStates(nn.Module):
     """Stands where a body was and gives back the hidden states it was made with."""
 
     def __init__(self, hidden: Tensor) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from srd.config import Config, Dataset, Generation
 from srd.datasets import DATASETS
 from srd.distillation.divergences import power_of
-from srd.distillation.schedules import plan
+from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, weights_identity
@@ -148,7 +148,7 @@ def distill(cfg: Config) -> Node:
     if cfg.method.responses == "teacher":
         inputs["answers"] = answers(cfg)
     if cfg.method.divergence is not None:
-        settings["schedule"] = plan(cfg.schedule, cfg.num_phases)
+        settings["schedule"] = phase_values(cfg.schedule, cfg.num_phases)
         if cfg.caches_teacher:
             inputs["cache"] = cache(cfg)
         else:

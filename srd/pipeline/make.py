@@ -44,7 +44,7 @@ def _build(cfg: Config, node: Node) -> Path:
     def run(work: Work) -> None:
         work.record["engine"] = asdict(cfg.engine)
         if cfg.engine.processes > 1 and STAGES[node.stage].shared:
-            made = processes.run(cfg.engine.processes, _made, cfg, work)
+            made = processes.launch(cfg.engine.processes, _made, cfg, work)
             work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
         else:
             _made(cfg, work)

@@ -64,7 +64,7 @@ def changes(cfg: Config) -> list[tuple[str, Config]]:
         steps.append(
             (words, lambda c: replace(shrink(c), engine=replace(shrink(c).engine, gradient_checkpointing=True)))
         )
-    if cfg.teacher.signal == "online" and not cfg.needs_live_teacher:
+    if cfg.teacher.signal == "online" and not cfg.needs_online_teacher:
         steps.insert(0, ("teacher.signal=hidden", lambda c: replace(c, teacher=replace(c.teacher, signal="hidden"))))
     if cfg.model.teacher.dtype == "float32":
         words = f"{least} model.teacher.dtype=bfloat16"

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srd.report.scores import Row
+from srd.report.scores import Result
 from srd.store.manifests import ancestry
 from srd.store.rows import Phase, Reflection, read_dicts, read_rows
 
@@ -28,7 +28,7 @@ SMOOTHING = 20
 """Steps averaged in the loss curve."""
 
 
-def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Row], folder: Path) -> dict[str, Path]:
+def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Result], folder: Path) -> dict[str, Path]:
     """Write every plot that the study has data for; returns their paths by title."""
     figures = {
         "Training loss and dev ROUGE-L": ("training.png", _training(outputs, entries)),
@@ -67,7 +67,7 @@ def _coloured(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
 
 
 def _legend(axes: Axes, title: str) -> None:
-    """Beside the axes, where it hides nothing however long it is."""
+    """AuxiliaryLoss the axes, where it hides nothing however long it is."""
     axes.legend(
         frameon=False,
         loc="upper left",
@@ -142,7 +142,7 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
     return figure
 
 
-def _cost(rows: list[Row], entries: list[dict[str, Any]]) -> Figure:
+def _cost(rows: list[Result], entries: list[dict[str, Any]]) -> Figure:
     of_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == rows[0].suite}
     panels = _panels([run for run in _first_runs(entries) if run["arm"] in of_arm]) or [("", [])]
     figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")

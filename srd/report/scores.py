@@ -13,12 +13,12 @@ import numpy as np
 from srd.errors import UserError
 from srd.report.costs import Cost, cost_of
 from srd.report.published import published
-from srd.report.stats import Estimate, bootstrap
+from srd.report.stats import MeanInterval, bootstrap
 from srd.store.rows import Score, read_rows
 
 
 @dataclass
-class Row:
+class Result:
     """One line of the table: a checkpoint on a suite."""
 
     arm: str
@@ -27,21 +27,21 @@ class Row:
     num_runs: int
     num_ids: int
     num_seeds: int
-    rouge_l: Estimate
+    rouge_l: MeanInterval
     exact_match: float
     nll: float
     cut_share: float
     mean_tokens: float
     cost: Cost
     fingerprints: list[str]
-    differences: dict[str, Estimate] = field(default_factory=dict)
+    differences: dict[str, MeanInterval] = field(default_factory=dict)
     published: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Row]:
+def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Result]:
     """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
 
     `differences` are an arm's ROUGE-L minus that of other arms, paired by training seed, id and sampling seed.
@@ -78,11 +78,11 @@ def _untrained(target: str, entry: dict[str, Any], suite: str, entries: list[dic
     return f"{name} {entry['evaluations'][target][suite][-16:-10]}" if len(peers) > 1 else name
 
 
-def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", cost: Cost) -> Row:
+def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", cost: Cost) -> Result:
     means = {name: float(np.mean(values)) for name, values in table.metrics.items()}
     runs, ids, seeds = table.metrics["rouge_l"].shape
     estimate = _percent(bootstrap(table.metrics["rouge_l"]))
-    return Row(
+    return Result(
         arm,
         target,
         suite,
@@ -126,7 +126,9 @@ def _values(outputs: Path, names: list[str]) -> Table:
     )
 
 
-def _compare(rows: list[Row], tables: dict[tuple[str, str, str], Table], runs: dict[str, list[dict[str, Any]]]) -> None:
+def _compare(
+    rows: list[Result], tables: dict[tuple[str, str, str], Table], runs: dict[str, list[dict[str, Any]]]
+) -> None:
     """Fill in the paired differences of every arm to the arms it names, on the same suite, seeds and ids."""
     distilled = {(row.arm, row.suite): row for row in rows if row.target == "distill"}
     seeds = {arm: [entry["seed"] for entry in of_arm] for arm, of_arm in runs.items()}
@@ -166,5 +168,5 @@ def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float 
     return None
 
 
-def _percent(estimate: Estimate) -> Estimate:
-    return Estimate(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)
+def _percent(estimate: MeanInterval) -> MeanInterval:
+    return MeanInterval(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)

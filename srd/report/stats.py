@@ -11,7 +11,7 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanInterval:
     """A mean and its 95 % interval."""
 
     mean: float
@@ -19,7 +19,7 @@ class Estimate:
     high: float
 
 
-def bootstrap(values: np.ndarray, seed: int = 0) -> Estimate:
+def bootstrap(values: np.ndarray, seed: int = 0) -> MeanInterval:
     """Mean of `values` [R, I, S] with the 95 % percentile interval of a bootstrap that redraws every axis.
 
     Pass the difference of two arms over the same ids and seeds for a paired interval.
@@ -34,4 +34,4 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> Estimate:
         )
         means[i] = per_id[rng.integers(ids, size=ids)].mean()
     low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return MeanInterval(float(values.mean()), float(low), float(high))

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from srd.report.scores import Row
-from srd.report.stats import Estimate
+from srd.report.scores import Result
+from srd.report.stats import MeanInterval
 
 Cells = tuple[list[str], list[list[str]]]
 
 
-def score_table(rows: list[Row]) -> Cells:
+def score_table(rows: list[Result]) -> Cells:
     """ROUGE-L with its interval first, then the published figure where the study names one, then what else is known of
     the answers."""
     with_published = any(row.published is not None for row in rows)
@@ -41,7 +41,7 @@ def score_table(rows: list[Row]) -> Cells:
     ]
 
 
-def difference_table(rows: list[Row]) -> Cells:
+def difference_table(rows: list[Result]) -> Cells:
     """Every arm against every arm it is compared with: ROUGE-L, passes and seconds."""
     cost = {row.arm: row.cost for row in rows}
     header = ["", "against", "suite", "difference", "95 % interval", "runs", "sample passes", "seconds"]
@@ -61,7 +61,7 @@ def difference_table(rows: list[Row]) -> Cells:
     ]
 
 
-def cost_table(rows: list[Row]) -> Cells:
+def cost_table(rows: list[Result]) -> Cells:
     """Passes, tokens and seconds, reflection and caching apart; one line an arm."""
     header = [
         "",
@@ -92,7 +92,7 @@ def cost_table(rows: list[Row]) -> Cells:
     return header, lines
 
 
-def summary_table(rows: list[Row]) -> Cells:
+def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
     header = ["", "ROUGE-L", "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
@@ -107,7 +107,7 @@ def summary_table(rows: list[Row]) -> Cells:
     return header, lines
 
 
-def comparisons(rows: list[Row]) -> list[str]:
+def comparisons(rows: list[Result]) -> list[str]:
     """What each arm gains and costs against the first arm it is compared with, one sentence each."""
     lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
     return [
@@ -126,5 +126,5 @@ def markdown(header: list[str], lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: MeanInterval) -> str:
     return f"{estimate.low:.2f} … {estimate.high:.2f}"

@@ -9,13 +9,13 @@ from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.published import published
-from srd.report.scores import Row, rows_of
+from srd.report.scores import Result, rows_of
 from srd.report.study import read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
 from srd.store.files import replace_text
 
 
-def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]:
+def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Path]]:
     """Write `report.md`, `report.json`, `report.html` and the plots; returns the rows and the paths."""
     from srd.report.plots import draw
 
@@ -37,7 +37,7 @@ def write_report(outputs: Path, study: str) -> tuple[list[Row], dict[str, Path]]
     return rows, paths
 
 
-def _tables(rows: list[Row], more: dict[str, Cells | None]) -> dict[str, Cells]:
+def _tables(rows: list[Result], more: dict[str, Cells | None]) -> dict[str, Cells]:
     """The report's tables by title; one without lines is left out."""
     found = {"Scores": score_table(rows), "Differences": difference_table(rows), "Cost": cost_table(rows), **more}
     return {title: cells for title, cells in found.items() if cells is not None and cells[1]}
@@ -61,7 +61,9 @@ NOTES = [
 ]
 
 
-def _markdown(study: str, rows: list[Row], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
+def _markdown(
+    study: str, rows: list[Result], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]
+) -> str:
     parts = [f"# Study {study}"]
     for title, cells in tables.items():
         parts += [f"## {title}", markdown(*cells)]
@@ -72,7 +74,7 @@ def _markdown(study: str, rows: list[Row], tables: dict[str, Cells], notes: list
     return "\n\n".join(parts) + "\n"
 
 
-def _html(study: str, rows: list[Row], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
+def _html(study: str, rows: list[Result], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)

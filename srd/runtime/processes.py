@@ -24,13 +24,13 @@ BUCKET = 1 << 24
 """Numbers summed over the ranks in one message."""
 
 
-def size() -> int:
+def count() -> int:
     """How many processes share this stage."""
     distributed = _distributed()
     return 1 if distributed is None else distributed.get_world_size()
 
 
-def rank() -> int:
+def index() -> int:
     """Which of them this is, from 0."""
     distributed = _distributed()
     return 0 if distributed is None else distributed.get_rank()
@@ -38,26 +38,26 @@ def rank() -> int:
 
 def is_first() -> bool:
     """Whether this process writes files and talks."""
-    return rank() == 0
+    return index() == 0
 
 
 def share(items: list[Item]) -> list[Item]:
     """This rank's part of `items`: every N-th, so that what is sorted by length is spread evenly."""
-    return items[rank() :: size()]
+    return items[index() :: count()]
 
 
 def merged(items: list[Item]) -> list[Item]:
     """What all ranks have for their shares, in the order of the whole; every rank gets it."""
-    if size() == 1:
+    if count() == 1:
         return items
-    parts: list[list[Item]] = [[] for _ in range(size())]
+    parts: list[list[Item]] = [[] for _ in range(count())]
     _distributed().all_gather_object(parts, items)
-    return [parts[i % size()][i // size()] for i in range(sum(map(len, parts)))]
+    return [parts[i % count()][i // count()] for i in range(sum(map(len, parts)))]
 
 
 def add_up(tensors: list[Any]) -> None:
     """Sum each tensor over the ranks, in place; the sums are equal on every rank to the last bit."""
-    if size() == 1:
+    if count() == 1:
         return
     import torch
 
@@ -70,11 +70,11 @@ def add_up(tensors: list[Any]) -> None:
 
 def wait() -> None:
     """Go on when every rank is here."""
-    if size() > 1:
+    if count() > 1:
         _distributed().barrier()
 
 
-def run(processes: int, program: Callable[..., Result], *arguments: Any) -> Result:
+def launch(processes: int, program: Callable[..., Result], *arguments: Any) -> Result:
     """What the first of `processes` new processes returns, all of them running `program(*arguments)`.
 
     When one fails the others are stopped; a `UserError` or an `OSError` of one is raised here. They die with this
@@ -84,7 +84,7 @@ def run(processes: int, program: Callable[..., Result], *arguments: Any) -> Resu
 
     with tempfile.TemporaryDirectory(prefix="srd-ranks-") as name:
         try:
-            spawn(_member, (processes, Path(name), program, arguments), nprocs=processes)
+            spawn(_worker, (processes, Path(name), program, arguments), nprocs=processes)
         except (ProcessRaisedException, ProcessExitedException):
             failures = sorted(Path(name).glob("failure-*"))
             if not failures:
@@ -93,7 +93,7 @@ def run(processes: int, program: Callable[..., Result], *arguments: Any) -> Resu
         return pickle.loads((Path(name) / "result").read_bytes())
 
 
-def _member(number: int, processes: int, folder: Path, program: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _worker(number: int, processes: int, folder: Path, program: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """The life of one rank. Rank, size and meeting place are a file: no port to collide on with another run."""
     import torch
 

@@ -13,7 +13,7 @@ REFLECTED: dict[str, float] = {"rouge_l": -1.0, "nll": 1.0}
 """Columns of the reflections, by whether a larger value is harder (1) or easier (-1)."""
 
 
-def chance(id: str, seed: int | str) -> float:
+def uniform(id: str, seed: int | str) -> float:
     """A number in [0, 1) drawn for one id: the same whatever other ids there are.
 
     Two draws that must not know of each other need different words in their seeds.
@@ -23,7 +23,7 @@ def chance(id: str, seed: int | str) -> float:
 
 WRITTEN: dict[str, Callable[[Sample, int], float]] = {
     "length": lambda sample, seed: float(len(sample.references[0])),
-    "random": lambda sample, seed: chance(sample.id, seed),
+    "random": lambda sample, seed: uniform(sample.id, seed),
 }
 """Difficulty of a sample by signals that need no student: characters of the response; a seeded random number."""
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from srd.config import Config, Engine
 from srd.distillation.divergences import forward_kl
-from srd.distillation.hidden import INDEX, LAYOUT, STORED, Cache, layout, save_head, shard_name, write_states
+from srd.distillation.hidden import INDEX, LAYOUT, STORED, CachedTeacher, layout, save_head, shard_name, write_states
 from srd.errors import UserError
 from srd.models.device import autocast
 from srd.models.heads import hidden_at, logits_at
@@ -40,7 +40,9 @@ def make(cfg: Config, work: Work) -> None:
     rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
     seconds = build(model, rows, work.path, work.node.settings["dtype"], cfg.engine, pad)
     spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
-    fidelity = compare(model, Cache(work.path, len(tokenizer), model.device), spread, pad, len(tokenizer), cfg.engine)
+    fidelity = compare(
+        model, CachedTeacher(work.path, len(tokenizer), model.device), spread, pad, len(tokenizer), cfg.engine
+    )
     positions = sum(len(row.response) for row in rows)
     say(f"cache: {positions:,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     work.scratch.add(PROGRESS)
@@ -54,8 +56,8 @@ def make(cfg: Config, work: Work) -> None:
 
 
 def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str, engine: Engine, pad: int) -> float:
-    """Leave the hidden states of `rows` in `folder`, with all that `Cache` needs; returns the seconds of the work that
-    stands.
+    """Leave the hidden states of `rows` in `folder`, with all that `CachedTeacher` needs; returns the seconds it took,
+    without what a kill threw away.
 
     One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the
     next batch.
@@ -76,7 +78,7 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
 
 
 def compare(
-    model: PreTrainedModel, cache: Cache, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
+    model: PreTrainedModel, cache: CachedTeacher, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
 ) -> float:
     """Mean KL(live ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
     values = []
@@ -102,9 +104,9 @@ def _fill(
     """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a
     time."""
     with bar("cache", len(places), done["items"]) as advance:
-        for first in range(done["batches"], len(plan), processes.size()):
+        for first in range(done["batches"], len(plan), processes.count()):
             begin = time.monotonic()
-            batches = plan[first : first + processes.size()]
+            batches = plan[first : first + processes.count()]
             for batch in processes.share(batches):
                 with autocast(model.device, engine):
                     hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()

@@ -6,15 +6,16 @@ from transformers import PreTrainedModel
 from srd.models.load import num_parameters
 from srd.store.partial import Counts
 from srd.text.encoding import Encoded
-from srd.training.loop import Counters, Training
-from srd.training.student_data import StudentRows
+from srd.training.loop import Training
+from srd.training.state import Counters
+from srd.training.student_data import StudentResponses
 
 
-def _ledger(
-    training: Training, writer: StudentRows | None, student: nn.Module, teacher: PreTrainedModel | None
+def distillation_ledger(
+    training: Training, on_policy: StudentResponses | None, student: nn.Module, teacher: PreTrainedModel | None
 ) -> dict[str, object]:
     """The cost of distillation: the student trains on every token, the teacher reads those with a divergence."""
-    c, written = training.counters, writer.generated_tokens if writer is not None else 0
+    c, written = training.state.counters, on_policy.generated_tokens if on_policy is not None else 0
     learned, read = 6 * num_parameters(student), 0 if teacher is None else 2 * num_parameters(teacher)
     flops = learned * (c.tokens + c.corpus_tokens) + read * c.tokens + 2 * num_parameters(student) * written
     best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}

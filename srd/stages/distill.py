@@ -7,11 +7,10 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Config
-from srd.distillation.hidden import Cache
-from srd.distillation.loss import distillation
-from srd.distillation.reference import reference_loss
+from srd.distillation.hidden import CachedTeacher
+from srd.distillation.loss import objective, reference_loss
 from srd.distillation.schedules import PhaseLoss, schedule
-from srd.distillation.teacher import Live, Signal
+from srd.distillation.teacher import OnlineTeacher, TeacherSignal
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.checkpoints import fold_adapter, trainable
@@ -20,15 +19,18 @@ from srd.models.load import load_model, load_tokenizer
 from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
-from srd.stages.costs import _ledger
+from srd.stages.costs import distillation_ledger
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.rows import Answered, Phase, Sample, read_rows
 from srd.text.encoding import Encoded, encode_all, longest_first, pad_id
 from srd.training.corpus import corpus_rows, read_corpus
-from srd.training.loop import SCRATCH, Beside, PhaseWork, Training, num_steps
-from srd.training.model_selection import Judge
-from srd.training.student_data import StudentRows
+from srd.training.loop import Training
+from srd.training.model_selection import ModelSelection
+from srd.training.order import PhaseWork, num_steps
+from srd.training.state import SCRATCH
+from srd.training.step import AuxiliaryLoss
+from srd.training.student_data import StudentResponses
 
 
 def make(cfg: Config, work: Work) -> None:
@@ -41,7 +43,7 @@ def make(cfg: Config, work: Work) -> None:
     )
     phases = _phases(cfg, work, _signal(cfg, work, teacher, len(tokenizer)), tokenizer)
     steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
-    writer = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
+    on_policy = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
     with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(
             student,
@@ -51,28 +53,28 @@ def make(cfg: Config, work: Work) -> None:
             pad_id(tokenizer),
             log,
             restarts=cfg.distill.course == "restart",
-            writer=writer,
-            beside=_corpus(cfg, tokenizer),
+            on_policy=on_policy,
+            auxiliary=_corpus(cfg, tokenizer),
         )
-        judge = Judge(
-            cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), writer
+        selection = ModelSelection(
+            cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), on_policy
         )
-        judge.begin()
-        with bar("distill", steps, training.counters.step) as advance:
-            training.run(phases, advance, judge.end_epoch, judge.end_phase)
+        selection.begin()
+        with bar("distill", steps, training.state.counters.step) as advance:
+            training.train(phases, advance, selection.end_epoch, selection.end_phase)
     work.scratch |= SCRATCH
     if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and processes.is_first():
         best = work.path / "best"
         fold_adapter(
             best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer)
         )
-    work.ledger |= _ledger(training, writer, student, teacher)
+    work.ledger |= distillation_ledger(training, on_policy, student, teacher)
 
 
 def student_rows(
     cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: PreTrainedTokenizerBase, steps: int
-) -> StudentRows:
-    """The writer of an on-policy method, answering with the student as it is when it is asked."""
+) -> StudentResponses:
+    """The on_policy of an on-policy method, answering with the student as it is when it is asked."""
 
     def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
         return [
@@ -81,17 +83,19 @@ def student_rows(
         ]
 
     rows = [row for phase in phases for row in phase.rows]
-    return StudentRows(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
+    return StudentResponses(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
 
 
-def _signal(cfg: Config, work: Work, teacher: PreTrainedModel | None, vocabulary: int) -> Signal | None:
+def _signal(cfg: Config, work: Work, teacher: PreTrainedModel | None, vocabulary: int) -> TeacherSignal | None:
     """Where the teacher's logits come from; nowhere for a method without a divergence."""
     if "cache" in work.inputs:
-        return Cache(work.inputs["cache"], vocabulary, device(cfg.engine))
-    return None if teacher is None else Live(teacher.requires_grad_(False), vocabulary)
+        return CachedTeacher(work.inputs["cache"], vocabulary, device(cfg.engine))
+    return None if teacher is None else OnlineTeacher(teacher.requires_grad_(False), vocabulary)
 
 
-def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrainedTokenizerBase) -> list[PhaseWork]:
+def _phases(
+    cfg: Config, work: Work, teacher: TeacherSignal | None, tokenizer: PreTrainedTokenizerBase
+) -> list[PhaseWork]:
     """The samples and the loss of every phase, joined by id."""
     by_id = {row.id: row for row in encode_all(read_samples(work, "train"), tokenizer, cfg.model)}
     phases = read_rows(work.inputs["phases"] / "phases.jsonl", Phase)
@@ -105,11 +109,10 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
         by_id = teacher_responses(
             by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens
         )
-    how = (len(tokenizer), cfg.engine)
-    objective = reference_loss(*how) if teacher is None else distillation(teacher, cfg.method, *how)
+    loss = objective(teacher, cfg.method, len(tokenizer), cfg.engine)
     settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
     shuffled = cfg.curriculum.order == "shuffled"
-    expect = teacher.expect if teacher is not None else lambda rows: None
+    prefetch = teacher.prefetch if teacher is not None else lambda rows: None
     works = []
     for phase, of_phase in zip(phases, settings, strict=True):
         ids = [id for id in (sorted(phase.ids) if shuffled else phase.ids) if id in by_id]
@@ -118,7 +121,7 @@ def _phases(cfg: Config, work: Work, teacher: Signal | None, tokenizer: PreTrain
                 f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its "
                 "answers"
             )
-        works.append(PhaseWork([by_id[id] for id in ids], objective, of_phase, shuffled, expect))
+        works.append(PhaseWork([by_id[id] for id in ids], loss, of_phase, shuffled, prefetch))
     return works
 
 
@@ -139,14 +142,14 @@ def teacher_responses(by_id: dict[str, Encoded], answers: list[Answered], max_to
     }
 
 
-def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> Beside | None:
+def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> AuxiliaryLoss | None:
     """The auxiliary language-modelling loss, where one is asked for."""
     corpus = cfg.method.corpus
     if corpus.path is None:
         return None
     rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
     objective = reference_loss(len(tokenizer), cfg.engine)
-    return Beside(
+    return AuxiliaryLoss(
         lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight
     )
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from srd.config import Config
-from srd.distillation.reference import reference_loss
+from srd.distillation.loss import reference_loss
 from srd.models.checkpoints import save_model, trainable
 from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime.loggers import logger
@@ -12,7 +12,9 @@ from srd.stages.costs import training_ledger
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.text.encoding import encode_all, pad_id
-from srd.training.loop import SCRATCH, PhaseWork, Training, num_steps
+from srd.training.loop import Training
+from srd.training.order import PhaseWork, num_steps
+from srd.training.state import SCRATCH
 
 
 def make(cfg: Config, work: Work) -> None:
@@ -24,8 +26,8 @@ def make(cfg: Config, work: Work) -> None:
     model = trainable(load_model(cfg, role, work.inputs, tokenizer), side, recipe.seed)
     with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
         training = Training(model, recipe, cfg.engine, work.path, pad_id(tokenizer), log)
-        with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.counters.step) as advance:
-            training.run([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine))], advance)
+        with bar(f"finetune {role}", num_steps([len(rows)], recipe), training.state.counters.step) as advance:
+            training.train([PhaseWork(rows, reference_loss(len(tokenizer), cfg.engine))], advance)
     save_model(model, tokenizer, work.path / "model")
     work.scratch |= SCRATCH | {"dev.jsonl"}
-    work.ledger |= training_ledger(training.counters, 6 * num_parameters(model) * training.counters.tokens)
+    work.ledger |= training_ledger(training.state.counters, 6 * num_parameters(model) * training.state.counters.tokens)

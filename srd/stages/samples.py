@@ -11,7 +11,7 @@ from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.pipeline import graph
 from srd.runtime.progress import say
-from srd.selection.ranking import chance
+from srd.selection.ranking import uniform
 from srd.store.artefacts import Node, Work
 from srd.store.rows import Corrupted, Sample, sample_id, write_rows
 
@@ -98,7 +98,7 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
         raise UserError(
             f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all"
         )
-    hit = {sample.id for sample in sorted(samples, key=lambda s: (chance(s.id, f"corrupt {seed}"), s.id))[:count]}
+    hit = {sample.id for sample in sorted(samples, key=lambda s: (uniform(s.id, f"corrupt {seed}"), s.id))[:count]}
     rng = np.random.default_rng(seed)
     taken, result, exchanged = {sample.id for sample in samples}, [], []
     for sample in samples:

@@ -33,7 +33,7 @@ BLOCK = 4
 
 def block(engine: Engine) -> int:
     """Rows that a stage answers between two savings."""
-    return BLOCK * engine.generation_sequences * processes.size()
+    return BLOCK * engine.generation_sequences * processes.count()
 
 
 def fill(

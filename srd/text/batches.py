@@ -22,8 +22,8 @@ it loses."""
 class Batch:
     """Padded sequences with their supervised positions.
 
-    `supervised[b, t]` holds where the logits at t predict a response token or EOS; `places` [N] are those positions
-    in a flattened [B * T], `targets` [N] the tokens there, and `referenced` [N] those of them that a reference gave.
+    `supervised[b, t]` holds where the logits at t predict a response token or EOS; `positions` [N] are those positions
+    in a flattened [B * T], `labels` [N] the tokens there, and `referenced` [N] those of them that a reference gave.
     `rows` are the sequences it was made of.
     """
 
@@ -31,8 +31,8 @@ class Batch:
     attention_mask: Tensor
     position_ids: Tensor
     supervised: Tensor
-    places: Tensor
-    targets: Tensor
+    positions: Tensor
+    labels: Tensor
     referenced: Tensor
     rows: tuple[Encoded, ...]
 
@@ -59,15 +59,14 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
         attention_mask[b, start : start + row.num_tokens] = 1
         first = start + len(row.prompt) - 1
         supervised[b, first : first + len(row.response)] = True
-    places = supervised.flatten().nonzero().squeeze(1)  # found here, because a GPU would have to be waited for
-    targets = input_ids.roll(-1, dims=1).flatten()[places]
+    positions = supervised.flatten().nonzero().squeeze(1)  # found here, because a GPU would have to be waited for
+    labels = input_ids.roll(-1, dims=1).flatten()[positions]
     referenced = torch.tensor([not row.by_student for row in rows for _ in row.response])
-    return Batch(
-        input_ids, attention_mask, positions(attention_mask), supervised, places, targets, referenced, tuple(rows)
-    )
+    position_ids, whole = position_ids_of(attention_mask), tuple(rows)
+    return Batch(input_ids, attention_mask, position_ids, supervised, positions, labels, referenced, whole)
 
 
-def positions(attention_mask: Tensor) -> Tensor:
+def position_ids_of(attention_mask: Tensor) -> Tensor:
     """Position of every token in its own sequence: attention_mask [B, T] → [B, T], padding on either side."""
     return (attention_mask.cumsum(1) - 1).clamp(min=0)
 

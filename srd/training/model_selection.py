@@ -15,11 +15,11 @@ from srd.runtime.progress import say
 from srd.store.rows import Sample
 from srd.text.encoding import Encoded
 from srd.training.loop import Training
-from srd.training.student_data import StudentRows
+from srd.training.student_data import StudentResponses
 
 
 @dataclass
-class Judge:
+class ModelSelection:
     """What happens between epochs and phases: the dev answers choose the best weights, checkpoints are left behind."""
 
     cfg: Config
@@ -27,41 +27,45 @@ class Judge:
     training: Training
     tokenizer: PreTrainedTokenizerBase
     dev: list[tuple[Sample, Encoded]]
-    writer: StudentRows | None
+    on_policy: StudentResponses | None
 
     def begin(self) -> None:
         """The dev loss before the first step, which later ones are measured against."""
-        if self.writer is not None and self.cfg.method.student_data.adaptive and self.writer.dev_loss_mark is None:
-            self.writer.observe(dev_loss(self.training.model, self.dev, self.tokenizer, self.cfg))
+        if (
+            self.on_policy is not None
+            and self.cfg.method.student_data.adaptive
+            and self.on_policy.dev_loss_mark is None
+        ):
+            self.on_policy.observe(dev_loss(self.training.state.model, self.dev, self.tokenizer, self.cfg))
 
     def end_epoch(self, phase: int, epoch: int) -> None:
-        c, student = self.training.counters, self.training.model
+        c, student = self.training.state.counters, self.training.state.model
         row = {
             "step": c.step,
             "phase": phase,
             "epoch": epoch,
             "dev/rouge_l": dev_rouge_l(student, self.dev, self.tokenizer, self.cfg),
         }
-        if self.writer is not None and self.cfg.method.student_data.adaptive:
+        if self.on_policy is not None and self.cfg.method.student_data.adaptive:
             row["dev/loss_nats"] = dev_loss(student, self.dev, self.tokenizer, self.cfg)
-            self.writer.observe(row["dev/loss_nats"])
-            row["dev/student_share"] = self.writer.share
-        self.training.append("dev", row)
+            self.on_policy.observe(row["dev/loss_nats"])
+            row["dev/student_share"] = self.on_policy.share
+        self.training.state.append("dev", row)
         score = row["dev/rouge_l"]
         if self.cfg.distill.handover == "best" and score > c.phase_rouge_l:
             c.phase_rouge_l = score
-            self.training.keep()
+            self.training.state.snapshot()
         if score > c.best_rouge_l:
             c.best_rouge_l, c.best_phase, c.best_epoch = score, phase, epoch
             save_model(student, self.tokenizer, self.folder / "best")
 
     def end_phase(self, phase: int) -> None:
         if self.cfg.distill.handover == "best":
-            self.training.take_back()
-        save_model(self.training.model, self.tokenizer, self.folder / f"phase-{phase}")
+            self.training.state.restore_snapshot()
+        save_model(self.training.state.model, self.tokenizer, self.folder / f"phase-{phase}")
         say(
             f"phase {phase + 1} of {self.cfg.num_phases} done, best dev ROUGE-L so far "
-            f"{100 * self.training.counters.best_rouge_l:.2f}"
+            f"{100 * self.training.state.counters.best_rouge_l:.2f}"
         )
 
 

@@ -23,8 +23,8 @@ Write = Callable[[list[Encoded], list[int]], list[list[int]]]
 """Responses (ids with EOS) to the prompts of rows, each from its own seed."""
 
 
-class StudentRows:
-    """The `Writer` of on-policy methods; prompts stay, responses become the student's."""
+class StudentResponses:
+    """The `OnPolicyData` of on-policy methods; prompts stay, responses become the student's."""
 
     def __init__(
         self, write: Write, settings: StudentData, rows: list[Encoded], seed: int, total_steps: int, max_tokens: int

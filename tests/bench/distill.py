@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srd.config import Distill, Method
-from srd.distillation.hidden import Cache
+from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import Objective, distillation
 from srd.distillation.reference import reference_nll
 from srd.distillation.schedules import PhaseLoss
@@ -90,7 +90,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     built = cache_build(shapes, teacher, batch, folder, repeats)
     build(teacher, batch, _new(folder / "cache"), _stored(shapes), shapes.engine, 0)
     vocabulary = shapes.teacher["vocab_size"]
-    objective = distillation(Cache(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine)
+    objective = distillation(CachedTeacher(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine)
     student = shapes.model("student", where, seed=1).requires_grad_(True)
     ours = Training(student, RECIPE, shapes.engine, folder, 0, lambda row: None)
     plain = {name: Plain(shapes.model("student", where, seed=1), teacher, shapes) for name in ("padded", "dynamic")}
@@ -100,7 +100,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         if where.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         if side == "ours":
-            loss = ours.step(batch, objective, LOSS)["train/loss_nats"]
+            loss = ours.updater.step(batch, objective, LOSS)["train/loss_nats"]
         else:
             loss = plain[side].step(
                 batch, shapes.padded_tokens if side == "padded" else max(row.num_tokens for row in batch)
@@ -136,7 +136,10 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
         figures["distill_vs_padded"].details["profile"] = _profile(lambda: run("ours"))
     if shapes.compiled:
         loss = distillation(
-            Cache(folder / "cache", vocabulary, where), Method(), vocabulary, replace(shapes.engine, compile=True)
+            CachedTeacher(folder / "cache", vocabulary, where),
+            Method(),
+            vocabulary,
+            replace(shapes.engine, compile=True),
         )
         figures["compile"] = _compiled(ours, batch, objective, loss, text)
     figures["cache_build"].details["scoring_seconds_per_row"] = _scoring(shapes, student, batch)

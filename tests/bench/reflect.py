@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from srd.generation.decoding import Row, decode
+from srd.generation.decoding import Continuation, decode
 from srd.models.device import autocast, device
 from srd.models.load import load_model, load_tokenizer
 from srd.store.rows import Sample
@@ -99,7 +99,7 @@ def plain(job: Job, part: slice, shapes: Shapes) -> list[list[int]]:
 def ours(job: Job, shapes: Shapes) -> list[list[int]]:
     """`srd.decoding`, as every stage that answers uses it."""
 
-    def choose(logits: Tensor, rows: list[Row]) -> Tensor:
+    def choose(logits: Tensor, rows: list[Continuation]) -> Tensor:
         scores = logits[:, : job.vocabulary].float()
         if job.lengths is not None:
             return _end(scores, [len(row.ids) + 1 >= job.lengths[row.index] for row in rows], job.stops).argmax(-1)

@@ -166,22 +166,23 @@ def _loss(positions: int, chunk: int) -> dict[str, float]:
     """Bytes that the loss of `positions` and its gradient add to this process at their peak."""
     import torch
 
-    from srd.distillation.loss import cross_entropy, divergence_at, summed
+    from srd.distillation.chunks import LossSums, summed_by_chunks
+    from srd.distillation.loss import cross_entropy, divergence_at
 
     torch.manual_seed(0)
     hidden = torch.randn(positions, HIDDEN, requires_grad=True)
     heads = [torch.nn.Parameter(torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5) for _ in range(2)]
     targets = torch.randint(VOCABULARY, (positions,))
 
-    def parts(piece: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
+    def parts(piece: torch.Tensor, some: slice) -> LossSums:
         logits = piece @ heads[0].T
         with torch.no_grad():
             taught = piece @ heads[1].T
         values = divergence_at(taught, logits, "forward_kl", 1.0, 0)
-        return {"loss": 0.3 * cross_entropy(logits, targets[some]).sum() + 0.7 * values.sum()}
+        return LossSums(0.3 * cross_entropy(logits, targets[some]).sum() + 0.7 * values.sum())
 
     before = _peak_bytes()
-    summed(parts, hidden, [heads[0]], chunk)["loss"].backward()
+    summed_by_chunks(parts, hidden, [heads[0]], chunk).loss.backward()
     return {"extra_bytes": _peak_bytes() - before}
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from srd.config import Engine, Method
+from srd.distillation.chunks import LossSums, summed_by_chunks
 from srd.distillation.divergences import DIVERGENCES, power_of
-from srd.distillation.loss import distillation, divergence_at, losses_at, summed
-from srd.distillation.reference import reference_loss
+from srd.distillation.loss import distillation, divergence_at, losses_at, reference_loss
 from srd.distillation.schedules import PhaseLoss
-from srd.distillation.teacher import Live
+from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import head_logits, head_parameters, hidden_at
 from srd.text.batches import collate
 from tests.small import SIZES, encoded, model
@@ -31,14 +31,14 @@ def gradient_of(net: torch.nn.Module) -> Tensor:
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float) -> None:
-    batch, teacher, results = collate(encoded(8), 0), Live(model(seed=1), 300), []
+    batch, teacher, results = collate(encoded(8), 0), OnlineTeacher(model(seed=1), 300), []
     for chunk in (1, 4, 7, 1000):
         student = model(seed=2).requires_grad_(True)
         sums = distillation(teacher, Method(divergence=name), 300, Engine(loss_positions=chunk))(
             student, batch, PhaseLoss(temperature, 0.3)
         )
-        sums["loss"].backward()
-        results.append(({key: float(value.detach()) for key, value in sums.items()}, gradient_of(student)))
+        sums.loss.backward()
+        results.append(({key: float(value.detach()) for key, value in sums.by_name().items()}, gradient_of(student)))
     for values, gradient in results[:-1]:
         assert values == pytest.approx(results[-1][0], rel=1e-6)
         assert float((gradient - results[-1][1]).norm() / gradient.norm()) < 1e-6
@@ -48,16 +48,16 @@ def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float)
 def test_the_chunked_loss_is_the_dense_one_in_float64(name: str) -> None:
     batch, teacher = collate(encoded(8), 0), model(seed=1).double()
     ours, theirs = model(seed=2).double().requires_grad_(True), model(seed=2).double().requires_grad_(True)
-    distillation(Live(teacher, 300), Method(divergence=name), 300, Engine(loss_positions=5))(
+    distillation(OnlineTeacher(teacher, 300), Method(divergence=name), 300, Engine(loss_positions=5))(
         ours, batch, PhaseLoss(1.5, 0.3)
-    )["loss"].backward()
+    ).loss.backward()
     whole = [
         net(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits[batch.supervised]
         for net in (teacher, theirs)
     ]
     power = power_of(name, "official")
     kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power).sum()
-    ce = torch.nn.functional.cross_entropy(whole[1], batch.targets, reduction="sum")
+    ce = torch.nn.functional.cross_entropy(whole[1], batch.labels, reduction="sum")
     (0.3 * ce + 0.7 * kd).backward()
     difference = (gradient_of(ours) - gradient_of(theirs)).norm() / gradient_of(theirs).norm()
     assert float(difference) < 1e-6
@@ -67,7 +67,7 @@ def test_cross_entropy_alone_in_chunks() -> None:
     batch, gradients = collate(encoded(8), 0), []
     for chunk in (3, 1000):
         student = model(seed=2).requires_grad_(True)
-        reference_loss(300, Engine(loss_positions=chunk))(student, batch, PhaseLoss())["loss"].backward()
+        reference_loss(300, Engine(loss_positions=chunk))(student, batch, PhaseLoss()).loss.backward()
         gradients.append(gradient_of(student))
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-5)
 
@@ -93,26 +93,26 @@ def test_no_more_than_a_chunk_of_logits_is_ever_kept_and_none_is_computed_twice(
             nn.Parameter(torch.randn(8, 50).double(), trained),
         )
 
-        def parts(piece: Tensor, some: slice, head: Tensor = head, sizes: list[int] = sizes) -> dict[str, Tensor]:
+        def parts(piece: Tensor, some: slice, head: Tensor = head, sizes: list[int] = sizes) -> LossSums:
             logits = piece @ head
             sizes.append(len(logits))
             loss = -torch.log_softmax(logits, -1)[:, 3].sum()
-            return {"loss": loss, "seen": loss.detach() * 0 + len(logits)}
+            return LossSums(loss, kd=loss.detach() * 0 + len(logits))
 
         kept: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: (kept.append(t.numel()), t)[1], lambda t: t):
-            sums = summed(parts, hidden, [head] if trained else [], 16)
+            sums = summed_by_chunks(parts, hidden, [head] if trained else [], 16)
         # What the chunks' own little graphs keep is gone before the next chunk.
         assert max(kept) == 16 * 50
         assert sizes == [16] * 6 + [4]
-        assert float(sums["seen"]) == 100
-        assert not sums["seen"].requires_grad
-        (0.37 * sums["loss"]).backward()
+        assert float(sums.kd) == 100
+        assert not sums.kd.requires_grad
+        (0.37 * sums.loss).backward()
         assert sizes == [16] * 6 + [4], "nothing is computed again"
         dense = [tensor.detach().clone().requires_grad_() for tensor in (hidden, head)]
         whole = -torch.log_softmax(dense[0] @ dense[1], -1)[:, 3].sum()
         (0.37 * whole).backward()
-        assert float(sums["loss"].detach()) == pytest.approx(float(whole.detach()), rel=1e-12)
+        assert float(sums.loss.detach()) == pytest.approx(float(whole.detach()), rel=1e-12)
         torch.testing.assert_close(hidden.grad, dense[0].grad, rtol=1e-10, atol=1e-12)
         if trained:
             torch.testing.assert_close(head.grad, dense[1].grad, rtol=1e-10, atol=1e-12)
@@ -137,16 +137,16 @@ def test_the_head_s_parameters_are_those_outside_the_body() -> None:
 @NEEDS_COMPILER
 @pytest.mark.parametrize(("name", "temperature", "chunk"), [("forward_kl", 1.0, 1000), ("skew_reverse_kl", 2.0, 7)])
 def test_the_compiled_loss_is_the_loss(name: str, temperature: float, chunk: int) -> None:
-    batch, teacher, results = collate(encoded(8), 0), Live(model(seed=1), 300), []
+    batch, teacher, results = collate(encoded(8), 0), OnlineTeacher(model(seed=1), 300), []
     for compiled in (False, True):
         student = model(seed=2).requires_grad_(True)
         objective = distillation(teacher, Method(divergence=name), 300, Engine(loss_positions=chunk, compile=compiled))
         sums = objective(student, batch, PhaseLoss(temperature, 0.3))
-        sums["loss"].backward()
-        results.append((float(sums["kd"].detach()), gradient_of(student)))
+        sums.loss.backward()
+        results.append((float(sums.kd.detach()), gradient_of(student)))
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-5)
     assert float((results[1][1] - results[0][1]).norm() / results[0][1].norm()) < 1e-5
-    assert sum(torch._dynamo.utils.counters["stats"].values()) > 0, "something has been compiled"  # pyright: ignore
+    assert sum(torch._dynamo.utils.state.counters["stats"].values()) > 0, "something has been compiled"  # pyright: ignore
 
 
 @pytest.mark.slow

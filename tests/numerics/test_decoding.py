@@ -17,7 +17,7 @@ from transformers import (
 from srd.config import Engine, Generation
 from srd.errors import UserError
 from srd.generation.answerer import answer
-from srd.generation.decoding import Row, decode
+from srd.generation.decoding import Continuation, decode
 from srd.generation.sampling import NoRepeat
 from srd.text.encoding import Encoded
 from tests.small import SIZES, model, tokenizer
@@ -39,7 +39,7 @@ def prompts(count: int = 24) -> list[list[int]]:
     return [torch.randint(2, 300, (length,), generator=generator).tolist() for length in lengths]
 
 
-def greedy(logits: Tensor, rows: list[Row]) -> Tensor:
+def greedy(logits: Tensor, rows: list[Continuation]) -> Tensor:
     return logits.argmax(-1)
 
 

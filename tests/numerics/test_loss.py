@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from srd.config import Engine, Method, Recipe
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.loss import cross_entropy, distillation, distillation_loss, divergence_at, losses_at
+from srd.distillation.loss import cross_entropy, distillation, divergence_at, losses_at
 from srd.distillation.schedules import PhaseLoss
-from srd.distillation.teacher import Live
+from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import logits_at
 from srd.text.batches import collate
-from srd.training.loop import PhaseWork, Training
-from tests.small import encoded, model
+from srd.training.loop import Training
+from srd.training.order import PhaseWork
+from tests.small import encoded, mean_divergence, model
 
 
 def logits(seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -28,18 +29,18 @@ def test_masked_positions_do_not_matter(name: str) -> None:
     mask = torch.rand(3, 7, generator=torch.Generator().manual_seed(5)) < 0.6
     teacher, student = logits(1), logits(2)
     noisy = torch.where(mask.unsqueeze(-1), student, torch.full_like(student, torch.nan))
-    assert distillation_loss(teacher, noisy, mask, name) == distillation_loss(teacher, student, mask, name)
+    assert mean_divergence(teacher, noisy, mask, name) == mean_divergence(teacher, student, mask, name)
 
 
 def test_an_empty_mask_has_no_mean() -> None:
     with pytest.raises(AssertionError, match="no supervised position"):
-        distillation_loss(logits(1), logits(2), torch.zeros(3, 7), "forward_kl")
+        mean_divergence(logits(1), logits(2), torch.zeros(3, 7), "forward_kl")
 
 
 def test_temperature_power_two_keeps_the_gradient_of_forward_kl_from_vanishing() -> None:
     def norm(temperature: float, power: int) -> float:
         student = logits(2).requires_grad_()
-        distillation_loss(logits(1), student, torch.ones(3, 7), "forward_kl", temperature, power).backward()
+        mean_divergence(logits(1), student, torch.ones(3, 7), "forward_kl", temperature, power).backward()
         assert student.grad is not None
         return float(student.grad.norm())
 
@@ -65,19 +66,19 @@ def training(tmp_path: Path, micro_batch_tokens: int, student: nn.Module) -> Ite
 @pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
 def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
     rows, results = encoded(8), []
-    work = PhaseWork(rows, distillation(Live(model(seed=1), 300), Method(), 300))
+    work = PhaseWork(rows, distillation(OnlineTeacher(model(seed=1), 300), Method(), 300))
     widest = max(row.num_tokens for row in rows)
     for tokens in (widest, 4 * widest, 1000 * widest):
         student = model(seed=2).requires_grad_(True)
         folder = tmp_path / str(tokens)
         folder.mkdir()
         with training(folder, tokens, student) as run:
-            sums, padded = run._accumulate(rows, work.objective, PhaseLoss(2.0, sft_weight), 1)
+            sums = run.updater.accumulate(rows, work.objective, PhaseLoss(2.0, sft_weight), 1)
         results.append(
             (
-                float(sums["loss"]),
+                float(sums.means["loss"]),
                 {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None},
-                padded,
+                sums.padded_tokens,
             )
         )
     assert len({padded for *_, padded in results}) >= 2, "the splits must differ for the test to say anything"
@@ -90,22 +91,24 @@ def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
 def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
     rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
     with training(tmp_path, 40, student) as run:
-        means, _ = run._accumulate(rows, distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3), 1)
+        sums = run.updater.accumulate(
+            rows, distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3), 1
+        )
     batch = collate(rows, 0)
     p, q = logits_at(teacher, batch, 300).detach().double(), logits_at(student, batch, 300).detach().double()
-    kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).mean(), cross_entropy(q, batch.targets).mean()
-    assert float(means["loss"]) == pytest.approx(float(0.3 * ce + 0.7 * kd), rel=1e-5)
-    assert float(means["kd"]) == pytest.approx(float(kd), rel=1e-5)
-    assert float(means["ce"]) == pytest.approx(float(ce), rel=1e-5)
+    kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).mean(), cross_entropy(q, batch.labels).mean()
+    assert float(sums.means["loss"]) == pytest.approx(float(0.3 * ce + 0.7 * kd), rel=1e-5)
+    assert float(sums.means["kd"]) == pytest.approx(float(kd), rel=1e-5)
+    assert float(sums.means["ce"]) == pytest.approx(float(ce), rel=1e-5)
 
 
 def test_student_equal_to_teacher_has_no_loss_to_distil() -> None:
     net = model(seed=1)
     for name in DIVERGENCES:
-        sums = distillation(Live(net, 300), Method(divergence=name), 300)(
+        sums = distillation(OnlineTeacher(net, 300), Method(divergence=name), 300)(
             net, collate(encoded(), 0), PhaseLoss(2.0, 0.0)
         )
-        assert float(sums["loss"].detach()) == 0
+        assert float(sums.loss.detach()) == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 1.5])

@@ -26,7 +26,7 @@ def test_gathered_logits_equal_the_full_forward(kind: str, tied: bool) -> None:
 
 def test_rows_that_pad_the_vocabulary_are_cut() -> None:
     net, batch = model(vocabulary=320), collate(encoded(), 0)
-    assert logits_at(net, batch, 300).shape == (len(batch.targets), 300)
+    assert logits_at(net, batch, 300).shape == (len(batch.labels), 300)
 
 
 def test_a_layer_subset_is_those_layers_and_generates() -> None:

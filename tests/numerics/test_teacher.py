@@ -9,10 +9,10 @@ import torch
 
 from srd.config import Engine, Method
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.hidden import Cache, load_head, save_head
+from srd.distillation.hidden import CachedTeacher, load_head, save_head
 from srd.distillation.loss import distillation
 from srd.distillation.schedules import PhaseLoss
-from srd.distillation.teacher import Live
+from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
 from srd.models.heads import head_logits, hidden_at, logits_at
 from srd.stages.cache import build
@@ -51,13 +51,13 @@ def test_the_loss_and_its_gradient_are_those_of_the_live_teacher(
     tmp_path: Path, name: str, dtype: str, tolerance: float
 ) -> None:
     teacher, rows = model(seed=1), encoded(8)
-    cache = Cache(built(tmp_path, teacher, rows, dtype), 300, torch.device("cpu"))
+    cache = CachedTeacher(built(tmp_path, teacher, rows, dtype), 300, torch.device("cpu"))
     losses, gradients = [], []
-    for signal in (Live(teacher, 300), cache):
+    for signal in (OnlineTeacher(teacher, 300), cache):
         student = model(seed=2).requires_grad_(True)
-        loss = distillation(signal, Method(divergence=name), 300)(student, collate(rows[2:6], 0), PhaseLoss(1.7, 0.2))[
-            "loss"
-        ]
+        loss = distillation(signal, Method(divergence=name), 300)(
+            student, collate(rows[2:6], 0), PhaseLoss(1.7, 0.2)
+        ).loss
         loss.backward()
         losses.append(float(loss.detach()))
         gradients.append(torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None]))
@@ -81,7 +81,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srd.distillation.hidden.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
-    cache = Cache(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
+    cache = CachedTeacher(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     assert len(cache.shards) > 2
     assert sum(len(shard) for shard in cache.shards) == sum(len(row.response) for row in rows)
     for order in (rows, rows[::-1], rows[3:5]):
@@ -93,7 +93,7 @@ def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_row_with_other_tokens_or_unknown_is_refused(tmp_path: Path) -> None:
     rows = encoded(4)
-    cache = Cache(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
+    cache = CachedTeacher(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     other = Encoded(rows[0].id, rows[0].prompt, [*rows[0].response[:-1], 7], False)
     with pytest.raises(UserError, match=f"sample {rows[0].id} has other tokens there"):
         cache.states(collate([other], 0))

@@ -1,4 +1,4 @@
-"""The loop around the loss: order of the data, course of the learning rate, hand-over, the loss beside."""
+"""The loop around the loss: order of the data, course of the learning rate, hand-over, the loss auxiliary."""
 
 import gzip
 import json
@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from srd.config import Corpus, Distill, Engine
-from srd.distillation.loss import cross_entropy
-from srd.distillation.reference import reference_loss
+from srd.distillation.loss import cross_entropy, reference_loss
 from srd.distillation.schedules import PhaseLoss
 from srd.errors import UserError
 from srd.models.heads import logits_at
 from srd.text.batches import Batch, collate
 from srd.text.encoding import Encoded
 from srd.training.corpus import corpus_rows, read_corpus
-from srd.training.loop import Beside, PhaseWork, Training
+from srd.training.loop import Training
+from srd.training.order import PhaseWork
+from srd.training.step import AuxiliaryLoss
 from tests.small import encoded, model, texts, tokenizer
 
 
@@ -34,7 +35,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class Spy:
-    """A writer that changes nothing and remembers what each step was given."""
+    """A on_policy that changes nothing and remembers what each step was given."""
 
     steps_ahead = 2
 
@@ -61,8 +62,8 @@ def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
         seen.append(sorted(row.id for row in batch.rows))
         return reference_loss(300)(net, batch, settings)
 
-    phase = PhaseWork(encoded(8), objective, expect=lambda rows: expected.append(sorted(row.id for row in rows)))
-    training(tmp_path / "run").run([phase], lambda *_: None)
+    phase = PhaseWork(encoded(8), objective, prefetch=lambda rows: expected.append(sorted(row.id for row in rows)))
+    training(tmp_path / "run").train([phase], lambda *_: None)
     assert len(seen) == 6
     assert expected == seen[1:]
 
@@ -70,7 +71,7 @@ def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path, shuffled: bool) -> None:
     rows, spy = encoded(8), Spy()
-    training(tmp_path / "run", writer=spy).run(
+    training(tmp_path / "run", on_policy=spy).train(
         [PhaseWork(rows, reference_loss(300), shuffled=shuffled)], lambda *_: None
     )
     epochs = [[id for step in spy.seen[start : start + 3] for id in step] for start in (0, 3)]
@@ -83,7 +84,7 @@ def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path,
 @pytest.mark.parametrize("restarts", [True, False])
 def test_the_learning_rate_restarts_in_every_phase_or_runs_through(tmp_path: Path, restarts: bool) -> None:
     phases = [PhaseWork(encoded(count), reference_loss(300)) for count in (3, 6, 9)]
-    training(tmp_path / "run", restarts=restarts).run(phases, lambda *_: None)
+    training(tmp_path / "run", restarts=restarts).train(phases, lambda *_: None)
     rates = [row["train/learning_rate"] for row in metrics(tmp_path / "run")]
     assert len(rates) == 2 * (1 + 2 + 3)
     peaks = [step for step, rate in enumerate(rates) if rate == pytest.approx(1e-2)]
@@ -95,33 +96,33 @@ def test_loss_settings_follow_the_share_of_all_steps(tmp_path: Path) -> None:
     phases = [
         PhaseWork(encoded(count), reference_loss(300), lambda share: PhaseLoss(1 + share, 0.5)) for count in (3, 6)
     ]
-    training(tmp_path / "run").run(phases, lambda *_: None)
+    training(tmp_path / "run").train(phases, lambda *_: None)
     temperatures = [row["train/temperature"] for row in metrics(tmp_path / "run")]
     assert temperatures == pytest.approx([1 + step / 5 for step in range(6)])
 
 
 def test_weights_that_were_kept_come_back(tmp_path: Path) -> None:
     run = training(tmp_path / "run")
-    before = {name: p.detach().clone() for name, p in run.parameters.items()}
-    run.keep()
-    run.run([PhaseWork(encoded(6), reference_loss(300))], lambda *_: None)
-    assert any(not torch.equal(before[name], p) for name, p in run.parameters.items())
-    run.take_back()
-    assert all(torch.equal(before[name], p) for name, p in run.parameters.items())
+    before = {name: p.detach().clone() for name, p in run.state.parameters.items()}
+    run.state.snapshot()
+    run.train([PhaseWork(encoded(6), reference_loss(300))], lambda *_: None)
+    assert any(not torch.equal(before[name], p) for name, p in run.state.parameters.items())
+    run.state.restore_snapshot()
+    assert all(torch.equal(before[name], p) for name, p in run.state.parameters.items())
 
 
 def test_the_loss_beside_adds_its_weighted_mean(tmp_path: Path) -> None:
     main, aside = encoded(6)[:3], encoded(8)[5:]
-    with_corpus = training(tmp_path / "with", beside=Beside(lambda step: aside, reference_loss(300), 0.7))
-    means, _ = with_corpus._gradients(main, reference_loss(300), PhaseLoss())
+    with_corpus = training(tmp_path / "with", auxiliary=AuxiliaryLoss(lambda step: aside, reference_loss(300), 0.7))
+    sums = with_corpus.updater.gradients(main, reference_loss(300), PhaseLoss())
     student = model(seed=2).requires_grad_(True)
     losses = [
-        cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).targets).mean()
+        cross_entropy(logits_at(student, collate(rows, 0), 300), collate(rows, 0).labels).mean()
         for rows in (main, aside)
     ]
     (losses[0] + 0.7 * losses[1]).backward()
-    assert float(means["corpus"]) == pytest.approx(float(losses[1].detach()), rel=1e-5)
-    for ours, theirs in zip(with_corpus.parameters.values(), student.parameters(), strict=True):
+    assert float(sums.means["corpus"]) == pytest.approx(float(losses[1].detach()), rel=1e-5)
+    for ours, theirs in zip(with_corpus.state.parameters.values(), student.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
@@ -155,8 +156,8 @@ def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(
     done = {}
     for name, objective in (("wide", reference_loss(300)), ("narrow", narrow)):
         done[name] = training(tmp_path / name)
-        done[name].run([PhaseWork(encoded(8), objective)], lambda *_: None)
-    assert done["narrow"].micro_batch_tokens == 64, (
+        done[name].train([PhaseWork(encoded(8), objective)], lambda *_: None)
+    assert done["narrow"].updater.micro_batch_tokens == 64, (
         "small enough for the cut with the least padding to have batches of one row"
     )
     assert max(sizes) > 20 >= sizes[-1]
@@ -184,20 +185,20 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
 
     phase = PhaseWork(encoded(8), narrow)
     straight = started(tmp_path / "straight")
-    straight.run([phase], lambda *_: None)
+    straight.train([phase], lambda *_: None)
 
     def dies(count: float, note: str = "") -> None:
-        if killed.counters.step == 3:
+        if killed.state.counters.step == 3:
             raise KeyboardInterrupt
 
     killed = started(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
-        killed.run([phase], dies)
+        killed.train([phase], dies)
     again = started(tmp_path / "killed")
-    assert 0 < again.counters.step < 6
-    assert again.micro_batch_tokens < again.engine.micro_batch_tokens
-    again.run([phase], lambda *_: None)
-    for ours, theirs in zip(again.parameters.values(), straight.parameters.values(), strict=True):
+    assert 0 < again.state.counters.step < 6
+    assert again.updater.micro_batch_tokens < again.engine.micro_batch_tokens
+    again.train([phase], lambda *_: None)
+    for ours, theirs in zip(again.state.parameters.values(), straight.state.parameters.values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
@@ -206,7 +207,7 @@ def test_a_row_that_alone_is_too_much_is_one_line(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("no more")
 
     with pytest.raises(UserError, match="out of memory with one sample of 11 tokens"):
-        training(tmp_path / "run").run([PhaseWork(encoded(8), full)], lambda *_: None)
+        training(tmp_path / "run").train([PhaseWork(encoded(8), full)], lambda *_: None)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -218,7 +219,7 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(tmp_path:
         run = Training(net, Distill(), Engine(device="cpu", gradient_checkpointing=on), folder, 0, lambda row: None)
         bytes_kept = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: bytes_kept.append(t.nbytes) or t, lambda t: t):  # noqa: B023
-            run._gradients(encoded(8), reference_loss(300), PhaseLoss())  # pyright: ignore[reportPrivateUsage]
+            run.updater.gradients(encoded(8), reference_loss(300), PhaseLoss())
         gradients.append(torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]))
         kept.append(sum(bytes_kept))
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
@@ -230,14 +231,12 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(tmp_path:
 def test_a_step_in_micro_batches_has_the_gradient_of_the_whole_batch(tmp_path: Path, kind: str, tied: bool) -> None:
     rows = encoded(8)
     net = model(kind, tie_word_embeddings=tied, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0).requires_grad_(True)
-    (
-        reference_loss(300)(net, collate(rows, 0), PhaseLoss())["loss"] / sum(len(row.response) for row in rows)
-    ).backward()
+    (reference_loss(300)(net, collate(rows, 0), PhaseLoss()).loss / sum(len(row.response) for row in rows)).backward()
     whole = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
     run = Training(net, Distill(), Engine(device="cpu", micro_batch_tokens=24), tmp_path, 0, lambda row: None)
-    run._gradients(rows, reference_loss(300), PhaseLoss())  # pyright: ignore[reportPrivateUsage]
-    parts = {name: p.grad for name, p in run.parameters.items() if p.grad is not None}
+    run.updater.gradients(rows, reference_loss(300), PhaseLoss())
+    parts = {name: p.grad for name, p in run.state.parameters.items() if p.grad is not None}
     assert len(whole) == len(parts) >= 20
     assert (net.get_input_embeddings().weight is net.get_output_embeddings().weight) == tied  # pyright: ignore
     for name, gradient in parts.items():

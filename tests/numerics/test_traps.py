@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from srd.config import Engine, Generation, Method, Recipe, StudentData
+from srd.distillation.chunks import LossSums
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.loss import Objective, cross_entropy, distillation, distillation_loss, divergence_at
+from srd.distillation.loss import Objective, cross_entropy, distillation, divergence_at
 from srd.distillation.schedules import PhaseLoss
-from srd.distillation.teacher import Live
+from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.heads import logits_at
@@ -23,9 +24,11 @@ from srd.stages.samples import clean
 from srd.store.rows import Phase, Sample, sample_id
 from srd.text.batches import collate
 from srd.text.encoding import Encoded, encode
-from srd.training.loop import NOT_FINITE, Training, step_seed
-from srd.training.student_data import StudentRows
-from tests.small import config, encoded, model, tokenizer
+from srd.training.loop import Training
+from srd.training.state import NOT_FINITE
+from srd.training.step import step_seed
+from srd.training.student_data import StudentResponses
+from tests.small import config, encoded, mean_divergence, model, tokenizer
 
 CASES = 22
 
@@ -42,7 +45,7 @@ def step_loss(
     student = model(seed=2).requires_grad_(True)
     engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
     run = Training(student, Recipe(), engine, folder, 0, lambda row: None)
-    return run.step(rows, objective, settings)["train/loss_nats"]
+    return run.updater.step(rows, objective, settings)["train/loss_nats"]
 
 
 def test_every_trap_has_its_test() -> None:
@@ -55,18 +58,18 @@ def test_trap_01_shift_logits_at_t_predict_the_token_at_t_plus_1() -> None:
     batch = collate([row], 0)
     whole = net(torch.tensor([[5, 6, 7, 8, 1]])).logits[0]
     by_hand = torch.stack([-torch.log_softmax(whole[t], -1)[token] for t, token in ((1, 7), (2, 8), (3, 1))])
-    torch.testing.assert_close(cross_entropy(logits_at(net, batch, 300), batch.targets), by_hand)
+    torch.testing.assert_close(cross_entropy(logits_at(net, batch, 300), batch.labels), by_hand)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_trap_02_padding_is_not_counted(side: str) -> None:
     teacher, student, rows = model(seed=1), model(seed=2), encoded(4)
     longer = Encoded("f" * 16, [3] * 40, [4] * 20, False)
-    objective, settings = distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
-    narrow = objective(student, collate(rows, 0, side), settings)["loss"]
+    objective, settings = distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
+    narrow = objective(student, collate(rows, 0, side), settings).loss
     wide = (
-        objective(student, collate([*rows, longer], 0, side), settings)["loss"]
-        - objective(student, collate([longer], 0), settings)["loss"]
+        objective(student, collate([*rows, longer], 0, side), settings).loss
+        - objective(student, collate([longer], 0), settings).loss
     )
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
@@ -74,7 +77,7 @@ def test_trap_02_padding_is_not_counted(side: str) -> None:
 def test_trap_03_pad_equal_to_eos_drops_no_eos() -> None:
     rows = encoded(6)
     batch = collate(rows, pad_id=1)
-    assert int((batch.targets == 1).sum()) == len(rows), "the EOS of every response is a target"
+    assert int((batch.labels == 1).sum()) == len(rows), "the EOS of every response is a target"
     assert batch.attention_mask.sum() == sum(row.num_tokens for row in rows), "and every real token is attended to"
 
 
@@ -99,7 +102,7 @@ def test_trap_04_a_cut_prompt_keeps_its_end_and_trains_no_prompt_token() -> None
 
 def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> None:
     with pytest.raises(AssertionError, match="no supervised position"):
-        distillation_loss(logits(1), logits(2), torch.zeros(4, 6), "forward_kl")
+        mean_divergence(logits(1), logits(2), torch.zeros(4, 6), "forward_kl")
     assert all(row.response for row in encoded(20)), (
         "a row always has a response token: its EOS or the first it was cut to"
     )
@@ -112,8 +115,8 @@ def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> N
 @pytest.mark.parametrize("tokens", [16, 40, 10_000])
 def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, tokens: int) -> None:
     rows, teacher = encoded(8), model(seed=1)
-    objective, settings = distillation(Live(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
-    sums = [objective(model(seed=2), collate([row], 0), settings)["loss"].item() for row in rows]
+    objective, settings = distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
+    sums = [objective(model(seed=2), collate([row], 0), settings).loss.item() for row in rows]
     expected = sum(sums) / sum(len(row.response) for row in rows)
     assert step_loss(rows, objective, settings, tmp_path / "run", tokens) == pytest.approx(expected, rel=1e-5)
 
@@ -122,7 +125,7 @@ def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, tokens
 def test_trap_07_temperature_power_acts_on_the_gradient(name: str) -> None:
     def gradient(temperature: float, power: int) -> Tensor:
         student = logits(2).double().requires_grad_()
-        distillation_loss(logits(1).double(), student, torch.ones(4, 6), name, temperature, power).backward()
+        mean_divergence(logits(1).double(), student, torch.ones(4, 6), name, temperature, power).backward()
         assert student.grad is not None
         return student.grad
 
@@ -135,13 +138,8 @@ def test_trap_08_the_sampling_temperature_never_reaches_the_loss() -> None:
     values = set()
     for temperature in (0.5, 1.0, 2.0):
         method = Method(student_data=StudentData(share=1.0, generation=Generation(temperature=temperature)))
-        values.add(
-            float(
-                distillation(Live(teacher, 300), method, 300)(student, collate(rows, 0), PhaseLoss(1.5, 0.0))[
-                    "loss"
-                ].detach()
-            )
-        )
+        loss_of = distillation(OnlineTeacher(teacher, 300), method, 300)
+        values.add(float(loss_of(student, collate(rows, 0), PhaseLoss(1.5, 0.0)).loss.detach()))
     assert len(values) == 1
 
 
@@ -155,12 +153,15 @@ def test_trap_09_half_precision_logits_make_no_negative_divergence(name: str) ->
 
 def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
     rows = encoded(4)
-    objective, settings = distillation(Live(model(seed=1, vocabulary=320), 300), Method(), 300), PhaseLoss(2.0, 0.3)
+    objective, settings = (
+        distillation(OnlineTeacher(model(seed=1, vocabulary=320), 300), Method(), 300),
+        PhaseLoss(2.0, 0.3),
+    )
     student = model(seed=2, vocabulary=320)
-    before = objective(student, collate(rows, 0), settings)["loss"]
+    before = objective(student, collate(rows, 0), settings).loss
     with torch.no_grad():
         student.get_output_embeddings().weight[300:] += 50.0  # pyright: ignore
-    torch.testing.assert_close(objective(student, collate(rows, 0), settings)["loss"], before)
+    torch.testing.assert_close(objective(student, collate(rows, 0), settings).loss, before)
 
 
 def test_trap_11_no_class_is_left_out() -> None:
@@ -206,18 +207,18 @@ def test_trap_14_a_wrapper_s_own_forward_is_called() -> None:
             return self.module(**inputs)
 
     wrapper = Wrapper(model(seed=2))
-    distillation(Live(model(seed=1), 300), Method(), 300)(wrapper, collate(encoded(3), 0), PhaseLoss(1.0, 0.0))
+    distillation(OnlineTeacher(model(seed=1), 300), Method(), 300)(wrapper, collate(encoded(3), 0), PhaseLoss(1.0, 0.0))
     assert wrapper.calls == 1, "else gradients would not be synchronised"
 
 
 def test_trap_15_the_teacher_has_no_gradient_and_no_dropout() -> None:
     teacher = model("gpt2", seed=1, resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5)
     objective, batch, student = (
-        distillation(Live(teacher, 300), Method(), 300),
+        distillation(OnlineTeacher(teacher, 300), Method(), 300),
         collate(encoded(), 0),
         model("gpt2", seed=2).requires_grad_(True),
     )
-    losses = [objective(student, batch, PhaseLoss(1.0, 0.0))["loss"] for _ in range(2)]
+    losses = [objective(student, batch, PhaseLoss(1.0, 0.0)).loss for _ in range(2)]
     assert losses[0] == losses[1]
     losses[0].backward()
     assert not teacher.training
@@ -237,16 +238,18 @@ def test_trap_16_samples_are_joined_by_the_hash_of_their_text() -> None:
 def test_trap_17_token_ids_are_wider_than_seventeen_bits() -> None:
     row = Encoded("0" * 16, [151_643, 200_001], [131_072, 1], False)
     batch = collate([row], 0)
-    assert batch.targets.tolist() == [131_072, 1]
-    writer = StudentRows(lambda rows, seeds: [[151_936, 1]], StudentData(share=1.0, replay_capacity=2), [row], 1, 4, 99)
-    writer.rows(0, [[row]])
-    writer.restore(json.loads(json.dumps(writer.state())))
-    assert writer.replay[0].response == [151_936, 1]
+    assert batch.labels.tolist() == [131_072, 1]
+    on_policy = StudentResponses(
+        lambda rows, seeds: [[151_936, 1]], StudentData(share=1.0, replay_capacity=2), [row], 1, 4, 99
+    )
+    on_policy.rows(0, [[row]])
+    on_policy.restore(json.loads(json.dumps(on_policy.state())))
+    assert on_policy.replay[0].response == [151_936, 1]
 
 
 def test_trap_18_a_loss_that_is_not_finite_stops_with_the_samples(tmp_path: Path) -> None:
-    def broken(net: nn.Module, batch: Any, settings: PhaseLoss) -> dict[str, Tensor]:
-        return {"loss": logits_at(net, batch, 300).sum() * torch.inf}
+    def broken(net: nn.Module, batch: Any, settings: PhaseLoss) -> LossSums:
+        return LossSums(logits_at(net, batch, 300).sum() * torch.inf)
 
     rows = encoded(3)
     with pytest.raises(UserError, match="not finite at step 0"):
@@ -300,7 +303,7 @@ def test_trap_21_every_sample_is_scored_once(tmp_path: Path) -> None:
 def test_trap_22_chance_depends_on_seed_and_step_alone() -> None:
     def decisions(before: int) -> list[bool]:
         rows = encoded(4)
-        writer = StudentRows(
+        on_policy = StudentResponses(
             lambda rows, seeds: [[s % 250 + 2, 1] for s in seeds],
             StudentData(share=0.5, every_steps=1),
             rows,
@@ -310,7 +313,7 @@ def test_trap_22_chance_depends_on_seed_and_step_alone() -> None:
         )
         torch.manual_seed(before)
         torch.rand(before)
-        return [writer.rows(step, [rows])[0].by_student for step in range(20)]
+        return [on_policy.rows(step, [rows])[0].by_student for step in range(20)]
 
     assert decisions(1) == decisions(17)
     assert {True, False} == set(decisions(1))

@@ -56,8 +56,8 @@ def test_greedy_answers_are_ours(monkeypatch: pytest.MonkeyPatch, vocabulary: in
     monkeypatch.setitem(sys.modules, "vllm", StandIn())
     net, rows, greedy, told = model(vocabulary=vocabulary), encoded(), Generation(temperature=0.0, max_new_tokens=9), []
     stand_in: Any = sys.modules["vllm"]
-    with answerer(net, tokenizer(), Engine(generation_backend="vllm", generation_sequences=8), 80) as served:
-        given = served(rows, greedy, [10] * 8, told.append)
+    with answerer(net, tokenizer(), Engine(generation_backend="vllm", generation_sequences=8), 80) as vllm_answerer:
+        given = vllm_answerer(rows, greedy, [10] * 8, told.append)
         folder = Path(stand_in.options["model"])
         assert folder.is_dir()
         assert stand_in.running
@@ -71,8 +71,8 @@ def test_greedy_answers_are_ours(monkeypatch: pytest.MonkeyPatch, vocabulary: in
 
 def test_every_row_has_a_seed_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", StandIn())
-    with answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80) as served:
-        served(
+    with answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80) as vllm_answerer:
+        vllm_answerer(
             encoded(), Generation(temperature=1.0, top_p=0.9, max_new_tokens=2), [10] * 4 + [20] * 4, lambda rows: None
         )
     stand_in: Any = sys.modules["vllm"]
@@ -96,8 +96,8 @@ def test_what_vllm_cannot_do_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UserError, match="no_repeat_ngram_size=6 is not something vLLM does"):
         config("engine.generation_backend=vllm", "reflect.generation.no_repeat_ngram_size=6")
     monkeypatch.setitem(sys.modules, "vllm", None)
-    served = answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80)
-    with pytest.raises(UserError, match="the package vllm is not installed"), served:
+    vllm_answerer = answerer(model(), tokenizer(), Engine(generation_backend="vllm"), 80)
+    with pytest.raises(UserError, match="the package vllm is not installed"), vllm_answerer:
         pass
     with pytest.raises(UserError, match="vLLM takes the first GPU it sees"):
         config("engine.generation_backend=vllm", "engine.device=cuda:1")

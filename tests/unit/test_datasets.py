@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from srd.config import Columns, Dataset
+from srd.config import ColumnNames, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.stages.samples import clean, split
@@ -101,7 +101,7 @@ def test_gzip_and_plain_give_the_same_rows(tmp_path: Path) -> None:
 
 def test_foreign_columns_are_read_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"question": "q", "answer": "a"}])
-    columns = Columns(instruction="question", output="answer")
+    columns = ColumnNames(instruction="question", output="answer")
     assert next(DATASETS["jsonl"].load(dataset(path, columns=columns)))["output"] == "a"
 
 

@@ -229,4 +229,4 @@ def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) ->
     refuse(rest, 1e12, disk)
     with pytest.raises(UserError, match="GB of disk"):
         refuse(whole, 1e12, disk)
-    refuse(replace(rest, there=frozenset(need.stage for need in rest.needs())), 0, 0)
+    refuse(replace(rest, finished=frozenset(need.stage for need in rest.needs())), 0, 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srd.config import Course, Curriculum, Schedule
+from srd.config import Curriculum, Ramp, Schedule
 from srd.distillation.schedules import cosine, schedule
 from srd.errors import UserError
 from srd.report.noise import roc_auc
@@ -185,11 +185,11 @@ def test_srd_schedule_rises_in_temperature_and_falls_in_sft_weight() -> None:
 
 
 def test_each_setting_can_be_held_listed_or_moved_with_the_steps() -> None:
-    rising, listed = Course(1.0, 2.0, by="step"), Course(0.3, 0.0, values=[0.3, 0.1, 0.2])
+    rising, listed = Ramp(1.0, 2.0, by="step"), Ramp(0.3, 0.0, values=[0.3, 0.1, 0.2])
     phases = schedule(Schedule(temperature=rising, sft_weight=listed), 3)
     assert [phases[0](share).temperature for share in (0, 0.25, 1)] == [1.0, 1.25, 2.0]
     assert [of_phase(0.7).sft_weight for of_phase in phases] == [0.3, 0.1, 0.2]
-    held = schedule(Schedule(temperature=Course(1.5, 2.0, by="constant")), 3)
+    held = schedule(Schedule(temperature=Ramp(1.5, 2.0, by="constant")), 3)
     assert [of_phase(1.0).temperature for of_phase in held] == [1.5] * 3
     assert [of_phase(1.0).sft_weight for of_phase in held] == pytest.approx([0.3, 0.2, 0.1])
     with pytest.raises(UserError, match="expected one value for each of 2 phases"):

@@ -9,7 +9,7 @@ import torch
 from srd.config import Model, Side
 from srd.stages.tokenizer import train_bpe
 from srd.store.rows import Sample, sample_id
-from srd.text.batches import BATCH_SHARE, collate, pack, positions
+from srd.text.batches import BATCH_SHARE, collate, pack, position_ids_of
 from srd.text.encoding import Encoded, encode, encode_all, eos_id, text_of
 from srd.text.prompts import TEMPLATES
 from tests.small import encoded, texts, tokenizer
@@ -57,14 +57,14 @@ def test_the_input_block_appears_only_with_an_input() -> None:
 def test_supervised_positions_predict_the_response(side: str) -> None:
     rows = encoded()
     batch = collate(rows, 0, side)
-    assert batch.targets.tolist() == [id for row in rows for id in row.response]
+    assert batch.labels.tolist() == [id for row in rows for id in row.response]
     assert int(batch.supervised.sum()) == sum(len(row.response) for row in rows)
     assert not (batch.supervised & (batch.attention_mask == 0)).any()
 
 
 def test_positions_count_from_the_first_token_whatever_the_padding() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [0, 0, 1, 1]])
-    assert positions(mask).tolist() == [[0, 1, 2, 2], [0, 0, 0, 1]]
+    assert position_ids_of(mask).tolist() == [[0, 1, 2, 2], [0, 0, 0, 1]]
 
 
 def test_packing_keeps_every_row_once_and_the_budget() -> None:

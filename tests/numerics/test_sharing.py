@@ -8,19 +8,22 @@ import pytest
 import torch
 
 from srd.config import Distill, Engine, Generation
-from srd.distillation.hidden import Cache
-from srd.distillation.reference import reference_loss, reference_nll
+from srd.distillation.hidden import CachedTeacher
+from srd.distillation.loss import reference_loss
+from srd.distillation.reference import reference_nll
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.runtime import processes
 from srd.stages.cache import build, compare
-from srd.training.loop import PhaseWork, Training, step_seed
+from srd.training.loop import Training
+from srd.training.order import PhaseWork
+from srd.training.step import step_seed
 from tests.small import encoded, model, tokenizer
 
 pytestmark = pytest.mark.slow
 
 ROWS, BATCH, EPOCHS = 7, 3, 3
-"""The last step of an epoch has one row: one of two ranks has none."""
+"""The last step of an epoch has one row: one of two processes has none."""
 
 
 def everything(folder: Path) -> dict[str, Any]:
@@ -31,7 +34,8 @@ def everything(folder: Path) -> dict[str, Any]:
     net = model(vocabulary=len(tokenizer()), seed=2).requires_grad_(True)
     recipe = Distill(epochs=EPOCHS, batch_sequences=BATCH, learning_rate=1e-2)
     run = Training(net, recipe, engine, folder, 0, lambda row: None)
-    run.run([PhaseWork(rows, reference_loss(len(tokenizer()), Engine(loss_positions=4)))], lambda count, note="": None)
+    loss = reference_loss(len(tokenizer()), Engine(loss_positions=4))
+    run.train([PhaseWork(rows, loss)], lambda count, note="": None)
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
     sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
     processes.wait()
@@ -43,14 +47,16 @@ def everything(folder: Path) -> dict[str, Any]:
         "one": processes.merged(processes.share(["a"])),
         "answers": [given.ids for given in sampled],
         "nll": reference_nll(net, rows, tokenizer(), engine),
-        "fidelity": compare(net, Cache(folder, len(tokenizer()), net.device), rows, 0, len(tokenizer()), engine),
-        "seed": processes.merged([step_seed(1, 2, processes.rank())]),
+        "fidelity": compare(
+            net, CachedTeacher(folder, len(tokenizer()), net.device), rows, 0, len(tokenizer()), engine
+        ),
+        "seed": processes.merged([step_seed(1, 2, processes.index())]),
     }
 
 
 def fails(kind: str) -> None:
     """One rank fails; the others wait for it, in vain."""
-    if processes.rank() == 1:
+    if processes.index() == 1:
         raise (
             UserError("no such thing")
             if kind == "user"
@@ -63,14 +69,14 @@ def fails(kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    return folder, everything(folder / "one"), processes.run(2, everything, folder / "two")
+    folder = tmp_path_factory.mktemp("processes")
+    return folder, everything(folder / "one"), processes.launch(2, everything, folder / "two")
 
 
 def test_two_ranks_train_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
     folder, one, two = both
     assert len(two["weights"]) == 2
-    assert torch.equal(*two["weights"]), "the ranks' weights are equal to the last bit"
+    assert torch.equal(*two["weights"]), "the processes' weights are equal to the last bit"
     torch.testing.assert_close(two["weights"][0], one["weights"][0], rtol=1e-4, atol=1e-5)
     steps = [
         [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
@@ -102,7 +108,7 @@ def test_shares_come_back_in_order(both: tuple[Path, dict[str, Any], dict[str, A
 @pytest.mark.parametrize(("kind", "expected"), [("user", UserError), ("disk", OSError)])
 def test_what_stops_one_rank_stops_all_and_is_told(kind: str, expected: type[Exception]) -> None:
     with pytest.raises(expected) as caught:
-        processes.run(2, fails, kind)
+        processes.launch(2, fails, kind)
     assert str(caught.value) == ("no such thing" if kind == "user" else "[Errno 28] No space left on device: '/full'")
 
 

@@ -1,0 +1,184 @@
+"""One optimiser update over exactly the rows it is given, cut into micro-batches that fit the device.
+
+Gradients are sums over supervised positions divided by the count of the whole step, so that the update depends
+neither on the cut nor on the number of processes.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srd.config import Engine, Recipe
+from srd.distillation.loss import Objective
+from srd.distillation.schedules import PhaseLoss
+from srd.errors import UserError
+from srd.models.device import autocast
+from srd.models.heads import unwrapped
+from srd.runtime import processes
+from srd.runtime.progress import say
+from srd.text.batches import collate, pack
+from srd.text.encoding import Encoded
+from srd.training.state import NOT_FINITE, TrainingState
+
+
+@dataclass(frozen=True)
+class AuxiliaryLoss:
+    """A second loss in every step: its rows by step, its objective, its weight."""
+
+    rows: Callable[[int], list[Encoded]]
+    objective: Objective
+    weight: float
+
+
+@dataclass
+class StepSums:
+    """What a process has of a step's losses: its part of their means (nats per token), and its padded tokens."""
+
+    means: dict[str, Tensor]
+    """`loss`, then its parts, then `corpus`."""
+    padded_tokens: int
+
+    def totals(self) -> Tensor:
+        """All numbers in one tensor, so that they are summed over the processes in one message."""
+        last = next(iter(self.means.values()))
+        return torch.stack([*self.means.values(), torch.full((), self.padded_tokens, device=last.device)])
+
+
+class Updater:
+    """Makes the optimiser steps of one training."""
+
+    def __init__(
+        self, state: TrainingState, recipe: Recipe, engine: Engine, pad_id: int, auxiliary: AuxiliaryLoss | None = None
+    ) -> None:
+        self.state, self.recipe, self.engine, self.pad_id, self.auxiliary = state, recipe, engine, pad_id, auxiliary
+        self._sparse_embedding()
+
+    def _sparse_embedding(self) -> None:
+        """On a processor, a micro-batch gives the gradient of the embeddings it read, not of the whole vocabulary's.
+
+        A GPU would have to wait for itself to sort them.
+        """
+        embedding = unwrapped(self.state.model).get_input_embeddings()
+        if isinstance(embedding, nn.Embedding) and self.state.device.type == "cpu":
+            embedding.sparse = True
+
+    def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
+        """One optimiser update over exactly `rows`; returns its row of `metrics.jsonl`."""
+        state, c, begin = self.state, self.state.counters, time.monotonic()
+        sums = self.gradients(rows, objective, settings)
+        totals = sums.totals()
+        processes.add_up([p.grad for p in state.parameters.values() if p.grad is not None])
+        processes.add_up([totals])
+        norm = nn.utils.clip_grad_norm_(state.parameters.values(), self.recipe.clip_norm)
+        # The one wait for the device in a step: losses, padded tokens and norm come over together. A `.item()` for
+        # each of them would stop the queue of kernels as many times.
+        *values, padded_tokens, norm = torch.cat([totals, norm.reshape(1)]).tolist()
+        means = dict(zip(sums.means, values, strict=True))
+        self._check_finite(means["loss"], sum(values) + norm, rows)
+        state.optimiser.step()
+        state.optimiser.zero_grad(set_to_none=True)
+        tokens = sum(row.num_tokens for row in rows)
+        c.phase_step, c.step, c.sample_passes = c.phase_step + 1, c.step + 1, c.sample_passes + len(rows)
+        c.tokens, c.supervised_tokens = c.tokens + tokens, c.supervised_tokens + sum(len(row.response) for row in rows)
+        by_student = {"train/student_share": sum(row.by_student for row in rows) / len(rows)}
+        return {
+            "step": c.step,
+            "phase": c.phase,
+            **{f"train/{name}_nats": value for name, value in means.items()},
+            **(by_student if state.on_policy is not None else {}),
+            "train/learning_rate": state.optimiser.param_groups[0]["lr"],
+            "train/gradient_norm": norm,
+            "train/padding_share": 1 - tokens / padded_tokens,
+            "train/tokens_per_second": tokens / (time.monotonic() - begin),
+        }
+
+    def gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> StepSums:
+        """This process's part of the gradient of the step's losses, left in the parameters, and of their means.
+
+        Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
+        """
+        state = self.state
+        extra = self.auxiliary.rows(state.counters.step) if self.auxiliary is not None else []
+        while True:
+            # Here and not once a run, so that a step that begins anew, or goes on after a kill, draws the same.
+            torch.manual_seed(step_seed(self.recipe.seed, state.counters.step, processes.index()))
+            try:
+                sums = self.accumulate(rows, objective, settings, 1.0)
+                if self.auxiliary is not None:
+                    corpus = self.accumulate(extra, self.auxiliary.objective, PhaseLoss(), self.auxiliary.weight)
+                    sums.means["corpus"] = corpus.means["loss"]
+                    state.counters.corpus_tokens += sum(row.num_tokens for row in extra)
+                return sums
+            except torch.OutOfMemoryError:
+                self._halve(max(row.num_tokens for row in [*rows, *extra]))
+            # Outside the handler, because the exception's frames hold on to the tensors that did not fit.
+            state.optimiser.zero_grad(set_to_none=True)
+            if state.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Largest padded size of a forward pass: the engine's, or what has been found to fit."""
+        return min(self.engine.micro_batch_tokens, self.state.counters.micro_batch_tokens or 1 << 62)
+
+    def _halve(self, longest: int) -> None:
+        """Take micro-batches of half the tokens from here on; a `UserError` where one row alone is too much."""
+        if self.micro_batch_tokens <= longest:
+            raise UserError(
+                f"out of memory with one sample of {longest} tokens at a time; set engine.gradient_checkpointing=true, "
+                "lower engine.loss_positions or model.max_tokens, or take a smaller model (`srd plan` estimates it)"
+            )
+        self.state.counters.micro_batch_tokens = self.micro_batch_tokens // 2
+        tokens = self.micro_batch_tokens
+        say(f"out of memory: micro-batches of {tokens} tokens from here on (engine.micro_batch_tokens)")
+
+    def accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> StepSums:
+        """Add this process's part of the gradient of `weight` times the mean loss of `rows`.
+
+        Returns its parts of the unweighted means and of the padded tokens.
+        """
+        state, totals, padded_tokens = self.state, dict[str, Tensor](), 0
+        count = sum(len(row.response) for row in rows)
+        # Sorted by length before every N-th is taken, so that no process has all the long ones.
+        mine = processes.share(sorted(rows, key=lambda row: row.num_tokens)) if processes.count() > 1 else rows
+        # A process without a row computes one that counts for nothing: it has to be there when gradients are summed.
+        own = 1 / count if mine else 0.0
+        state.model.train()
+        for part in pack(mine or rows[:1], self.micro_batch_tokens):
+            batch = collate(part, self.pad_id).to(state.device)
+            padded_tokens += batch.input_ids.numel() if mine else 0
+            with autocast(state.device, self.engine):
+                sums = objective(state.model, batch, settings)
+            (sums.loss * (weight * own)).backward()
+            for name, value in sums.by_name().items():
+                totals[name] = totals.get(name, torch.zeros((), device=state.device)) + value.detach()
+        state.model.eval()
+        for p in state.parameters.values():
+            if p.grad is not None and p.grad.is_sparse:  # an embedding that is not the head as well
+                p.grad = p.grad.to_dense()
+        return StepSums({name: value * own for name, value in totals.items()}, padded_tokens)
+
+    def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
+        """A `UserError` unless the step's numbers are finite, with the samples in a file; before the weights change."""
+        if math.isfinite(total):
+            return
+        step, path = self.state.counters.step, self.state.folder / NOT_FINITE
+        if processes.is_first():
+            path.write_text(json.dumps({"step": step, "ids": [row.id for row in rows]}))
+        raise UserError(
+            f"loss {loss} or its gradient is not finite at step {step}; the samples are in {path}; "
+            "lower the learning rate or use engine.precision=float32"
+        )
+
+
+def step_seed(seed: int, step: int, process: int = 0) -> int:
+    """Seed of everything random inside one step (dropout); every process draws its own."""
+    key = (process,) if process else ()
+    return int(np.random.SeedSequence([seed, step], spawn_key=key).generate_state(1, np.uint64)[0])
