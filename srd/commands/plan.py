@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from srd.commands.run import begin
+from srd.commands.begin import begin
 from srd.commands.terminal import clock, print_table, size
 from srd.config import Config, Plan
 from srd.errors import UserError

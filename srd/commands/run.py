@@ -1,28 +1,13 @@
 """`srd run`, and one stage by its own word."""
 
-import os
-
+from srd.commands.begin import begin
 from srd.config import Config
-from srd.errors import UserError
 from srd.pipeline import graph
 from srd.pipeline.make import make, make_all
-from srd.pipeline.teacher_signal import with_teacher_signal
 from srd.report.study import file_run
 from srd.runtime.progress import say
-from srd.store.artefacts import closure, prepare
+from srd.store.artefacts import closure
 from srd.store.rows import Score, read_rows
-
-
-def begin(cfg: Config, planning: bool = False) -> Config:
-    """The config ready for work: outputs can be written, and the teacher's signal is chosen."""
-    world = os.environ.get("WORLD_SIZE", "1")
-    if int(world) > 1:
-        raise UserError(
-            f"WORLD_SIZE={world}: srd starts its processes itself; leave torchrun or accelerate launch away and add "
-            f"engine.processes={world}"
-        )
-    prepare(cfg.outputs)
-    return with_teacher_signal(cfg, planning)
 
 
 def run_stage(stage: str, cfg: Config) -> None:
@@ -37,7 +22,7 @@ def run(cfg: Config) -> None:
     nodes = graph.evaluations(cfg)
     missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
     if missing:
-        from srd.commands.plan import planned_needs
+        from srd.commands.plan import planned_needs  # loads torch, which a run with nothing to do is spared
 
         planned = planned_needs(cfg)
         make_all(cfg, nodes)
