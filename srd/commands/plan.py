@@ -70,6 +70,7 @@ def _folders(cfg: Config) -> Folders:
         samples=None if given else _made(cfg, graph.samples(cfg.dataset)),
         tests={name: _made(cfg, graph.suite(cfg, name)) for name in suites},
         tokenizer={name: _made(cfg, node) for name, node in tokenizers.items()},
+        pair=graph.pair(cfg),
     )
 
 

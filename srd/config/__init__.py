@@ -9,7 +9,7 @@ from srd.config.data import ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
-from srd.config.models import Lora, Model, Side, Teacher
+from srd.config.models import Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config
 from srd.config.selection import Curriculum, Filter, Rank
@@ -31,6 +31,7 @@ __all__ = [
     "Lora",
     "Method",
     "Model",
+    "Pair",
     "Plan",
     "Ramp",
     "Rank",
@@ -40,4 +41,6 @@ __all__ = [
     "Side",
     "StudentData",
     "Teacher",
+    "Text",
+    "Weights",
 ]

@@ -47,6 +47,11 @@ class Dataset:
     strict: bool = False
     """Stop at a row with an empty response or at a duplicate, instead of counting and skipping it."""
 
+    @property
+    def location(self) -> "Dataset":
+        """The data set as its loader sees it: where it lies, not what is made of it."""
+        return Dataset(self.name, self.path, self.hub, self.revision, self.columns)
+
     def __post_init__(self) -> None:
         for key in ("limit", "dev_samples", "test_samples"):
             value = getattr(self, key)

@@ -1,6 +1,6 @@
 """The two models, and how the teacher's distribution reaches the loss."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from srd.config.recipe import Finetune
@@ -27,8 +27,8 @@ class Lora:
 
 
 @dataclass
-class Side:
-    """One of the two models."""
+class Weights:
+    """Where the weights of one of the two models come from, before any training."""
 
     name: str | None = None
     """Hub name or local folder of the weights."""
@@ -44,14 +44,10 @@ class Side:
     """Keep these layers of the named weights only."""
     adapter: str | None = None
     """Hub name or folder of a LoRA adapter merged into the weights."""
-    lora: Lora = field(default_factory=Lora)
-    """Train adapters in place of the weights."""
     dtype: str = "float32"
     """Type of the weights in memory: float32, bfloat16 or float16."""
     trust_remote_code: bool = False
     """Run model code that the hub repository ships."""
-    finetune: Finetune = field(default_factory=Finetune)
-    """Supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
 
     def __post_init__(self) -> None:
         given = [key for key in ("name", "package", "architecture") if getattr(self, key) is not None]
@@ -76,6 +72,53 @@ class Side:
 
 
 @dataclass
+class Side(Weights):
+    """One of the two models."""
+
+    lora: Lora = field(default_factory=Lora)
+    """Train adapters in place of the weights."""
+    finetune: Finetune = field(default_factory=Finetune)
+    """Supervised fine-tuning of the teacher, or the student's warm start before it reflects."""
+
+    @property
+    def weights(self) -> Weights:
+        """The side before any training."""
+        return Weights(**{field.name: getattr(self, field.name) for field in fields(Weights)})
+
+
+@dataclass
+class Text:
+    """What decides, beside the tokenizer, how text becomes tokens."""
+
+    template: str
+    """Prompt template, a key of `srd.text.prompts.TEMPLATES`."""
+    max_prompt_tokens: int
+    """Longest prompt; of a longer one the tail is kept."""
+    max_tokens: int
+    """Longest prompt and response together."""
+    tokenizer: Any = None
+    """Identity of the tokenizer of given weights; none: a trained one, which is an input."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a stage with a model may know besides its settings, because it changes no result: where the weights lie
+    that the settings identify by content, and the longest text of the run, which must fit."""
+
+    teacher: Weights
+    """p, before any training."""
+    student: Weights
+    """q, before any training."""
+    longest_tokens: int
+    """What `Config.longest_tokens` says."""
+    corpus: str | None = None
+    """Where the auxiliary text lies."""
+
+    def side(self, role: str) -> Weights:
+        return self.teacher if role == "teacher" else self.student
+
+
+@dataclass
 class Model:
     """A teacher and a student over one vocabulary."""
 
@@ -96,6 +139,11 @@ class Model:
 
     def side(self, role: str) -> Side:
         return self.teacher if role == "teacher" else self.student
+
+    @property
+    def text(self) -> Text:
+        """How text becomes tokens for both."""
+        return Text(self.template, self.max_prompt_tokens, self.max_tokens)
 
     def __post_init__(self) -> None:
         require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")

@@ -69,6 +69,15 @@ class Config:
         return 1 if self.curriculum.name == "none" else self.curriculum.phases
 
     @property
+    def longest_tokens(self) -> int:
+        """The longest text that any stage of the run puts before a model."""
+        decodings = [self.reflect.generation, self.evaluate.generation]
+        decodings += [self.method.student_data.generation] if self.method.is_on_policy else []
+        decodings += [self.method.answers] if self.method.responses == "teacher" else []
+        longest_answer = max(decoding.max_new_tokens for decoding in decodings)
+        return max(self.model.max_tokens, self.model.max_prompt_tokens + longest_answer)
+
+    @property
     def arm_name(self) -> str:
         curated = f"+{self.curriculum.name}-{self.num_phases}, keep {self.filter.keep:g}" if self.is_curated else ""
         return self.arm or self.method.name + curated

@@ -25,9 +25,9 @@ Settings = Callable[[float], PhaseLoss]
 """Loss settings of a phase, given the share of all optimiser steps that lie behind, in [0, 1]."""
 
 
-def schedule(settings: Schedule, phases: int) -> list[Settings]:
-    """The loss settings of every phase (SRD: τ 1 → 2 and α 0.3 → 0.1, linear over phases)."""
-    return [_at(phase["temperature"], phase["sft_weight"]) for phase in phase_values(settings, phases)]
+def schedule(phases: list[dict[str, Value]]) -> list[Settings]:
+    """The loss settings of every phase, from its `phase_values`."""
+    return [_at(phase["temperature"], phase["sft_weight"]) for phase in phases]
 
 
 def _at(temperature: Value, sft_weight: Value) -> Settings:
@@ -38,7 +38,7 @@ def _at(temperature: Value, sft_weight: Value) -> Settings:
 
 
 def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:
-    """`temperature` and `sft_weight` of every phase."""
+    """`temperature` and `sft_weight` of every phase (SRD: τ 1 → 2 and α 0.3 → 0.1, linear over phases)."""
     temperatures = _ramp(settings.temperature, phases, "schedule.temperature")
     sft_weights = _ramp(settings.sft_weight, phases, "schedule.sft_weight")
     return [{"temperature": t, "sft_weight": a} for t, a in zip(temperatures, sft_weights, strict=True)]

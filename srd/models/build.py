@@ -8,7 +8,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import Side
+from srd.config import Weights
 from srd.errors import UserError, first_line
 
 
@@ -27,9 +27,9 @@ UNTRAINED = 32_000
 """Classes of a model whose tokenizer has yet to be trained."""
 
 
-def random_config(side: Side, role: str, more: dict[str, Any]) -> Any:
+def random_config(weights: Weights, role: str, more: dict[str, Any]) -> Any:
     """The transformers config of a side that starts from nothing; a setting that it does not have is a `UserError`."""
-    architecture = dict(side.architecture or {})
+    architecture = dict(weights.architecture or {})
     try:
         kind = CONFIG_MAPPING[architecture.pop("model_type", None)]
         unknown = [key for key in architecture if not hasattr(kind(), key)]
@@ -37,23 +37,24 @@ def random_config(side: Side, role: str, more: dict[str, Any]) -> Any:
             raise UserError(f"model.{role}.architecture.{unknown[0]}: {kind.__name__} has no such setting")
         return kind(**{**more, **architecture})
     except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
-        raise not_a_model(side, role, error) from None
+        raise not_a_model(weights, role, error) from None
 
 
-def random_model(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def random_model(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, seed: int | None) -> PreTrainedModel:
     """Weights drawn with the seed of the side's recipe: the same wherever a stage starts from nothing."""
     special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    config = random_config(side, role, {"vocab_size": len(tokenizer), **special})
-    torch.manual_seed(side.finetune.seed)
+    config = random_config(weights, role, {"vocab_size": len(tokenizer), **special})
+    assert seed is not None, "random weights are identified by their seed"
+    torch.manual_seed(seed)
     try:
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, side.dtype))
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, weights.dtype))
     except (ValueError, TypeError) as error:
-        raise not_a_model(side, role, error) from None
+        raise not_a_model(weights, role, error) from None
 
 
-def not_a_model(side: Side, role: str, error: Exception) -> UserError:
+def not_a_model(weights: Weights, role: str, error: Exception) -> UserError:
     return UserError(
-        f"model.{role}.architecture={side.architecture}: not a causal language model that can be built "
+        f"model.{role}.architecture={weights.architecture}: not a causal language model that can be built "
         f"({first_line(error)}); "
         "expected model_type (llama, gpt2 …) and fields of its transformers config"
     )

@@ -11,22 +11,20 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import Side
+from srd.config import Lora
 from srd.errors import UserError, first_line
 from srd.runtime import processes
 from srd.store.files import disk_errors
 
 
-def trainable(model: PreTrainedModel, side: Side, seed: int) -> nn.Module:
+def trainable(model: PreTrainedModel, lora: Lora, seed: int) -> nn.Module:
     """The model ready to train: all weights, or a seeded LoRA adapter in front of frozen ones."""
-    if side.lora.rank == 0:
+    if lora.rank == 0:
         return model.requires_grad_(True)
     peft = load_peft()
     torch.manual_seed(seed)
-    lora = peft.LoraConfig(
-        r=side.lora.rank, lora_alpha=side.lora.alpha, lora_dropout=side.lora.dropout, task_type="CAUSAL_LM"
-    )
-    return peft.get_peft_model(model, lora).eval()  # the loop turns its dropout on for the steps alone
+    adapter = peft.LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, task_type="CAUSAL_LM")
+    return peft.get_peft_model(model, adapter).eval()  # the loop turns its dropout on for the steps alone
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

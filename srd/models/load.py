@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import Config, Side
+from srd.config import Engine, Pair, Weights
 from srd.errors import UserError, first_line
 from srd.models.build import keep_layers, random_model, unquantised
 from srd.models.checkpoints import merged_with
@@ -18,19 +18,17 @@ from srd.models.device import device
 
 # The stages show bars of their own.
 transformers.utils.logging.disable_progress_bar()
-
-
 transformers.utils.logging.set_verbosity_error()
 
 
-def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerBase:
+def load_tokenizer(pair: Pair, inputs: dict[str, Path]) -> PreTrainedTokenizerBase:
     """The tokenizer of a stage: the trained one where there is one, else that of the student's weights.
 
     Teacher and student must have the same vocabulary, or a `UserError` gives both sizes.
     """
     if "tokenizer" in inputs:
         return AutoTokenizer.from_pretrained(inputs["tokenizer"])
-    student, teacher = (_side_tokenizer(cfg.model.side(role), role) for role in ("student", "teacher"))
+    student, teacher = (_side_tokenizer(pair.side(role), role) for role in ("student", "teacher"))
     if student.get_vocab() != teacher.get_vocab():
         raise UserError(
             f"teacher and student have different vocabularies ({len(teacher)} and {len(student)} tokens): "
@@ -44,49 +42,47 @@ def load_tokenizer(cfg: Config, inputs: dict[str, Path]) -> PreTrainedTokenizerB
     return student
 
 
-def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def load_model(
+    pair: Pair,
+    role: str,
+    inputs: dict[str, Path],
+    tokenizer: PreTrainedTokenizerBase,
+    engine: Engine,
+    seed: int | None = None,
+) -> PreTrainedModel:
     """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
 
-    The configured weights, then the role's fine-tuned ones, then the distilled `checkpoint`: whole
-    weights replace what came before, LoRA adapters are merged into it. A model to train gets an
+    The configured weights (random ones drawn with `seed`), then the role's fine-tuned ones, then the distilled
+    `checkpoint`: whole weights replace what came before, LoRA adapters are merged into it. A model to train gets an
     adapter of its own through `trainable`.
     """
-    side = cfg.model.side(role)
-    folders = [
-        folder
-        for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
-        if folder is not None
-    ]
+    weights = pair.side(role)
+    given = (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
+    folders = [folder for folder in given if folder is not None]
     whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
     if whole:
-        options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
+        options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
         model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], **options)
     else:
-        model = _initial(side, role, tokenizer)
+        model = _initial(weights, role, tokenizer, seed)
     for adapter in folders[whole[-1] + 1 if whole else 0 :]:
         model = merged_with(model, str(adapter))
-    _check_size(model, role, tokenizer, cfg)
-    nn.Module.to(model, device(cfg.engine))
+    _check_size(model, role, tokenizer, pair.longest_tokens)
+    nn.Module.to(model, device(engine))
     return model.eval()
 
 
-def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenizerBase, cfg: Config) -> None:
+def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenizerBase, longest_tokens: int) -> None:
     """A `UserError` for a model with fewer rows than tokens or fewer positions than a text may have."""
     rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
     if rows < len(tokenizer):
         raise UserError(
             f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model"
         )
-    decodings = [cfg.reflect.generation, cfg.evaluate.generation]
-    decodings += [cfg.method.student_data.generation] if cfg.method.is_on_policy else []
-    decodings += [cfg.method.answers] if cfg.method.responses == "teacher" else []
-    longest = max(
-        cfg.model.max_tokens, cfg.model.max_prompt_tokens + max(decoding.max_new_tokens for decoding in decodings)
-    )
     positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and longest > positions:
+    if positions is not None and longest_tokens > positions:
         raise UserError(
-            f"model.{role}: {positions} positions, but a prompt with its answer may take {longest}; "
+            f"model.{role}: {positions} positions, but a prompt with its answer may take {longest_tokens}; "
             "lower model.max_tokens, model.max_prompt_tokens or generation.max_new_tokens"
         )
 
@@ -95,45 +91,45 @@ def num_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, seed: int | None) -> PreTrainedModel:
     """The weights that the config names, before any training."""
-    if side.architecture is not None:
-        return random_model(side, role, tokenizer)
-    where, options = location(side)
+    if weights.architecture is not None:
+        return random_model(weights, role, tokenizer, seed)
+    where, options = location(weights)
     options |= {
-        "dtype": getattr(torch, side.dtype),
-        "trust_remote_code": side.trust_remote_code,
+        "dtype": getattr(torch, weights.dtype),
+        "trust_remote_code": weights.trust_remote_code,
         "use_safetensors": True,
     }
-    if side.gguf_file is not None:
+    if weights.gguf_file is not None:
         del options["use_safetensors"]
     model = from_hub(AutoModelForCausalLM, where, role, **options)
-    if side.gguf_file is not None:
+    if weights.gguf_file is not None:
         model = unquantised(model)
-    if side.adapter is not None:
-        model = merged_with(model, side.adapter)
-    if side.layers is not None:
-        keep_layers(model, side.layers)
+    if weights.adapter is not None:
+        model = merged_with(model, weights.adapter)
+    if weights.layers is not None:
+        keep_layers(model, weights.layers)
     return model
 
 
-def _side_tokenizer(side: Side, role: str) -> PreTrainedTokenizerBase:
-    if side.architecture is not None:
+def _side_tokenizer(weights: Weights, role: str) -> PreTrainedTokenizerBase:
+    if weights.architecture is not None:
         raise UserError(f"model.{role} has random weights and so no tokenizer; set model.vocabulary to train one")
-    where, options = location(side)
-    return from_hub(AutoTokenizer, where, role, **options, trust_remote_code=side.trust_remote_code)
+    where, options = location(weights)
+    return from_hub(AutoTokenizer, where, role, **options, trust_remote_code=weights.trust_remote_code)
 
 
-def location(side: Side) -> tuple[str, dict[str, Any]]:
+def location(weights: Weights) -> tuple[str, dict[str, Any]]:
     """Where `from_pretrained` finds a side's files."""
-    if side.package is not None:
+    if weights.package is not None:
         # Looked up, not imported: the package may need what only its own program uses.
-        spec = find_spec(side.package.replace("-", "_"))
+        spec = find_spec(weights.package.replace("-", "_"))
         folders = list(spec.submodule_search_locations or []) if spec is not None else []
-        assert folders, f"the graph has checked that {side.package} is installed"
-        return folders[0], {"gguf_file": side.gguf_file}
-    gguf = {"gguf_file": side.gguf_file} if side.gguf_file else {}
-    return str(side.name), {"revision": side.revision, **gguf}
+        assert folders, f"the graph has checked that {weights.package} is installed"
+        return folders[0], {"gguf_file": weights.gguf_file}
+    gguf = {"gguf_file": weights.gguf_file} if weights.gguf_file else {}
+    return str(weights.name), {"revision": weights.revision, **gguf}
 
 
 def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:

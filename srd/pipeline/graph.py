@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Generation
+from srd.config import Config, Dataset, Generation, Pair
 from srd.datasets import DATASETS
 from srd.distillation.divergences import power_of
 from srd.distillation.schedules import phase_values
@@ -23,9 +23,15 @@ from srd.store.artefacts import Node
 from srd.store.files import known_digest
 
 
-def _node(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None) -> Node:
+def _node(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None, context: Any = None) -> Node:
     """A node of today's version of its stage."""
-    return Node(stage, STAGES[stage].version, settings, inputs or {})
+    return Node(stage, STAGES[stage].version, settings, inputs or {}, context)
+
+
+def pair(cfg: Config) -> Pair:
+    """The context of every stage with a model."""
+    teacher, student = cfg.model.teacher.weights, cfg.model.student.weights
+    return Pair(teacher, student, cfg.longest_tokens, cfg.method.corpus.path)
 
 
 def samples(dataset: Dataset) -> Node:
@@ -38,7 +44,8 @@ def samples(dataset: Dataset) -> Node:
         "test_samples": dataset.test_samples,
     }
     noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
-    return _node("samples", settings | strict | noise | {"source": DATASETS[dataset.name].source(dataset)})
+    source = DATASETS[dataset.name].source(dataset)
+    return _node("samples", settings | strict | noise | {"source": source}, context=dataset.location)
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -75,14 +82,14 @@ def finetune(cfg: Config, role: str) -> Node:
         "recipe": asdict(side.finetune),
         **lora_identity(side),
     }
-    return _node("finetune", settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)})
+    return _node("finetune", settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)}, pair(cfg))
 
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
     settings, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
-    return _node("reflect", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("reflect", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
 
 
 def rank(cfg: Config) -> Node:
@@ -131,7 +138,7 @@ def answers(cfg: Config) -> Node:
     """The teacher's answers to the training prompts."""
     settings, inputs = _model(cfg, "teacher")
     decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
-    return _node("answers", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("answers", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
 
 
 def distill(cfg: Config) -> Node:
@@ -155,14 +162,14 @@ def distill(cfg: Config) -> Node:
             teacher, more = _model(cfg, "teacher")
             settings |= teacher
             inputs |= more
-    return _node("distill", settings, inputs)
+    return _node("distill", settings, inputs, pair(cfg))
 
 
 def cache(cfg: Config) -> Node:
     """The teacher's last hidden states on the training samples."""
     settings, inputs = _model(cfg, "teacher")
     dtype = cfg.teacher.dtype or cfg.model.teacher.dtype
-    return _node("cache", {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs})
+    return _node("cache", {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
 
 
 def _method(cfg: Config) -> dict[str, Any]:
@@ -196,7 +203,7 @@ def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     if target == "distill":
         inputs = {"checkpoint": distill(cfg), **inputs}
         settings |= {"checkpoint": cfg.evaluate.checkpoint}
-    return _node("evaluate", settings | model, {"samples": suite(cfg, suite_name), **inputs})
+    return _node("evaluate", settings | model, {"samples": suite(cfg, suite_name), **inputs}, pair(cfg))
 
 
 def evaluations(cfg: Config) -> list[Node]:

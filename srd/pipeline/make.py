@@ -1,20 +1,30 @@
 """Making artefacts: the stages of a node and of everything that it is made from, run in order.
 
-A stage is a module with `make(cfg, work)`: it reads its inputs, computes and writes into `work.path`;
-`srd.store.artefacts.build` does the rest. Modules are imported when a stage runs, so that a run with nothing to do
-loads no model library.
+A stage is a module with its `Settings` and `make(work)`: it reads its settings and inputs, computes and writes into
+`work.path`; `srd.store.artefacts.build` does the rest. Modules are imported when a stage runs, so that a run with
+nothing to do loads no model library.
 """
 
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from srd.config import Config
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
+from srd.pipeline.splits import check_splits
 from srd.runtime import processes
 from srd.store.artefacts import Node, Work, build, closure
 from srd.store.provenance import peak_memory_bytes
+
+HINTS = {
+    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
+    "engine.loss_positions and run the same command again (`srd plan` says what takes how much)",
+    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also "
+    "triton?); engine.compile=false does without, and the same command continues",
+}
+"""What to do about torch's errors, by the name of their class."""
 
 
 def make(cfg: Config, node: Node) -> Path:
@@ -31,35 +41,34 @@ def make_all(cfg: Config, nodes: list[Node]) -> None:
         _build(cfg, node)
 
 
-HINTS = {
-    "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
-    "engine.loss_positions and run the same command again (`srd plan` says what takes how much)",
-    "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also "
-    "triton?); engine.compile=false does without, and the same command continues",
-}
-"""What to do about torch's errors, by the name of their class."""
-
-
 def _build(cfg: Config, node: Node) -> Path:
-    def run(work: Work) -> None:
+    """One artefact, by as many processes as can share it."""
+
+    def run(work: Work[Any, Any]) -> None:
+        work.engine, work.logger, work.outputs = cfg.engine, cfg.logger, Path(cfg.outputs)
         work.record["engine"] = asdict(cfg.engine)
         if cfg.engine.processes > 1 and STAGES[node.stage].shared:
-            made = processes.launch(cfg.engine.processes, _made, cfg, work)
+            made = processes.launch(cfg.engine.processes, _made, work)
             work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
         else:
-            _made(cfg, work)
+            _made(work)
 
-    return build(node, cfg.outputs, run)
+    folder = build(node, cfg.outputs, run)
+    if node.stage == "samples":
+        check_splits(cfg, node)
+    return folder
 
 
-def _made(cfg: Config, work: Work) -> Work:
+def _made(work: Work[Any, Any]) -> Work[Any, Any]:
     """Run the stage of `work`, which tells what it cost; an error of torch that has a hint is a `UserError`."""
-    if cfg.engine.threads is not None:
+    if work.engine.threads is not None:
         import torch
 
-        torch.set_num_threads(cfg.engine.threads)
+        torch.set_num_threads(work.engine.threads)
+    stage = import_module(f"srd.stages.{work.node.stage}")
+    work.kind = stage.Settings
     try:
-        import_module(f"srd.stages.{work.node.stage}").make(cfg, work)
+        stage.make(work)
     except RuntimeError as error:
         kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's; it need not be loaded here
         for kind, message in HINTS.items():

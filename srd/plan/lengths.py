@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from srd.config import Config
+from srd.config import Config, Pair
 from srd.errors import UserError
 from srd.models.load import load_tokenizer
 from srd.store.rows import Sample, read_rows
@@ -38,6 +38,8 @@ class Folders:
     """Samples of a suite, by its name."""
     tokenizer: dict[str, Path]
     """The trained tokenizer as an input, if any."""
+    pair: Pair
+    """Where the tokenizers of given weights lie."""
 
 
 def lengths_of(cfg: Config, folders: Folders) -> Lengths:
@@ -62,7 +64,7 @@ def _measured(cfg: Config, folders: Folders) -> tuple[int, float, float, int]:
     samples = [sample for sample in read_rows(path, Sample) if sample.split == "train"]
     if not samples:
         raise UserError(f"{folders.samples}: no train samples; use more data")
-    tokenizer = load_tokenizer(cfg, folders.tokenizer)
-    rows = [encode(sample, tokenizer, cfg.model) for sample in samples[:: 1 + len(samples) // MEASURED]]
+    tokenizer = load_tokenizer(folders.pair, folders.tokenizer)
+    rows = [encode(sample, tokenizer, cfg.model.text) for sample in samples[:: 1 + len(samples) // MEASURED]]
     prompts, responses = (sum(len(getattr(row, part)) for row in rows) / len(rows) for part in ("prompt", "response"))
     return len(samples), prompts, responses, max(row.num_tokens for row in rows)

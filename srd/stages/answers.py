@@ -1,34 +1,43 @@
 """answers: the teacher answers every training prompt; the answers are the data of sequence-level distillation."""
 
-from srd.config import Config
+from dataclasses import dataclass
+from typing import Any
+
+from srd.config import Generation, Pair, Text
 from srd.generation.answerer import answerer
-from srd.models.load import load_model, load_tokenizer, num_parameters
-from srd.stages.inputs import read_samples
+from srd.stages.costs import answering_counts
+from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Answered, Sample
 from srd.text.encoding import Encoded, longest_first
 
 
-def make(cfg: Config, work: Work) -> None:
-    tokenizer = load_tokenizer(cfg, work.inputs)
-    model = load_model(cfg, "teacher", work.inputs, tokenizer)
+@dataclass
+class Settings:
+    """What decides the teacher's answers."""
+
+    text: Text
+    teacher: dict[str, Any]
+    """Identity of its weights."""
+    generation: Generation
+    seeds: list[int]
+    """One seed."""
+    sampler: str = "transformers"
+    """Who draws."""
+
+
+def make(work: Work[Settings, Pair]) -> None:
+    """Leave `answers.jsonl`."""
+    settings, loaded = work.settings, read_model(work, "teacher", work.settings.teacher)
 
     def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Answered], Counts]:
         rows = [row for _, row in batch]
-        answers = answer(rows, cfg.method.answers, [cfg.method.answers_seed] * len(rows), tick)
-        generated = sum(given.tokens for given in answers)
-        tokens = sum(len(row.prompt) for row in rows) + generated
-        counts: Counts = {
-            "scoring_passes": len(rows),
-            "generated_tokens": generated,
-            "flops": 2 * num_parameters(model) * tokens,
-        }
-        return [
-            Answered(row.id, given.text, given.ids, given.cut) for row, given in zip(rows, answers, strict=True)
-        ], counts
+        answers = answer(rows, settings.generation, settings.seeds * len(rows), tick)
+        answered = [Answered(row.id, a.text, a.ids, a.cut) for row, a in zip(rows, answers, strict=True)]
+        return answered, answering_counts(rows, sum(a.tokens for a in answers), loaded.parameters)
 
-    pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
-    max_tokens = cfg.model.max_prompt_tokens + cfg.method.answers.max_new_tokens
-    with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
-        fill(work, "answers.jsonl", pairs, block(cfg.engine), compute, key=lambda row: row["id"])
+    pairs = longest_first(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
+    with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
+        fill(work, "answers.jsonl", pairs, block(work.engine), compute, key=lambda row: row["id"])

@@ -4,27 +4,28 @@ temperatures."""
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from srd.config import Config, Engine
+from srd.config import Engine, Pair, Text
 from srd.distillation.divergences import forward_kl
 from srd.distillation.hidden import INDEX, LAYOUT, STORED, CachedTeacher, layout, save_head, shard_name, write_states
 from srd.errors import UserError
 from srd.models.device import autocast
 from srd.models.heads import hidden_at, logits_at
-from srd.models.load import load_model, load_tokenizer, num_parameters
 from srd.runtime import processes
 from srd.runtime.progress import bar, say
-from srd.stages.inputs import read_samples
+from srd.stages.costs import forward_flops
+from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.files import replace_text
 from srd.store.rows import write_rows
 from srd.text.batches import collate, pack
-from srd.text.encoding import Encoded, encode_all, pad_id
+from srd.text.encoding import Encoded, encode_all
 
 CHECKED = 64
 """Rows on which the cache is compared with the live teacher."""
@@ -33,26 +34,36 @@ CHECKED = 64
 PROGRESS = "cache.progress.json"
 
 
-def make(cfg: Config, work: Work) -> None:
-    tokenizer = load_tokenizer(cfg, work.inputs)
-    model = load_model(cfg, "teacher", work.inputs, tokenizer)
-    pad = pad_id(tokenizer)
-    rows = encode_all(read_samples(work, "train"), tokenizer, cfg.model)
-    seconds = build(model, rows, work.path, work.node.settings["dtype"], cfg.engine, pad)
+@dataclass
+class Settings:
+    """What decides the stored states."""
+
+    text: Text
+    teacher: dict[str, Any]
+    """Identity of its weights."""
+    dtype: str
+    """float32, bfloat16 or float16."""
+
+
+def make(work: Work[Settings, Pair]) -> None:
+    """Leave the states in shards, their index, and the teacher's head."""
+    settings, loaded = work.settings, read_model(work, "teacher", work.settings.teacher)
+    model, pad, vocabulary = loaded.model, loaded.pad_id, loaded.vocabulary
+    rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    seconds = build(model, rows, work.path, settings.dtype, work.engine, pad)
     spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
-    fidelity = compare(
-        model, CachedTeacher(work.path, len(tokenizer), model.device), spread, pad, len(tokenizer), cfg.engine
-    )
+    cached = CachedTeacher(work.path, vocabulary, model.device)
+    fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
     positions = sum(len(row.response) for row in rows)
-    say(f"cache: {positions:,} positions, KL(live ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
+    say(f"cache: {positions:,} positions, KL(online ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     work.scratch.add(PROGRESS)
     work.ledger |= {
         "seconds": seconds,
         "scoring_passes": len(rows),
         "scored_tokens": positions,
         "fidelity_kl_nats": fidelity,
+        "flops": forward_flops(loaded.parameters, sum(row.num_tokens for row in rows)),
     }
-    work.ledger |= {"flops": 2 * num_parameters(model) * sum(row.num_tokens for row in rows)}
 
 
 def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str, engine: Engine, pad: int) -> float:

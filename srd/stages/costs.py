@@ -1,29 +1,27 @@
-"""The cost ledger's formulas, each once."""
+"""The cost ledger's formulas, each once; `srd plan` counts with the same.
 
-from torch import nn
-from transformers import PreTrainedModel
+FLOPs are estimates: 2 a parameter and token of a forward pass, 6 a parameter and token trained on (Kaplan et al. 2020,
+arXiv 2001.08361, section 2.1).
+"""
 
-from srd.models.load import num_parameters
 from srd.store.partial import Counts
 from srd.text.encoding import Encoded
-from srd.training.loop import Training
 from srd.training.state import Counters
 from srd.training.student_data import StudentResponses
 
 
-def distillation_ledger(
-    training: Training, on_policy: StudentResponses | None, student: nn.Module, teacher: PreTrainedModel | None
-) -> dict[str, object]:
-    """The cost of distillation: the student trains on every token, the teacher reads those with a divergence."""
-    c, written = training.state.counters, on_policy.generated_tokens if on_policy is not None else 0
-    learned, read = 6 * num_parameters(student), 0 if teacher is None else 2 * num_parameters(teacher)
-    flops = learned * (c.tokens + c.corpus_tokens) + read * c.tokens + 2 * num_parameters(student) * written
-    best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}
-    return {**training_ledger(c, flops), "generated_tokens": written, "best": best}
+def forward_flops(parameters: float, tokens: float) -> float:
+    """Of reading or writing `tokens`."""
+    return 2 * parameters * tokens
 
 
-def training_ledger(counters: Counters, flops: int) -> dict[str, float]:
-    """The cost of a training run: passes, tokens, seconds of the work that stands, estimated FLOPs."""
+def training_flops(parameters: float, tokens: float) -> float:
+    """Of a forward and a backward pass over `tokens`."""
+    return 6 * parameters * tokens
+
+
+def training_ledger(counters: Counters, flops: float) -> dict[str, float]:
+    """The cost of a training run: passes, tokens, seconds without what a kill threw away, estimated FLOPs."""
     return {
         "seconds": counters.seconds + counters.dev_seconds,
         "dev_seconds": counters.dev_seconds,
@@ -36,13 +34,31 @@ def training_ledger(counters: Counters, flops: int) -> dict[str, float]:
     }
 
 
-def count_tokens(rows: list[Encoded], generated: int, parameters: int) -> Counts:
-    """The cost of answering and scoring `rows`: two forward passes over prompts, one over the rest."""
+def distillation_ledger(
+    counters: Counters, on_policy: StudentResponses | None, student: int, online_teacher: int
+) -> dict[str, object]:
+    """The cost of distillation, given the parameters of the student and of a teacher that reads every batch itself (0
+    for one on disk): the student trains on every token, the teacher reads those with a divergence."""
+    c, written = counters, on_policy.generated_tokens if on_policy is not None else 0
+    flops = training_flops(student, c.tokens + c.corpus_tokens)
+    flops += forward_flops(online_teacher, c.tokens) + forward_flops(student, written)
+    best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}
+    return {**training_ledger(c, flops), "generated_tokens": written, "best": best}
+
+
+def answering_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
+    """The cost of answering `rows`: one forward pass over the prompts and what was written."""
+    tokens = sum(len(row.prompt) for row in rows) + generated
+    flops = forward_flops(parameters, tokens)
+    return {"scoring_passes": len(rows), "generated_tokens": generated, "flops": flops}
+
+
+def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
+    """The cost of answering `rows` and scoring their references: two forward passes over prompts, one over the rest."""
     prompts, references = sum(len(row.prompt) for row in rows), sum(len(row.response) for row in rows)
-    tokens = 2 * prompts + references + generated
     return {
         "scoring_passes": len(rows),
         "generated_tokens": generated,
         "scored_tokens": references,
-        "flops": 2 * parameters * tokens,
+        "flops": forward_flops(parameters, 2 * prompts + references + generated),
     }

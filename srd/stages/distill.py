@@ -1,12 +1,9 @@
-"""distill: the student learns from the teacher, phase after phase; the best weights by dev ROUGE-L are kept."""
+"""distill: the student learns from the teacher, phase after phase; the best weights by the dev split are kept."""
 
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from srd.config import Config
+from srd.config import Corpus, Distill, Generation, Lora, Method, Pair, StudentData, Text
 from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import objective, reference_loss
 from srd.distillation.schedules import PhaseLoss, schedule
@@ -15,113 +12,128 @@ from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.checkpoints import fold_adapter, trainable
 from srd.models.device import device
-from srd.models.load import load_model, load_tokenizer
+from srd.models.load import num_parameters
 from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
 from srd.stages.costs import distillation_ledger
-from srd.stages.inputs import read_samples
+from srd.stages.inputs import Loaded, read_model, read_samples
 from srd.store.artefacts import Work
-from srd.store.rows import Answered, Phase, Sample, read_rows
-from srd.text.encoding import Encoded, encode_all, longest_first, pad_id
+from srd.store.rows import Answered, Phase, read_rows
+from srd.text.encoding import Encoded, encode_all, longest_first
 from srd.training.corpus import corpus_rows, read_corpus
 from srd.training.loop import Training
-from srd.training.model_selection import ModelSelection
+from srd.training.model_selection import DevSet, ModelSelection
 from srd.training.order import PhaseWork, num_steps
 from srd.training.state import SCRATCH
 from srd.training.step import AuxiliaryLoss
 from srd.training.student_data import StudentResponses
 
 
-def make(cfg: Config, work: Work) -> None:
-    tokenizer = load_tokenizer(cfg, work.inputs)
-    student = trainable(load_model(cfg, "student", work.inputs, tokenizer), cfg.model.student, cfg.distill.seed)
-    teacher = (
-        load_model(cfg, "teacher", work.inputs, tokenizer)
-        if cfg.method.divergence is not None and not cfg.caches_teacher
-        else None
-    )
-    phases = _phases(cfg, work, _signal(cfg, work, teacher, len(tokenizer)), tokenizer)
-    steps = num_steps([len(phase.rows) for phase in phases], cfg.distill)
-    on_policy = student_rows(cfg, student, phases, tokenizer, steps) if cfg.method.is_on_policy else None
-    with logger(cfg.logger, str(work.node), Path(cfg.outputs)) as log:
+@dataclass
+class Decoding:
+    """How dev prompts are answered."""
+
+    generation: Generation
+    seeds: list[int]
+    """One seed."""
+
+
+@dataclass
+class Settings:
+    """What decides the distilled student."""
+
+    text: Text
+    student: dict[str, Any]
+    """Identity of its weights before any training."""
+    recipe: Distill
+    dev: Decoding
+    lora: Lora = field(default_factory=Lora)
+    merge: bool = False
+    """Leave the best weights whole, with the adapter folded in."""
+    order: str = "shuffled"
+    """Order inside an epoch: shuffled or kept."""
+    method: Method = field(default_factory=lambda: Method(divergence=None))
+    """The divergence, its parameters and k of τ^k; without one the loss is the cross-entropy."""
+    schedule: list[dict[str, Any]] | None = None
+    """τ and α of every phase."""
+    student_data: StudentData = field(default_factory=StudentData)
+    corpus: Corpus = field(default_factory=Corpus)
+    """Auxiliary text, its path replaced by what is in it."""
+    teacher: dict[str, Any] | None = None
+    """Identity of the weights of a teacher that is not on disk."""
+
+
+Distillation = Work[Settings, Pair]
+
+
+def make(work: Distillation) -> None:
+    """Leave `phase-0/ …`, `best/`, `metrics.jsonl` and `dev.jsonl`."""
+    settings, loaded = work.settings, read_model(work, "student", work.settings.student)
+    student = trainable(loaded.model, settings.lora, settings.recipe.seed)
+    teacher = _teacher(work, loaded.vocabulary)
+    phases = _phases(work, loaded, teacher)
+    steps = num_steps([len(phase.rows) for phase in phases], settings.recipe)
+    on_policy = _on_policy(work, student, loaded, phases, steps)
+    with logger(work.logger, str(work.node), work.outputs) as log:
         training = Training(
             student,
-            cfg.distill,
-            cfg.engine,
+            settings.recipe,
+            work.engine,
             work.path,
-            pad_id(tokenizer),
+            loaded.pad_id,
             log,
-            restarts=cfg.distill.course == "restart",
+            restarts=settings.recipe.course == "restart",
             on_policy=on_policy,
-            auxiliary=_corpus(cfg, tokenizer),
+            auxiliary=_auxiliary(work, loaded),
         )
-        selection = ModelSelection(
-            cfg, work.path, training, tokenizer, longest_first(_dev_samples(cfg, work), tokenizer, cfg.model), on_policy
-        )
+        selection = ModelSelection(training.state, _dev_set(work, loaded), work.engine, settings.recipe, len(phases))
         selection.begin()
         with bar("distill", steps, training.state.counters.step) as advance:
             training.train(phases, advance, selection.end_epoch, selection.end_phase)
     work.scratch |= SCRATCH
-    if cfg.model.student.lora.rank > 0 and cfg.model.student.lora.merge and processes.is_first():
+    if settings.merge and processes.is_first():
         best = work.path / "best"
-        fold_adapter(
-            best, tokenizer, lambda: load_model(cfg, "student", {**work.inputs, "checkpoint": best}, tokenizer)
-        )
-    work.ledger |= distillation_ledger(training, on_policy, student, teacher)
+        whole = replace(work, inputs={**work.inputs, "checkpoint": best})
+        fold_adapter(best, loaded.tokenizer, lambda: read_model(whole, "student", settings.student).model)
+    online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
+    work.ledger |= distillation_ledger(training.state.counters, on_policy, num_parameters(student), online)
 
 
-def student_rows(
-    cfg: Config, student: Any, phases: list[PhaseWork], tokenizer: PreTrainedTokenizerBase, steps: int
-) -> StudentResponses:
-    """The on_policy of an on-policy method, answering with the student as it is when it is asked."""
-
-    def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
-        return [
-            given.ids
-            for given in answer(student, rows, tokenizer, cfg.method.student_data.generation, seeds, cfg.engine)
-        ]
-
-    rows = [row for phase in phases for row in phase.rows]
-    return StudentResponses(write, cfg.method.student_data, rows, cfg.distill.seed, steps, cfg.model.max_tokens)
-
-
-def _signal(cfg: Config, work: Work, teacher: PreTrainedModel | None, vocabulary: int) -> TeacherSignal | None:
+def _teacher(work: Distillation, vocabulary: int) -> TeacherSignal | None:
     """Where the teacher's logits come from; nowhere for a method without a divergence."""
+    if work.settings.method.divergence is None:
+        return None
     if "cache" in work.inputs:
-        return CachedTeacher(work.inputs["cache"], vocabulary, device(cfg.engine))
-    return None if teacher is None else OnlineTeacher(teacher.requires_grad_(False), vocabulary)
+        return CachedTeacher(work.inputs["cache"], vocabulary, device(work.engine))
+    teacher = read_model(work, "teacher", work.settings.teacher or {})
+    return OnlineTeacher(teacher.model.requires_grad_(False), vocabulary)
 
 
-def _phases(
-    cfg: Config, work: Work, teacher: TeacherSignal | None, tokenizer: PreTrainedTokenizerBase
-) -> list[PhaseWork]:
+def _phases(work: Distillation, loaded: Loaded, teacher: TeacherSignal | None) -> list[PhaseWork]:
     """The samples and the loss of every phase, joined by id."""
-    by_id = {row.id: row for row in encode_all(read_samples(work, "train"), tokenizer, cfg.model)}
-    phases = read_rows(work.inputs["phases"] / "phases.jsonl", Phase)
+    settings, file = work.settings, work.inputs["phases"] / "phases.jsonl"
+    by_id = {row.id: row for row in encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)}
+    phases = read_rows(file, Phase)
     unknown = [id for phase in phases for id in phase.ids if id not in by_id]
     if unknown:
-        raise UserError(
-            f"{work.inputs['phases'] / 'phases.jsonl'}: sample {unknown[0]} is not in the training split "
-            f"({len(unknown)} such)"
-        )
+        raise UserError(f"{file}: sample {unknown[0]} is not in the training split ({len(unknown)} such)")
     if "answers" in work.inputs:
-        by_id = teacher_responses(
-            by_id, read_rows(work.inputs["answers"] / "answers.jsonl", Answered), cfg.model.max_tokens
-        )
-    loss = objective(teacher, cfg.method, len(tokenizer), cfg.engine)
-    settings = schedule(cfg.schedule, len(phases)) if teacher is not None else [lambda share: PhaseLoss()] * len(phases)
-    shuffled = cfg.curriculum.order == "shuffled"
-    prefetch = teacher.prefetch if teacher is not None else lambda rows: None
+        answers = read_rows(work.inputs["answers"] / "answers.jsonl", Answered)
+        by_id = teacher_responses(by_id, answers, settings.text.max_tokens)
+    loss = objective(teacher, settings.method, loaded.vocabulary, work.engine)
+    by_phase = schedule(settings.schedule) if settings.schedule else [lambda share: PhaseLoss()] * len(phases)
+    shuffled = settings.order == "shuffled"
     works = []
-    for phase, of_phase in zip(phases, settings, strict=True):
+    for phase, phase_settings in zip(phases, by_phase, strict=True):
         ids = [id for id in (sorted(phase.ids) if shuffled else phase.ids) if id in by_id]
         if not ids:
             raise UserError(
                 f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its "
                 "answers"
             )
-        works.append(PhaseWork([by_id[id] for id in ids], loss, of_phase, shuffled, prefetch))
+        prefetch = teacher.prefetch if teacher is not None else lambda rows: None
+        works.append(PhaseWork([by_id[id] for id in ids], loss, phase_settings, shuffled, prefetch))
     return works
 
 
@@ -142,17 +154,34 @@ def teacher_responses(by_id: dict[str, Encoded], answers: list[Answered], max_to
     }
 
 
-def _corpus(cfg: Config, tokenizer: PreTrainedTokenizerBase) -> AuxiliaryLoss | None:
+def _on_policy(
+    work: Distillation, student: Any, loaded: Loaded, phases: list[PhaseWork], steps: int
+) -> StudentResponses | None:
+    """The data of an on-policy method, written by the student as it is when it is asked."""
+    data, settings = work.settings.student_data, work.settings
+    if data.share == 0 and not data.adaptive:
+        return None
+
+    def write(rows: list[Encoded], seeds: list[int]) -> list[list[int]]:
+        return [a.ids for a in answer(student, rows, loaded.tokenizer, data.generation, seeds, work.engine)]
+
+    rows = [row for phase in phases for row in phase.rows]
+    return StudentResponses(write, data, rows, settings.recipe.seed, steps, settings.text.max_tokens)
+
+
+def _auxiliary(work: Distillation, loaded: Loaded) -> AuxiliaryLoss | None:
     """The auxiliary language-modelling loss, where one is asked for."""
-    corpus = cfg.method.corpus
+    corpus, settings = work.settings.corpus, work.settings
     if corpus.path is None:
         return None
-    rows = read_corpus(corpus, tokenizer, cfg.model.max_tokens)
-    objective = reference_loss(len(tokenizer), cfg.engine)
-    return AuxiliaryLoss(
-        lambda step: corpus_rows(rows, corpus.batch_sequences, cfg.distill.seed, step), objective, corpus.weight
-    )
+    rows = read_corpus(str(work.context.corpus), loaded.tokenizer, settings.text.max_tokens)
+    loss = reference_loss(loaded.vocabulary, work.engine)
+    size, seed = corpus.batch_sequences, settings.recipe.seed
+    return AuxiliaryLoss(lambda step: corpus_rows(rows, size, seed, step), loss, corpus.weight)
 
 
-def _dev_samples(cfg: Config, work: Work) -> list[Sample]:
-    return read_samples(work, "dev")[: cfg.distill.dev_samples]
+def _dev_set(work: Distillation, loaded: Loaded) -> DevSet:
+    settings = work.settings
+    samples = read_samples(work, "dev")[: settings.recipe.dev_samples]
+    pairs = longest_first(samples, loaded.tokenizer, settings.text)
+    return DevSet(pairs, loaded.tokenizer, settings.dev.generation, settings.dev.seeds[0])

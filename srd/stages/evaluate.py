@@ -1,74 +1,94 @@
 """evaluate: a checkpoint answers a suite's prompts; every prediction is kept with its scores."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from srd.config import Config
+from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answerer
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
-from srd.models.load import load_model, load_tokenizer, num_parameters
-from srd.stages.costs import count_tokens
-from srd.stages.inputs import read_samples
+from srd.stages.costs import scoring_counts
+from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Sample, Score
 from srd.text.encoding import Encoded, encode_all
 
-Question = tuple[int, Sample, Encoded]
+
+@dataclass
+class Settings:
+    """What decides the scores."""
+
+    target: str
+    """teacher, student (before distillation) or distill."""
+    suite: str
+    text: Text
+    generation: Generation
+    seeds: list[int]
+    sampler: str = "transformers"
+    """Who draws."""
+    teacher: dict[str, Any] | None = None
+    """Identity of the teacher's weights, where it is scored."""
+    student: dict[str, Any] | None = None
+    """Identity of the student's weights before distillation."""
+    checkpoint: str = "best"
+    """Distilled weights: best or last."""
 
 
-def make(cfg: Config, work: Work) -> None:
-    settings = work.node.settings
-    tokenizer = load_tokenizer(cfg, work.inputs)
+@dataclass(frozen=True)
+class Question:
+    """A prompt to be answered under a seed."""
+
+    seed: int
+    sample: Sample
+    row: Encoded
+
+
+def make(work: Work[Settings, Pair]) -> None:
+    """Leave `scores.jsonl`."""
+    settings = work.settings
     if "checkpoint" in work.inputs:
-        work.inputs["checkpoint"] = checkpoint(work, settings["checkpoint"])
-    model = load_model(
-        cfg, "student" if settings["target"] == "distill" else settings["target"], work.inputs, tokenizer
-    )
+        work.inputs["checkpoint"] = distilled_weights(work.inputs["checkpoint"], settings.checkpoint)
+    role = "student" if settings.target == "distill" else settings.target
+    loaded = read_model(work, role, settings.teacher or settings.student or {})
     samples = read_samples(work, "test")
-    rows = encode_all(samples, tokenizer, cfg.model)
-    questions = [(seed, sample, row) for seed in settings["seeds"] for sample, row in zip(samples, rows, strict=True)]
-    questions.sort(key=lambda question: (-len(question[2].prompt), question[1].id, question[0]))
-    task = settings["suite"]
+    rows = encode_all(samples, loaded.tokenizer, settings.text)
+    questions = [Question(seed, *pair) for seed in settings.seeds for pair in zip(samples, rows, strict=True)]
+    questions.sort(key=lambda asked: (-len(asked.row.prompt), asked.sample.id, asked.seed))
 
     def compute(batch: list[Question], tick: Tick) -> tuple[list[Score], Counts]:
-        encoded = [row for _, _, row in batch]
-        answers = answer(encoded, cfg.evaluate.generation, [seed for seed, _, _ in batch], tick)
-        losses = reference_nll(model, encoded, tokenizer, cfg.engine)
+        encoded = [asked.row for asked in batch]
+        answers = answer(encoded, settings.generation, [asked.seed for asked in batch], tick)
+        losses = reference_nll(loaded.model, encoded, loaded.tokenizer, work.engine)
         scores = [
             Score(
-                task,
-                sample.id,
-                seed,
-                a.text,
-                rouge_l(a.text, sample.references),
-                exact_match(a.text, sample.references),
-                nll,
-                a.tokens,
-                a.cut,
+                task=settings.suite,
+                id=asked.sample.id,
+                seed=asked.seed,
+                prediction=a.text,
+                rouge_l=rouge_l(a.text, asked.sample.references),
+                exact_match=exact_match(a.text, asked.sample.references),
+                nll=nll,
+                tokens=a.tokens,
+                cut=a.cut,
             )
-            for (seed, sample, _), a, nll in zip(batch, answers, losses, strict=True)
+            for asked, a, nll in zip(batch, answers, losses, strict=True)
         ]
-        return scores, count_tokens(encoded, sum(a.tokens for a in answers), num_parameters(model))
+        return scores, scoring_counts(encoded, sum(a.tokens for a in answers), loaded.parameters)
 
-    max_tokens = cfg.model.max_prompt_tokens + cfg.evaluate.generation.max_new_tokens
-    with answerer(model, tokenizer, cfg.engine, max_tokens) as answer:
-        fill(
-            work,
-            "scores.jsonl",
-            questions,
-            block(cfg.engine),
-            compute,
-            key=lambda row: (row["task"], row["id"], row["seed"]),
-        )
+    max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
+    with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
+        fill(work, "scores.jsonl", questions, block(work.engine), compute, key=_order)
 
 
-def checkpoint(work: Work, which: str) -> Path:
-    """The folder of the distilled weights: the best by dev ROUGE-L or those of the last phase."""
-    folder = work.inputs["checkpoint"]
-    return (
-        folder / "best"
-        if which == "best"
-        else max(folder.glob("phase-*"), key=lambda path: int(path.name.removeprefix("phase-")))
-    )
+def _order(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["task"], row["id"], row["seed"]
+
+
+def distilled_weights(folder: Path, which: str) -> Path:
+    """The folder of the distilled weights: the best by the dev split, or those of the last phase."""
+    if which == "best":
+        return folder / "best"
+    return max(folder.glob("phase-*"), key=lambda path: int(path.name.removeprefix("phase-")))

@@ -1,22 +1,31 @@
 """filter: the easiest share λ of the ranking stays, or as many by one signal or by chance."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from srd.config import Config
 from srd.selection.filter import chosen, easiest
 from srd.store.artefacts import Work
 from srd.store.columns import Columns, read_columns, write_columns
 
 
-def make(cfg: Config, work: Work) -> None:
+@dataclass
+class Settings:
+    """What decides who stays."""
+
+    keep: float
+    """λ."""
+
+
+def make(work: Work[Settings, None]) -> None:
+    """Leave `selection.jsonl`: the samples that are kept, in the ranking's order."""
     ranking = _read(work.inputs["ranking"])
     if "chooser" in work.inputs:
-        ids = easiest(_read(work.inputs["chooser"]), cfg.filter.keep)["id"]
+        ids = easiest(_read(work.inputs["chooser"]), work.settings.keep)["id"]
         kept = easiest(chosen(ranking, np.isin(ranking["id"], ids)), 1)
     else:
-        kept = easiest(ranking, cfg.filter.keep)
+        kept = easiest(ranking, work.settings.keep)
     write_columns(work.path / "selection.jsonl", kept)
 
 

@@ -1,16 +1,58 @@
-"""What stages read from the artefacts before them."""
+"""What stages read from the artefacts before them: samples, the tokenizer, a model."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from srd.config import Pair
 from srd.errors import UserError
 from srd.store.artefacts import Work
 from srd.store.rows import Sample, read_rows
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-def read_samples(work: Work, split: str) -> list[Sample]:
+
+def read_samples(work: Work[Any, Any], split: str) -> list[Sample]:
     """The samples of one split of a stage's `samples` input; none is a `UserError`."""
     path = Path(work.inputs["samples"]) / "samples.jsonl"
     samples = [sample for sample in read_rows(path, Sample) if sample.split == split]
     if not samples:
         raise UserError(f"{path}: no {split} samples; use more data or set dataset.{split}_samples")
     return samples
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A role's model with the tokenizer that it shares with the other one."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+
+    @property
+    def vocabulary(self) -> int:
+        """Classes that are tokens; a model may have more rows."""
+        return len(self.tokenizer)
+
+    @property
+    def pad_id(self) -> int:
+        from srd.text.encoding import pad_id
+
+        return pad_id(self.tokenizer)
+
+    @property
+    def parameters(self) -> int:
+        from srd.models.load import num_parameters
+
+        return num_parameters(self.model)
+
+
+def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
+    """The model of a role, newest weights first among the stage's inputs; `identity` is the stage's setting that says
+    which weights it starts from."""
+    from srd.models.load import load_model, load_tokenizer
+
+    tokenizer = load_tokenizer(work.context, work.inputs)
+    model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
+    return Loaded(model, tokenizer)

@@ -1,6 +1,8 @@
-"""partition: the selection cut into the phases of the curriculum."""
+"""partition: the kept samples cut into the phases of the curriculum."""
 
-from srd.config import Config
+from dataclasses import dataclass
+
+from srd.config import Curriculum
 from srd.selection.curricula import CURRICULA
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
@@ -8,10 +10,24 @@ from srd.store.columns import read_columns
 from srd.store.rows import Phase, write_rows
 
 
-def make(cfg: Config, work: Work) -> None:
+@dataclass
+class Settings:
+    """What decides the phases; a curriculum that does not read a setting does not have it here."""
+
+    curriculum: str
+    phases: int
+    sizes: list[float] | None = None
+    replay: float = 0.0
+    seed: int = 0
+
+
+def make(work: Work[Settings, None]) -> None:
+    """Leave `phases.jsonl`."""
+    settings = work.settings
     if "selection" in work.inputs:
         ids = read_columns(work.inputs["selection"] / "selection.jsonl", {"id": str})["id"].tolist()
     else:
         ids = [sample.id for sample in read_samples(work, "train")]
-    phases = CURRICULA[work.node.settings["curriculum"]](ids, cfg.curriculum)
+    read = Curriculum(settings.curriculum, settings.phases, settings.sizes, settings.replay, seed=settings.seed)
+    phases = CURRICULA[settings.curriculum](ids, read)
     write_rows(work.path / "phases.jsonl", [Phase(index, part) for index, part in enumerate(phases)])

@@ -1,50 +1,49 @@
-"""reflect: the student answers every training prompt, and its loss on the reference is taken beside."""
+"""reflect: the student answers every training prompt, and its loss on the reference is taken as well."""
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from dataclasses import dataclass
+from typing import Any
 
-from srd.config import Config, Engine, Reflect
+from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
-from srd.generation.answerer import Answerer, answerer
+from srd.generation.answerer import answerer
 from srd.metrics.rouge import rouge_l
-from srd.models.load import load_model, load_tokenizer, num_parameters
-from srd.stages.costs import count_tokens
-from srd.stages.inputs import read_samples
+from srd.stages.costs import scoring_counts
+from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick, block, fill
 from srd.store.rows import Reflection, Sample
 from srd.text.encoding import Encoded, longest_first
 
-Pair = tuple[Sample, Encoded]
+
+@dataclass
+class Settings:
+    """What decides the reflections."""
+
+    text: Text
+    student: dict[str, Any]
+    """Identity of its weights."""
+    generation: Generation
+    seeds: list[int]
+    """One seed."""
+    sampler: str = "transformers"
+    """Who draws."""
 
 
-def reflect(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: list[Pair],
-    settings: Reflect,
-    answers: Answerer,
-    engine: Engine,
-    tick: Tick = lambda rows: None,
-) -> list[Reflection]:
-    """A reflection for every sample: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
-    samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
-    given = answers(rows, settings.generation, [settings.seed] * len(rows), tick)
-    losses = reference_nll(model, rows, tokenizer, engine)
-    return [
-        Reflection(sample.id, answer.text, rouge_l(answer.text, sample.references), nll, answer.tokens)
-        for sample, answer, nll in zip(samples, given, losses, strict=True)
-    ]
+def make(work: Work[Settings, Pair]) -> None:
+    """Leave `reflections.jsonl`: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
+    settings, loaded = work.settings, read_model(work, "student", work.settings.student)
 
+    def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Reflection], Counts]:
+        samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
+        answers = answer(rows, settings.generation, settings.seeds * len(rows), tick)
+        losses = reference_nll(loaded.model, rows, loaded.tokenizer, work.engine)
+        reflections = [
+            Reflection(sample.id, a.text, rouge_l(a.text, sample.references), nll, a.tokens)
+            for sample, a, nll in zip(samples, answers, losses, strict=True)
+        ]
+        return reflections, scoring_counts(rows, sum(a.tokens for a in answers), loaded.parameters)
 
-def make(cfg: Config, work: Work) -> None:
-    tokenizer = load_tokenizer(cfg, work.inputs)
-    model = load_model(cfg, "student", work.inputs, tokenizer)
-    pairs = longest_first(read_samples(work, "train"), tokenizer, cfg.model)
-
-    def compute(batch: list[Pair], tick: Tick) -> tuple[list[Reflection], Counts]:
-        rows = reflect(model, tokenizer, batch, cfg.reflect, answers, cfg.engine, tick)
-        return rows, count_tokens([row for _, row in batch], sum(row.tokens for row in rows), num_parameters(model))
-
-    max_tokens = cfg.model.max_prompt_tokens + cfg.reflect.generation.max_new_tokens
-    with answerer(model, tokenizer, cfg.engine, max_tokens) as answers:
-        fill(work, "reflections.jsonl", pairs, block(cfg.engine), compute, key=lambda row: row["id"])
+    pairs = longest_first(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
+    with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
+        fill(work, "reflections.jsonl", pairs, block(work.engine), compute, key=lambda row: row["id"])

@@ -1,18 +1,17 @@
 """samples: raw rows to samples with ids and splits; what cannot be used is counted."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from srd.config import Config, Dataset
+from srd.config import Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
-from srd.pipeline import graph
 from srd.runtime.progress import say
 from srd.selection.ranking import uniform
-from srd.store.artefacts import Node, Work
+from srd.store.artefacts import Work
 from srd.store.rows import Corrupted, Sample, sample_id, write_rows
 
 SPLITS = ("train", "dev", "test")
@@ -20,21 +19,36 @@ DRAWS = 1000
 """Tries to find a different response."""
 
 
-def make(cfg: Config, work: Work) -> None:
-    dataset = _dataset_of(cfg, work.node)
-    samples, skipped = clean(DATASETS[dataset.name].load(dataset), dataset.strict)
-    splits = split(samples, dataset)
-    check_splits(splits, cfg, work.node)
-    if dataset.corrupt > 0:
-        splits["train"], exchanged = corrupt(splits["train"], dataset.corrupt, dataset.corrupt_seed)
+@dataclass
+class Settings:
+    """What decides the samples."""
+
+    name: str
+    source: dict[str, Any]
+    """Identity of the raw data, as its loader says."""
+    limit: int | None = None
+    dev_samples: int | None = None
+    test_samples: int | None = None
+    corrupt: float = 0.0
+    corrupt_seed: int = 0
+    strict: bool = False
+
+
+def make(work: Work[Settings, Dataset]) -> None:
+    """Leave `samples.jsonl`, and `corrupted.jsonl` where responses were exchanged."""
+    settings = work.settings
+    samples, skipped = clean(DATASETS[settings.name].load(work.context), settings.strict)
+    splits = split(samples, settings.limit, settings.dev_samples, settings.test_samples)
+    if settings.corrupt > 0:
+        splits["train"], exchanged = corrupt(splits["train"], settings.corrupt, settings.corrupt_seed)
         write_rows(work.path / "corrupted.jsonl", exchanged)
-        say(f"{dataset.name}: {len(exchanged)} training samples have another's response")
+        say(f"{settings.name}: {len(exchanged)} training samples have another's response")
         work.ledger["corrupted"] = len(exchanged)
     write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
     counts = {name: len(splits[name]) for name in SPLITS}
-    say(f"{dataset.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    say(f"{settings.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     if any(skipped.values()):
-        say(f"{dataset.name}: skipped " + ", ".join(f"{count} {why}" for why, count in skipped.items() if count))
+        say(f"{settings.name}: skipped " + ", ".join(f"{count} {why}" for why, count in skipped.items() if count))
     work.ledger |= {"samples": counts, "skipped": skipped}
 
 
@@ -70,20 +84,22 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
     return list(samples.values()), skipped
 
 
-def split(samples: list[Sample], dataset: Dataset) -> dict[str, list[Sample]]:
+def split(
+    samples: list[Sample], limit: int | None = None, dev_samples: int | None = None, test_samples: int | None = None
+) -> dict[str, list[Sample]]:
     """Samples by split, each in order of id; dev and test are cut from train where the source has none.
 
     Ids are hashes of the text, so "the first so many by id" is a random choice that stays the same
     when rows are added or reordered.
     """
     splits = {name: sorted((s for s in samples if s.split == name), key=lambda s: s.id) for name in SPLITS}
-    for name, size in (("test", dataset.test_samples), ("dev", dataset.dev_samples)):
+    for name, size in (("test", test_samples), ("dev", dev_samples)):
         if splits[name] or size is None:
             splits[name] = splits[name][:size]
         else:
             held, splits["train"] = splits["train"][:size], splits["train"][size:]
             splits[name] = [Sample(s.id, s.instruction, s.input, s.output, name) for s in held]
-    splits["train"] = splits["train"][: dataset.limit]
+    splits["train"] = splits["train"][:limit]
     return splits
 
 
@@ -119,22 +135,3 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
 
 def _id(sample: Sample, donor: Sample) -> str:
     return sample_id(sample.instruction, sample.input, donor.output)
-
-
-def check_splits(splits: dict[str, list[Sample]], cfg: Config, node: Node) -> None:
-    """A `UserError` for a split that a later stage will need and that is empty: better now than after hours."""
-    needed = {"test": any(graph.suite(cfg, name).fingerprint == node.fingerprint for name in cfg.evaluate.suites)}
-    if graph.samples(cfg.dataset).fingerprint == node.fingerprint:
-        needed |= {"train": True, "dev": True}
-    for name, is_needed in needed.items():
-        if is_needed and not splits[name]:
-            held = f"{len(splits['dev'])} dev and {len(splits['test'])} test samples took all; "
-            held += "lower dataset.dev_samples and test_samples"
-            hint = held if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
-            raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
-
-
-def _dataset_of(cfg: Config, node: Node) -> Dataset:
-    """The data set section that a samples node was made from: the training data's or a suite's."""
-    candidates = [cfg.dataset, *(graph.suite_dataset(cfg, name) for name in cfg.evaluate.suites)]
-    return next(dataset for dataset in candidates if graph.samples(dataset).fingerprint == node.fingerprint)

@@ -1,22 +1,29 @@
 """tokenizer: a byte-level BPE trained on the training split, for models that start from nothing."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from srd.config import Config
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 
 
-def make(cfg: Config, work: Work) -> None:
-    assert cfg.model.vocabulary is not None, "the graph makes this node for a trained vocabulary only"
+@dataclass
+class Settings:
+    """What decides the tokenizer."""
+
+    vocabulary: int
+
+
+def make(work: Work[Settings, None]) -> None:
+    """Leave the tokenizer in Hugging Face format."""
     texts = [
         text
         for sample in read_samples(work, "train")
         for text in (sample.instruction, sample.input, *sample.references)
     ]
-    train_bpe(texts, cfg.model.vocabulary).save_pretrained(work.path)
+    train_bpe(texts, work.settings.vocabulary).save_pretrained(work.path)
 
 
 def train_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:

@@ -15,15 +15,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
+from srd.config import Engine, Logger
 from srd.errors import UserError
 from srd.runtime.progress import say
 from srd.store.files import digest, replace_text
 from srd.store.manifests import MANIFEST, read_manifest
 from srd.store.provenance import provenance
+from srd.store.settings import typed
+
+Settings = TypeVar("Settings")
+Context = TypeVar("Context")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Node:
     version: int
     settings: dict[str, Any]
     inputs: dict[str, "Node"] = field(default_factory=dict)
+    context: Any = field(default=None, compare=False)
+    """What the stage may know besides, because it changes no result: where things lie that the settings identify by
+    content. Outside the fingerprint."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,18 +61,37 @@ class Node:
 
 
 @dataclass
-class Work:
-    """An artefact in the making: where to write and what to read."""
+class Work(Generic[Settings, Context]):
+    """An artefact in the making: where to write, what to read, what to make."""
 
     node: Node
     path: Path
     inputs: dict[str, Path]
+    engine: Engine = field(default_factory=Engine)
+    """How it is computed; it changes no result."""
+    logger: Logger = field(default_factory=Logger)
+    """Where scalars go besides the artefact."""
+    outputs: Path = Path("outputs")
+    """Where loggers put their own files."""
     ledger: dict[str, Any] = field(default_factory=dict)
-    """Costs to record: `seconds` of the work that stands, tokens, passes, counts worth keeping."""
+    """Costs to record: `seconds` without what a kill threw away, tokens, passes, counts worth keeping."""
     record: dict[str, Any] = field(default_factory=dict)
     """What else belongs into the manifest."""
     scratch: set[str] = field(default_factory=set)
     """Files that only a continued run needs; they go when the artefact is complete, not before."""
+    kind: type[Settings] | None = None
+    """The stage's settings as a dataclass."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """All that may decide the result, typed: the node's settings, as they are in the fingerprint."""
+        assert self.kind is not None, "the maker knows the stage's settings"
+        return typed(self.kind, self.node.settings)
+
+    @property
+    def context(self) -> Context:
+        """What changes no result (see `Node.context`)."""
+        return self.node.context
 
 
 def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from srd.config import Model
+from srd.config import Text
 from srd.errors import UserError
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -28,41 +28,41 @@ class Encoded:
         return len(self.prompt) + len(self.response)
 
 
-def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, model: Model) -> Encoded:
+def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, text: Text) -> Encoded:
     """The ids of a sample's prompt and of its (first) reference with EOS.
 
     Prompt and response are tokenised as one text where the boundary survives that, else apart, so
     that a generated answer always continues exactly these prompt ids. Of a prompt over
     `max_prompt_tokens` the tail stays, with the end of the template.
     """
-    prompt = TEMPLATES[model.template](sample, tokenizer)
+    prompt = TEMPLATES[text.template](sample, tokenizer)
     response = sample.references[0]
     prompt_ids = encode_text(prompt, tokenizer)
     joint_ids = encode_text(prompt + response, tokenizer)
     joins = joint_ids[: len(prompt_ids)] == prompt_ids
     response_ids = joint_ids[len(prompt_ids) :] if joins else encode_text(response, tokenizer)
-    kept = prompt_ids[-model.max_prompt_tokens :]
-    room = model.max_tokens - len(kept)
+    kept = prompt_ids[-text.max_prompt_tokens :]
+    room = text.max_tokens - len(kept)
     return Encoded(sample.id, kept, [*response_ids, eos_id(tokenizer)][:room], len(kept) < len(prompt_ids))
 
 
-def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, model: Model) -> list[Encoded]:
+def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, text: Text) -> list[Encoded]:
     """Every sample encoded; says how many prompts were over the limit."""
-    rows = [encode(sample, tokenizer, model) for sample in samples]
+    rows = [encode(sample, tokenizer, text) for sample in samples]
     cut = sum(row.prompt_was_cut for row in rows)
     if cut:
         say(
-            f"{cut} of {len(rows)} prompts are over model.max_prompt_tokens={model.max_prompt_tokens}; "
-            f"their last {model.max_prompt_tokens} tokens are kept"
+            f"{cut} of {len(rows)} prompts are over model.max_prompt_tokens={text.max_prompt_tokens}; "
+            f"their last {text.max_prompt_tokens} tokens are kept"
         )
     return rows
 
 
 def longest_first(
-    samples: list[Sample], tokenizer: PreTrainedTokenizerBase, model: Model
+    samples: list[Sample], tokenizer: PreTrainedTokenizerBase, text: Text
 ) -> list[tuple[Sample, Encoded]]:
     """Samples with their ids, longest prompt first, so that prompts answered together are of like length."""
-    pairs = zip(samples, encode_all(samples, tokenizer, model), strict=True)
+    pairs = zip(samples, encode_all(samples, tokenizer, text), strict=True)
     return sorted(pairs, key=lambda pair: (-len(pair[1].prompt), pair[0].id))
 
 

@@ -1,20 +1,19 @@
-"""Plain text for a language-modelling loss auxiliary distillation, as in DistiLLM and MiniLLM."""
+"""Plain text for a language-modelling loss beside distillation, as in DistiLLM and MiniLLM."""
 
 from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from srd.config import Corpus
 from srd.errors import UserError
 from srd.store.rows import read_lines, sample_id
 from srd.text.encoding import Encoded, encode_text
 
 
-def read_corpus(settings: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
+def read_corpus(path: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
     """Every text of the file as a row whose first token is the prompt; one without a second token is skipped."""
     rows = []
-    for where, line in read_lines(Path(str(settings.path))):
+    for where, line in read_lines(Path(path)):
         if not isinstance(line.get("text"), str):
             raise UserError(
                 f"{where}: no column 'text' (columns: {', '.join(line)}); method.corpus.path needs rows like "
@@ -24,7 +23,7 @@ def read_corpus(settings: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens
         if len(ids) > 1:
             rows.append(Encoded(sample_id(line["text"], "", ""), ids[:1], ids[1:], False))
     if not rows:
-        raise UserError(f"method.corpus.path={settings.path}: no text in it")
+        raise UserError(f"method.corpus.path={path}: no text in it")
     return rows
 
 

@@ -13,6 +13,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from srd.generation.decoding import Continuation, decode
 from srd.models.device import autocast, device
 from srd.models.load import load_model, load_tokenizer
+from srd.pipeline.graph import pair
 from srd.store.rows import Sample
 from srd.text.encoding import encode
 from tests.bench.measure import REPEATS, Figure, ratio, turn_about
@@ -121,15 +122,15 @@ def ours(job: Job, shapes: Shapes) -> list[list[int]]:
 def _smollm2(shapes: Shapes) -> Job:
     """The real model on real prompts, in its own chat template."""
     cfg = config("experiment=smollm2_dolly", "dataset=pydoc")
-    tokenizer = load_tokenizer(cfg, {})
-    model = load_model(cfg, "teacher", {}, tokenizer)
+    tokenizer = load_tokenizer(pair(cfg), {})
+    model = load_model(pair(cfg), "teacher", {}, tokenizer, cfg.engine)
     rows, source = instructions()
     rows = rows[:: len(rows) // shapes.prompts][: shapes.prompts]
     samples = [
         Sample(f"{i:016x}", row["instruction"], row.get("input", ""), row["output"], "train")
         for i, row in enumerate(rows)
     ]
-    prompts = [encode(sample, tokenizer, cfg.model).prompt for sample in samples]
+    prompts = [encode(sample, tokenizer, cfg.model.text).prompt for sample in samples]
     configured: Any = model.generation_config.eos_token_id  # pyright: ignore
     stops = {int(tokenizer.eos_token_id), *(configured if isinstance(configured, list) else [configured])}  # pyright: ignore
     return Job(f"SmolLM2-135M-Instruct on prompts of {source}", model, prompts, sorted(stops), len(tokenizer), None)

@@ -110,7 +110,7 @@ def _reflections(folder: Path, count: int) -> None:
 def _rank(folder: Path) -> dict[str, float]:
     """The three stages on the reflections in `folder`, in this process."""
     from srd.pipeline import graph
-    from srd.pipeline.make import filter, partition, rank
+    from srd.stages import filter, partition, rank
     from srd.store.artefacts import Work
 
     cfg = _default()
@@ -123,7 +123,7 @@ def _rank(folder: Path) -> dict[str, float]:
             ("partition", partition, "phases"),
         ):
             (folder / stage).mkdir(exist_ok=True)
-            module.make(cfg, Work(getattr(graph, stage)(cfg), folder / stage, before))
+            module.make(Work(getattr(graph, stage)(cfg), folder / stage, before, kind=module.Settings))
             before = {name: folder / stage}
 
     spent, _ = timed(stages)

@@ -6,12 +6,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from srd.config import Lora, Side
+from srd.config import Lora
 from srd.errors import UserError
 from srd.models.build import keep_layers
 from srd.models.checkpoints import save_model, trainable
 from srd.models.heads import logits_at
 from srd.models.load import load_model
+from srd.pipeline.graph import pair
 from srd.text.batches import collate
 from tests.small import SIZES, config, encoded, model, tokenizer
 
@@ -43,23 +44,22 @@ def test_a_layer_subset_is_those_layers_and_generates() -> None:
 
 def test_an_adapter_waits_without_dropout() -> None:
     pytest.importorskip("peft")
-    side = Side(architecture={"model_type": "llama"}, lora=Lora(rank=2, dropout=0.5))
-    assert not any(module.training for module in trainable(model(), side, 1).modules())
+    assert not any(module.training for module in trainable(model(), Lora(rank=2, dropout=0.5), 1).modules())
 
 
 def test_lora_trains_the_adapter_only_and_starts_at_the_base_model() -> None:
     base, batch = model(seed=3), collate(encoded(), 0)
     before = logits_at(base, batch, 300).detach().clone()
-    tuned = trainable(base, Side(name="x", lora=Lora(rank=2, alpha=4, dropout=0.0)), seed=1)
+    tuned = trainable(base, Lora(rank=2, alpha=4, dropout=0.0), seed=1)
     trained = [name for name, p in tuned.named_parameters() if p.requires_grad]
     assert trained
     assert all("lora_" in name for name in trained)
     torch.testing.assert_close(logits_at(tuned.eval(), batch, 300), before)
 
 
-def adapted(base: torch.nn.Module, side: Side, seed: int) -> torch.nn.Module:
+def adapted(base: torch.nn.Module, lora: Lora, seed: int) -> torch.nn.Module:
     """A LoRA model whose adapter does something."""
-    made = trainable(base, side, seed)  # pyright: ignore[reportArgumentType]
+    made = trainable(base, lora, seed)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "lora_B" in name:
@@ -73,16 +73,21 @@ def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path
     names = [f"model.{role}.name={tmp_path / 'base'}" for role in ("teacher", "student")]
     cfg = config("model=pair", *names, "model.student.lora.rank=2", "engine=cpu")
     batch = collate(encoded(), 0)
-    warm = adapted(model(seed=3), cfg.model.student, seed=1)
+    warm = adapted(model(seed=3), cfg.model.student.lora, seed=1)
     save_model(warm, tokenizer(), tmp_path / "student" / "model")
     inputs = {"student": tmp_path / "student"}
-    started = load_model(cfg, "student", inputs, tokenizer())
+    started = load_model(pair(cfg), "student", inputs, tokenizer(), cfg.engine)
     torch.testing.assert_close(logits_at(started, batch, 300), logits_at(warm, batch, 300), rtol=1e-4, atol=1e-4)
-    distilled = adapted(started, cfg.model.student, seed=2)
+    distilled = adapted(started, cfg.model.student.lora, seed=2)
     save_model(distilled, tokenizer(), tmp_path / "best")
-    loaded = load_model(cfg, "student", {**inputs, "checkpoint": tmp_path / "best"}, tokenizer())
+    loaded = load_model(pair(cfg), "student", {**inputs, "checkpoint": tmp_path / "best"}, tokenizer(), cfg.engine)
     torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(distilled, batch, 300), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(warm, batch, 300), atol=1e-2)
+
+
+def random_student(seed: int, *overrides: str) -> PreTrainedModel:
+    cfg = config("debug=smoke", "engine=cpu", *overrides)
+    return load_model(pair(cfg), "student", {}, tokenizer(), cfg.engine, seed)
 
 
 @pytest.mark.parametrize(
@@ -99,16 +104,11 @@ def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path
 )
 def test_a_student_that_cannot_be_is_refused_in_one_line(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_model(config("debug=smoke", "engine=cpu", override), "student", {}, tokenizer())
+        random_student(1, override)
 
 
 def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None:
-    def drawn(seed: int) -> PreTrainedModel:
-        return load_model(
-            config("debug=smoke", "engine=cpu", f"model.student.finetune.seed={seed}"), "student", {}, tokenizer()
-        )
-
-    first, again, other = drawn(10), drawn(10), drawn(11)
+    first, again, other = random_student(10), random_student(10), random_student(11)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
@@ -116,7 +116,7 @@ def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None
 def test_a_saved_adapter_has_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     import json
 
-    save_model(trainable(model(seed=3), Side(name="x", lora=Lora(rank=2)), seed=1), tokenizer(), tmp_path)
+    save_model(trainable(model(seed=3), Lora(rank=2), seed=1), tokenizer(), tmp_path)
     modules = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
     assert modules == sorted(modules)
     assert len(modules) > 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from srd.config import Corpus, Distill, Engine
+from srd.config import Distill, Engine
 from srd.distillation.loss import cross_entropy, reference_loss
 from srd.distillation.schedules import PhaseLoss
 from srd.errors import UserError
@@ -130,7 +130,7 @@ def test_a_corpus_is_read_in_turn_with_a_new_order_each_round(tmp_path: Path) ->
     file = tmp_path / "texts.jsonl.gz"
     with gzip.open(file, "wt") as out:
         out.writelines(json.dumps({"text": text}) + "\n" for text in [*texts()[:10], "b"])
-    rows = read_corpus(Corpus(path=str(file)), tokenizer(), max_tokens=9)
+    rows = read_corpus(str(file), tokenizer(), max_tokens=9)
     assert len(rows) == 10, "a text of one token has nothing to predict"
     assert all(row.num_tokens <= 9 and len(row.prompt) == 1 for row in rows)
     rounds = [[row.id for step in range(5 * n, 5 * n + 5) for row in corpus_rows(rows, 2, 1, step)] for n in (0, 1)]
@@ -138,7 +138,7 @@ def test_a_corpus_is_read_in_turn_with_a_new_order_each_round(tmp_path: Path) ->
     assert rounds[0] != rounds[1]
     (tmp_path / "bad.jsonl").write_text('{"content": "x"}\n')
     with pytest.raises(UserError, match=r"bad.jsonl:1: no column 'text' \(columns: content\)"):
-        read_corpus(Corpus(path=str(tmp_path / "bad.jsonl")), tokenizer(), 9)
+        read_corpus(str(tmp_path / "bad.jsonl"), tokenizer(), 9)
 
 
 def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(

@@ -128,9 +128,8 @@ def test_a_training_row_that_repeats_a_test_row_leaves_training() -> None:
 
 def test_splits_do_not_depend_on_file_order_and_share_no_row() -> None:
     samples, _ = clean([raw(f"answer {i}") for i in range(50)], strict=False)
-    settings = Dataset(limit=20, dev_samples=5, test_samples=7)
-    splits = split(samples, settings)
-    assert splits == split(samples[::-1], settings)
+    splits = split(samples, 20, 5, 7)
+    assert splits == split(samples[::-1], 20, 5, 7)
     assert [len(splits[name]) for name in ("train", "dev", "test")] == [20, 5, 7]
     ids = [sample.id for rows in splits.values() for sample in rows]
     assert len(ids) == len(set(ids))
@@ -144,7 +143,7 @@ def test_the_id_is_of_the_text_alone() -> None:
 def test_dolly_of_the_real_data_has_the_published_splits(shared: Path) -> None:
     settings = Dataset(name="dolly", path=str(shared / "data/dolly"))
     samples, skipped = clean(DATASETS["dolly"].load(settings), strict=False)
-    splits = split(samples, settings)
+    splits = split(samples)
     assert [len(splits[name]) for name in ("train", "dev", "test")] == [11_421, 1000, 500]
     assert skipped == {"with an empty response": 0, "duplicates": 0}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from srd.config import Curriculum, Ramp, Schedule
-from srd.distillation.schedules import cosine, schedule
+from srd.distillation.schedules import cosine, phase_values, schedule
 from srd.errors import UserError
 from srd.report.noise import roc_auc
 from srd.selection.curricula import CURRICULA, baby_step, none
@@ -178,22 +178,22 @@ def test_three_phases_of_three_quarters_cost_sixty_percent_of_the_passes() -> No
 
 
 def test_srd_schedule_rises_in_temperature_and_falls_in_sft_weight() -> None:
-    phases = [of_phase(0.5) for of_phase in schedule(Schedule(), 3)]
+    phases = [of_phase(0.5) for of_phase in schedule(phase_values(Schedule(), 3))]
     assert [phase.temperature for phase in phases] == [1.0, 1.5, 2.0]
     assert [phase.sft_weight for phase in phases] == pytest.approx([0.3, 0.2, 0.1])
-    assert schedule(Schedule(), 1)[0](1.0).temperature == 1.0
+    assert schedule(phase_values(Schedule(), 1))[0](1.0).temperature == 1.0
 
 
 def test_each_setting_can_be_held_listed_or_moved_with_the_steps() -> None:
     rising, listed = Ramp(1.0, 2.0, by="step"), Ramp(0.3, 0.0, values=[0.3, 0.1, 0.2])
-    phases = schedule(Schedule(temperature=rising, sft_weight=listed), 3)
+    phases = schedule(phase_values(Schedule(temperature=rising, sft_weight=listed), 3))
     assert [phases[0](share).temperature for share in (0, 0.25, 1)] == [1.0, 1.25, 2.0]
     assert [of_phase(0.7).sft_weight for of_phase in phases] == [0.3, 0.1, 0.2]
-    held = schedule(Schedule(temperature=Ramp(1.5, 2.0, by="constant")), 3)
+    held = schedule(phase_values(Schedule(temperature=Ramp(1.5, 2.0, by="constant")), 3))
     assert [of_phase(1.0).temperature for of_phase in held] == [1.5] * 3
     assert [of_phase(1.0).sft_weight for of_phase in held] == pytest.approx([0.3, 0.2, 0.1])
     with pytest.raises(UserError, match="expected one value for each of 2 phases"):
-        schedule(Schedule(sft_weight=listed), 2)
+        schedule(phase_values(Schedule(sft_weight=listed), 2))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_published_schedules_have_their_published_values(
     name: str, temperatures: list[float], sft_weights: list[float]
 ) -> None:
     cfg = config(f"schedule={name}", f"curriculum.phases={len(temperatures)}")
-    phases = [of_phase(0.0) for of_phase in schedule(cfg.schedule, cfg.num_phases)]
+    phases = [of_phase(0.0) for of_phase in schedule(phase_values(cfg.schedule, cfg.num_phases))]
     assert [phase.temperature for phase in phases] == pytest.approx(temperatures)
     assert [phase.sft_weight for phase in phases] == pytest.approx(sft_weights)
 
