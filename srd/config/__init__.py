@@ -9,13 +9,14 @@ from srd.config.data import ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
-from srd.config.models import Lora, Model, Pair, Side, Teacher, Text, Weights
+from srd.config.models import DTYPE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config
 from srd.config.selection import Curriculum, Filter, Rank
 
 __all__ = [
     "DEFAULT_ENGINE",
+    "DTYPE_BYTES",
     "ColumnNames",
     "Config",
     "Corpus",

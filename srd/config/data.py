@@ -62,7 +62,7 @@ class Dataset:
 
 @dataclass
 class Corpus:
-    """Plain text for a language-modelling loss beside distillation (DistiLLM, MiniLLM)."""
+    """Plain text for a language-modelling loss next to distillation (DistiLLM, MiniLLM)."""
 
     path: str | None = None
     """JSON Lines file (gzip too) with a column `text`; none: no such loss. Its content, not its place, is in the

@@ -70,7 +70,7 @@ DEFAULT_ENGINE = Engine()
 
 @dataclass
 class Plan:
-    """What `srd plan` reckons with where the data or the machine are not at hand."""
+    """What `srd plan` estimates with where the data or the machine are not at hand."""
 
     gpu: str | None = None
     """A key of `srd.plan.GPUS`; none: this machine, its speed measured."""

@@ -6,6 +6,9 @@ from typing import Any
 from srd.config.recipe import Finetune
 from srd.errors import UserError, require
 
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Types that weights and stored states may have, and the bytes of one number."""
+
 
 @dataclass
 class Lora:
@@ -68,7 +71,7 @@ class Weights:
             self.gguf_file,
             "a file inside the package",
         )
-        require(self.dtype in ("float32", "bfloat16", "float16"), "dtype", self.dtype, "float32, bfloat16 or float16")
+        require(self.dtype in DTYPE_BYTES, "dtype", self.dtype, "float32, bfloat16 or float16")
 
 
 @dataclass
@@ -170,10 +173,5 @@ class Teacher:
 
     def __post_init__(self) -> None:
         require(self.signal in ("auto", "hidden", "online"), "teacher.signal", self.signal, "auto, hidden or online")
-        require(
-            self.dtype in (None, "float32", "bfloat16", "float16"),
-            "teacher.dtype",
-            self.dtype,
-            "float32, bfloat16, float16 or null",
-        )
+        require(self.dtype in (None, *DTYPE_BYTES), "teacher.dtype", self.dtype, "float32, bfloat16, float16 or null")
         require(self.disk_gb >= 0, "teacher.disk_gb", self.disk_gb, "0 or more")

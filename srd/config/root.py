@@ -54,6 +54,14 @@ class Config:
         return not shuffles and (self.num_phases > 1 or self.curriculum.order == "kept")
 
     @property
+    def orders(self) -> list[list[str]]:
+        """Signals of every order that the run reads: the ranking, and what else decides who stays."""
+        if self.filter.keep == 1 and not self.is_ordered:
+            return []
+        other = [[self.filter.by]] if self.filter.keep < 1 and self.filter.by != "rank" else []
+        return [self.rank.signals, *other] if self.is_ordered or not other else other
+
+    @property
     def needs_online_teacher(self) -> bool:
         """Whether the teacher must read texts that are not the samples' own, or brings code of its own around its
         head."""
@@ -61,7 +69,7 @@ class Config:
 
     @property
     def caches_teacher(self) -> bool:
-        """Whether distillation reads the teacher from disk; `auto` has been settled before, or means the disk."""
+        """Whether distillation reads the teacher from disk; `auto` has been chosen before, or means the disk."""
         return self.method.divergence is not None and self.teacher.signal != "online" and not self.needs_online_teacher
 
     @property

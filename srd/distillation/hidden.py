@@ -1,4 +1,4 @@
-"""The teacher's signal: its logits live, or rebuilt from last hidden states on disk.
+"""The teacher's signal: its logits rebuilt from last hidden states on disk.
 
 A cache holds, for every supervised position of every training sample, the teacher's hidden state after
 the final norm, as it enters the head. Logits rebuilt from it are those of the teacher for every

@@ -39,22 +39,22 @@ def _at(temperature: Value, sft_weight: Value) -> Settings:
 
 def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:
     """`temperature` and `sft_weight` of every phase (SRD: τ 1 → 2 and α 0.3 → 0.1, linear over phases)."""
-    temperatures = _ramp(settings.temperature, phases, "schedule.temperature")
-    sft_weights = _ramp(settings.sft_weight, phases, "schedule.sft_weight")
+    temperatures = _values(settings.temperature, phases, "schedule.temperature")
+    sft_weights = _values(settings.sft_weight, phases, "schedule.sft_weight")
     return [{"temperature": t, "sft_weight": a} for t, a in zip(temperatures, sft_weights, strict=True)]
 
 
-def _ramp(course: Ramp, phases: int, key: str) -> list[Value]:
+def _values(ramp: Ramp, phases: int, key: str) -> list[Value]:
     """The values of one setting by phase; a single phase has the start."""
-    if course.values is not None:
-        if len(course.values) != phases:
-            raise UserError(f"{key}.values={course.values}: expected one value for each of {phases} phases")
-        return list(course.values)
-    if course.by == "step":
-        return [[course.start, course.end]] * phases
-    if course.by == "constant" or phases == 1:
-        return [course.start] * phases
-    return [course.start + (course.end - course.start) * phase / (phases - 1) for phase in range(phases)]
+    if ramp.values is not None:
+        if len(ramp.values) != phases:
+            raise UserError(f"{key}.values={ramp.values}: expected one value for each of {phases} phases")
+        return list(ramp.values)
+    if ramp.by == "step":
+        return [[ramp.start, ramp.end]] * phases
+    if ramp.by == "constant" or phases == 1:
+        return [ramp.start] * phases
+    return [ramp.start + (ramp.end - ramp.start) * phase / (phases - 1) for phase in range(phases)]
 
 
 def cosine(step: int, steps: int, start: float, end: float, warmup_steps: int) -> float:

@@ -57,7 +57,7 @@ def facts_of(cfg: Config, role: str) -> Facts:
         activation_bytes, state_bytes = _activation_bytes(model), _state_bytes(model)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise UserError(
-            f"{type(model).__name__} cannot be reckoned without its weights ({str(error).splitlines()[0]})"
+            f"{type(model).__name__} cannot be measured without its weights ({str(error).splitlines()[0]})"
         ) from None
     layers, hidden = int(model.config.num_hidden_layers), int(head.weight.shape[1])  # pyright: ignore
     return Facts(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from srd.config import Config
+from srd.config import DTYPE_BYTES, Config
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
@@ -22,7 +22,7 @@ def with_teacher_signal(cfg: Config, planning: bool = False) -> Config:
         positions = cfg.plan.samples * cfg.plan.response_tokens
     else:
         positions = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size / 3
-    each = 4 if (cfg.teacher.dtype or cfg.model.teacher.dtype) == "float32" else 2
+    each = DTYPE_BYTES[cfg.teacher.dtype or cfg.model.teacher.dtype]
     about_gb = positions * hidden_size(cfg.model.teacher) * each / 1e9
     signal = "hidden" if about_gb <= cfg.teacher.disk_gb else "online"
     chosen = replace(cfg, teacher=replace(cfg.teacher, signal=signal))

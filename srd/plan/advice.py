@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from srd.config import Config
+from srd.config import DTYPE_BYTES, Config
 from srd.errors import UserError
-from srd.plan.needs import TYPE_BYTES, RunEstimate
+from srd.plan.needs import RunEstimate
 
 
 def refuse(run: RunEstimate, memory_bytes: float, disk_bytes: float) -> None:
@@ -80,7 +80,7 @@ def changes(cfg: Config) -> list[tuple[str, Config]]:
 def _with_facts(run: RunEstimate, cfg: Config) -> RunEstimate:
     """The same run under another config; what a smaller weight type or an adapter changes is scaled, not built
     again."""
-    teacher = replace(run.teacher, weight_bytes=TYPE_BYTES[cfg.model.teacher.dtype])
+    teacher = replace(run.teacher, weight_bytes=DTYPE_BYTES[cfg.model.teacher.dtype])
     student = run.student
     if cfg.model.student.lora.rank > 0 and student.trainable == student.parameters:
         # Two matrices of rank r by the width on two layers of every block, as peft's defaults are.

@@ -7,8 +7,8 @@ from srd.report.tables import Cells
 from srd.store.manifests import ancestry, long_name
 
 NOTE = (
-    "The plan: what `srd plan` reckoned before the run, what was measured, and how many times the first the second is; "
-    "the measured memory is the largest of the process so far."
+    "The plan: what `srd plan` estimated before the run, what was measured, and how many times the first the second "
+    "is; the measured memory is the largest of the process so far."
 )
 
 
@@ -36,14 +36,14 @@ def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
 
 
 def fidelity(outputs: Path, entries: list[dict[str, Any]]) -> list[str]:
-    """One sentence a teacher cache: how far its logits are from the live teacher's."""
+    """One sentence a teacher cache: how far its logits are from the online teacher's."""
     found = {}
     for entry in entries:
         for manifest in ancestry(outputs, entry["distill"]) if (outputs / entry["distill"]).is_dir() else ():
             if manifest["stage"] == "cache":
                 name = f"{manifest['stage']}/{manifest['fingerprint']}"
                 found[name] = (
-                    f"Teacher {name}, states in {manifest['settings']['dtype']}: KL(live teacher ‖ cached) is "
+                    f"Teacher {name}, states in {manifest['settings']['dtype']}: KL(online teacher ‖ cached) is "
                     f"{manifest['ledger']['fidelity_kl_nats']:.1e} nats per token on a slice of its samples."
                 )
     return [found[name] for name in sorted(found)]

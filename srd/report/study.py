@@ -15,7 +15,7 @@ from srd.store.files import replace_text
 
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:
     """Write down which artefacts belong to this run of the study, and what was planned before they were made; none
-    keeps what stands."""
+    leaves the plan that is filed."""
     distilled, suites = graph.distill(cfg), cfg.evaluate.suites
     entry = {
         "arm": cfg.arm_name,

@@ -1,6 +1,6 @@
 """Several processes share a stage, one a GPU: the same program in each, on its share of the rows; the first one writes.
 
-A rank's share is every N-th row, results are merged back into their order, gradients are summed: what comes out does
+A process's share is every N-th row, results are merged back into their order, gradients are summed: what comes out does
 not depend on the number of processes, to float noise. In one process every function here does nothing.
 """
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 BUCKET = 1 << 24
-"""Numbers summed over the ranks in one message."""
+"""Numbers summed over the processes in one message."""
 
 
 def count() -> int:
@@ -42,12 +42,12 @@ def is_first() -> bool:
 
 
 def share(items: list[Item]) -> list[Item]:
-    """This rank's part of `items`: every N-th, so that what is sorted by length is spread evenly."""
+    """This process's part of `items`: every N-th, so that what is sorted by length is spread evenly."""
     return items[index() :: count()]
 
 
 def merged(items: list[Item]) -> list[Item]:
-    """What all ranks have for their shares, in the order of the whole; every rank gets it."""
+    """What all processes have for their shares, in the order of the whole; every one gets it."""
     if count() == 1:
         return items
     parts: list[list[Item]] = [[] for _ in range(count())]
@@ -56,7 +56,7 @@ def merged(items: list[Item]) -> list[Item]:
 
 
 def add_up(tensors: list[Any]) -> None:
-    """Sum each tensor over the ranks, in place; the sums are equal on every rank to the last bit."""
+    """Sum each tensor over the processes, in place; the sums are equal on every one to the last bit."""
     if count() == 1:
         return
     import torch
@@ -69,7 +69,7 @@ def add_up(tensors: list[Any]) -> None:
 
 
 def wait() -> None:
-    """Go on when every rank is here."""
+    """Go on when every process is here."""
     if count() > 1:
         _distributed().barrier()
 
@@ -82,7 +82,7 @@ def launch(processes: int, program: Callable[..., Result], *arguments: Any) -> R
     """
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
-    with tempfile.TemporaryDirectory(prefix="srd-ranks-") as name:
+    with tempfile.TemporaryDirectory(prefix="srd-processes-") as name:
         try:
             spawn(_worker, (processes, Path(name), program, arguments), nprocs=processes)
         except (ProcessRaisedException, ProcessExitedException):
@@ -94,14 +94,14 @@ def launch(processes: int, program: Callable[..., Result], *arguments: Any) -> R
 
 
 def _worker(number: int, processes: int, folder: Path, program: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """The life of one rank. Rank, size and meeting place are a file: no port to collide on with another run."""
+    """The life of one process. Rank, size and meeting place are a file: no port to collide on with another run."""
     import torch
 
     from srd.runtime import progress
 
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
-    )  # also what a rank gets when its parent is killed: it must not linger at the files
+    )  # also what it gets when its parent is killed: it must not linger at the files
     progress.quiet(number > 0)
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     if torch.cuda.is_available():

@@ -28,7 +28,7 @@ from srd.text.batches import collate, pack
 from srd.text.encoding import Encoded, encode_all
 
 CHECKED = 64
-"""Rows on which the cache is compared with the live teacher."""
+"""Rows on which the cache is compared with the online teacher."""
 
 
 PROGRESS = "cache.progress.json"
@@ -91,7 +91,7 @@ def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str,
 def compare(
     model: PreTrainedModel, cache: CachedTeacher, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
 ) -> float:
-    """Mean KL(live ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
+    """Mean KL(online ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
     values = []
     for row in rows:
         batch = collate([row], pad).to(model.device)

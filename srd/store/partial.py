@@ -48,8 +48,8 @@ def fill(
 
     Of several processes every one computes (its share, and gets the whole), and the first one writes. `compute` moves
     the bar as its rows finish and returns a batch's rows and its counts (tokens and the like), which are summed into
-    the ledger together with the seconds of the work that stands. A continued run keeps the batch size it began with,
-    because the size may move the last bits of a float.
+    the ledger together with the seconds of the work that a kill did not throw away. A continued run keeps the batch
+    size it began with, because the size may move the last bits of a float.
     """
     unsorted, place = work.path / f"{name}.unsorted.jsonl", work.path / f"{name}.progress.json"
     done: dict[str, Any] = {"items": 0, "bytes": 0, "batch_sequences": batch_sequences, "counts": {"seconds": 0.0}}

@@ -1,4 +1,4 @@
-"""Plain text for a language-modelling loss beside distillation, as in DistiLLM and MiniLLM."""
+"""Plain text for a language-modelling loss next to distillation, as in DistiLLM and MiniLLM."""
 
 from pathlib import Path
 
