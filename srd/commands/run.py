@@ -2,6 +2,7 @@
 
 from srd.commands.begin import begin
 from srd.config import Config
+from srd.metrics import METRICS
 from srd.pipeline import graph
 from srd.pipeline.make import make, make_all
 from srd.report.study import file_run
@@ -37,6 +38,7 @@ def print_scores(cfg: Config) -> None:
     """One line a checkpoint and suite: what a run has to show for itself."""
     for node in graph.evaluations(cfg):
         rows = read_rows(node.folder(cfg.outputs) / "scores.jsonl", Score)
-        mean = 100 * sum(row.rouge_l for row in rows) / len(rows)
+        metric, name = METRICS[cfg.distill.select_by], cfg.distill.select_by
+        mean = metric.scale * sum(row.metrics[name] for row in rows) / len(rows)
         target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
-        print(f"{target:<28} {node.settings['suite']:<12} ROUGE-L {mean:6.2f}   {len(rows)} answers   {node}")
+        print(f"{target:<28} {node.settings['suite']:<12} {metric.column} {mean:6.2f}   {len(rows)} answers   {node}")

@@ -1,12 +1,13 @@
 """`srd show STAGE/FINGERPRINT`: look into an artefact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
+from srd.metrics import METRICS
 from srd.store.manifests import read_manifest
-from srd.store.rows import Phase, Reflection, Sample, read_dicts, read_rows
+from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
 
 SHOWN = 5
 """Samples listed at either end of a ranking."""
@@ -68,7 +69,7 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
     reflections = (
         {row.id: row for row in read_rows(outputs / made_of / "reflections.jsonl", Reflection)} if made_of else {}
     )
-    header = ["rank", "prompt", "reference", *(["the student's answer", "ROUGE-L", "NLL"] if made_of else [])]
+    header = ["rank", "prompt", "reference", *(_reflection_header(reflections.values()) if made_of else [])]
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
         lines = [[str(row["rank"]), *_reflected(samples[row["id"]], reflections.get(row["id"]))] for row in rows]
         print_table(header, lines, title)
@@ -77,12 +78,20 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
 def _show_reflections(outputs: Path, folder: Path) -> None:
     reflections, samples = read_rows(folder / "reflections.jsonl", Reflection), _samples(outputs, folder)
     lines = [[row.id, *_reflected(samples[row.id], row)] for row in reflections[:SHOWN]]
-    print_table(["id", "prompt", "reference", "the student's answer", "ROUGE-L", "NLL"], lines)
+    print_table(["id", "prompt", "reference", *_reflection_header(reflections)], lines)
+
+
+def _reflection_header(reflections: Iterable[Reflection]) -> list[str]:
+    names = next(iter(reflections)).metrics
+    return ["the student's answer", *(METRICS[name].column for name in names), "NLL"]
 
 
 def _reflected(sample: Sample, row: Reflection | None) -> list[str]:
     texts = [shortened(sample.instruction), shortened(sample.references[0])]
-    return texts if row is None else [*texts, shortened(row.response), f"{100 * row.rouge_l:.1f}", f"{row.nll:.2f}"]
+    if row is None:
+        return texts
+    metrics = [f"{METRICS[name].scale * value:.1f}" for name, value in row.metrics.items()]
+    return [*texts, shortened(row.response), *metrics, f"{row.nll:.2f}"]
 
 
 def _show_phases(outputs: Path, folder: Path) -> None:
@@ -99,26 +108,28 @@ def _show_samples(outputs: Path, folder: Path) -> None:
 
 
 def _show_scores(outputs: Path, folder: Path) -> None:
-    rows, samples = read_dicts(folder / "scores.jsonl"), _samples(outputs, folder)
-    print(f"mean ROUGE-L {100 * sum(row['rouge_l'] for row in rows) / len(rows):.2f} over {len(rows)} answers")
-    lines = [
-        [
-            shortened(samples[r["id"]].instruction),
-            shortened(samples[r["id"]].references[0]),
-            shortened(r["prediction"]),
-            f"{100 * r['rouge_l']:.1f}",
-        ]
-        for r in rows[:SHOWN]
-    ]
-    print_table(["prompt", "reference", "answer", "ROUGE-L"], lines)
+    rows, samples = read_rows(folder / "scores.jsonl", Score), _samples(outputs, folder)
+    names = list(rows[0].metrics)
+    for name in names:
+        mean = METRICS[name].scale * sum(row.metrics[name] for row in rows) / len(rows)
+        print(f"mean {METRICS[name].column} {METRICS[name].shown(mean)} over {len(rows)} answers")
+    lines = []
+    for row in rows[:SHOWN]:
+        sample = samples[row.id]
+        texts = [shortened(text) for text in (sample.instruction, sample.references[0], row.prediction)]
+        lines.append([*texts, *(f"{METRICS[name].scale * row.metrics[name]:.1f}" for name in names)])
+    print_table(["prompt", "reference", "answer", *(METRICS[name].column for name in names)], lines)
 
 
 def _show_dev(outputs: Path, folder: Path) -> None:
+    rows = read_dicts(folder / "dev.jsonl")
+    name = next(name for name in METRICS if f"dev/{name}" in rows[0])
+    metric = METRICS[name]
     lines = [
-        [str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), f"{100 * r['dev/rouge_l']:.2f}"]
-        for r in read_dicts(folder / "dev.jsonl")
+        [str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), metric.shown(metric.scale * r[f"dev/{name}"])]
+        for r in rows
     ]
-    print_table(["phase", "epoch", "step", "dev ROUGE-L"], lines)
+    print_table(["phase", "epoch", "step", f"dev {metric.column}"], lines)
 
 
 ROWS: dict[str, Callable[[Path, Path], None]] = {

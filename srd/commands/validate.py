@@ -5,6 +5,7 @@ from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
+from srd.metrics import METRICS
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
@@ -29,13 +30,14 @@ def _check_names(cfg: Config) -> None:
     """A `UserError` for a name that its table does not have."""
     look_up(dict.fromkeys(("teacher", "student")), cfg.role, "role")
     look_up(DATASETS, cfg.dataset.name, "dataset.name")
+    look_up(METRICS, cfg.distill.select_by, "distill.select_by")
     for suite in cfg.evaluate.suites.values():
         look_up(DATASETS, suite.name if suite else cfg.dataset.name, "evaluate.suites.*.name")
     look_up(LOGGERS, cfg.logger.name, "logger.name")
     look_up(TEMPLATES, cfg.model.template, "model.template")
     look_up(CURRICULA, cfg.curriculum.name, "curriculum.name")
     for signal in cfg.rank.signals:
-        look_up(dict.fromkeys(SIGNALS), signal, "ranking signal")
+        look_up(SIGNALS, signal, "ranking signal")
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
     if cfg.published is not None:
         look_up(published(), cfg.published.partition("/")[0], "published table")

@@ -49,12 +49,16 @@ class Distill(Recipe):
     """The recipe of distillation, and how its result is chosen."""
 
     dev_samples: int = 100
-    """Dev samples answered after every epoch to choose the best weights (decoding of `evaluate.generation`, its first
-    seed)."""
+    """Dev samples answered after every epoch to choose the best weights by `select_by` (decoding of
+    `evaluate.generation`, its first seed)."""
     handover: str = "last"
     """Weights that a phase hands to the next: last, or best (of the phase, by dev ROUGE-L)."""
     course: str = "restart"
     """restart: learning rate and AdamW moments begin anew in every phase; continue: one course over all phases."""
+
+    select_by: str = "rouge_l"
+    """Metric that chooses the best weights by the dev answers, and heads the report: a key of
+    `srd.metrics.METRICS`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

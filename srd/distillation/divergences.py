@@ -14,6 +14,7 @@ Only tensor methods are used, so that names and parameters can be checked withou
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from srd.errors import UserError, look_up
@@ -86,39 +87,44 @@ def skew_reverse_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
     return _kl_to_mixture(logq, logp, alpha)
 
 
-DIVERGENCES: dict[str, Callable[..., Tensor]] = {
-    "forward_kl": forward_kl,
-    "reverse_kl": reverse_kl,
-    "symmetric_kl": symmetric_kl,
-    "jensen_shannon": jensen_shannon,
-    "total_variation": total_variation,
-    "skew_forward_kl": skew_forward_kl,
-    "skew_reverse_kl": skew_reverse_kl,
-}
+@dataclass(frozen=True)
+class Divergence:
+    """A divergence and k of the factor τ^k before it, as SRD's published code has it (2 where it has none)."""
+
+    function: Callable[..., Tensor]
+    published_power: int
+
+    def __call__(self, logp: Tensor, logq: Tensor, **parameters: float) -> Tensor:
+        """D at each position: [*pos, V] twice → [*pos]."""
+        return self.function(logp, logq, **parameters)
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of what it takes besides both distributions."""
+        return list(inspect.signature(self.function).parameters)[2:]
 
 
-OFFICIAL_POWER = {
-    "forward_kl": 2,
-    "reverse_kl": 0,
-    "symmetric_kl": 2,
-    "jensen_shannon": 2,
-    "total_variation": 0,
-    "skew_forward_kl": 0,
-    "skew_reverse_kl": 2,
+DIVERGENCES: dict[str, Divergence] = {
+    "forward_kl": Divergence(forward_kl, published_power=2),
+    "reverse_kl": Divergence(reverse_kl, published_power=0),
+    # Without a tempered form in the published code; as the forward KL, which it holds.
+    "symmetric_kl": Divergence(symmetric_kl, published_power=2),
+    "jensen_shannon": Divergence(jensen_shannon, published_power=2),
+    "total_variation": Divergence(total_variation, published_power=0),
+    "skew_forward_kl": Divergence(skew_forward_kl, published_power=0),
+    "skew_reverse_kl": Divergence(skew_reverse_kl, published_power=2),
 }
-"""k of τ^k in SRD's published code, which is not the same for all; it has no tempered symmetric KL, so ours follows the
-forward KL."""
+"""Divergences by name. The published powers are not the same for all: the gradients of some vanish as τ rises."""
 
 
 def power_of(divergence: str, temperature_power: int | str) -> int:
-    """k of the factor τ^k: the number given, or for "official" what SRD's published code has for this divergence."""
-    return OFFICIAL_POWER[divergence] if temperature_power == "official" else int(temperature_power)
+    """k of the factor τ^k: the number given, or for "official" the divergence's published one."""
+    return DIVERGENCES[divergence].published_power if temperature_power == "official" else int(temperature_power)
 
 
 def check_parameters(name: str, parameters: dict[str, float]) -> None:
     """A `UserError` unless `name` is a divergence and `parameters` are its own, each in [0, 1]."""
-    function = look_up(DIVERGENCES, name, "divergence")
-    known = list(inspect.signature(function).parameters)[2:]
+    known = look_up(DIVERGENCES, name, "divergence").parameters
     for key, value in parameters.items():
         if key not in known:
             raise UserError(f"method.parameters.{key}: {name} takes {', '.join(known) or 'no parameters'}")

@@ -10,15 +10,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Generation, Pair
+from srd.config import Config, Dataset, Distill, Generation, Pair
 from srd.datasets import DATASETS
 from srd.distillation.divergences import power_of
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, weights_identity
-from srd.selection.curricula import USED_SETTINGS
-from srd.selection.ranking import REFLECTED, WRITTEN
+from srd.selection.curricula import CURRICULA
+from srd.selection.ranking import SIGNALS
 from srd.store.artefacts import Node
 from srd.store.files import known_digest
 
@@ -104,9 +104,9 @@ def rankings(cfg: Config) -> list[Node]:
 
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals; only those of the student need its reflections."""
-    reflected = {"reflections": reflect(cfg)} if any(signal in REFLECTED for signal in signals) else {}
-    written = {"samples": samples(cfg.dataset)} if any(signal in WRITTEN for signal in signals) else {}
-    drawn = {"seed": seed} if "random" in signals else {}
+    reflected = {"reflections": reflect(cfg)} if any(SIGNALS[name].is_reflected for name in signals) else {}
+    written = {"samples": samples(cfg.dataset)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
+    drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
 
 
@@ -124,7 +124,7 @@ def filter(cfg: Config) -> Node:
 def partition(cfg: Config) -> Node:
     """The samples of every phase; a run that neither drops nor orders takes them all, without a ranking."""
     name = cfg.curriculum.name if cfg.num_phases > 1 else "none"
-    used = {key: getattr(cfg.curriculum, key) for key in USED_SETTINGS.get(name, ("sizes",))}
+    used = {key: getattr(cfg.curriculum, key) for key in CURRICULA[name].reads}
     settings = {
         "curriculum": name,
         "phases": cfg.num_phases,
@@ -146,7 +146,7 @@ def distill(cfg: Config) -> Node:
     student, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
     settings = {**student, **lora_identity(cfg.model.student), **_method(cfg)}
-    settings |= {"recipe": asdict(cfg.distill), "dev": decoding}
+    settings |= {"recipe": _recipe(cfg.distill), "dev": decoding}
     inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge
@@ -163,6 +163,14 @@ def distill(cfg: Config) -> Node:
             settings |= teacher
             inputs |= more
     return _node("distill", settings, inputs, pair(cfg))
+
+
+def _recipe(recipe: Distill) -> dict[str, Any]:
+    """The recipe of distillation; the metric that chooses counts where it is not the one that always chose."""
+    settings = asdict(recipe)
+    if recipe.select_by == Distill.select_by:
+        del settings["select_by"]
+    return settings
 
 
 def cache(cfg: Config) -> Node:

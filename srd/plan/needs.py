@@ -14,7 +14,7 @@ from srd.plan.machines import Machine
 from srd.plan.work import Device, Need
 from srd.selection.curricula import CURRICULA
 from srd.selection.filter import kept_count
-from srd.selection.ranking import REFLECTED
+from srd.selection.ranking import SIGNALS
 from srd.stages.costs import forward_flops, training_flops
 
 HELD = ("weights", "gradients", "optimiser", "teacher", "teacher's head")
@@ -85,7 +85,7 @@ class RunEstimate:
     @property
     def _reflects(self) -> bool:
         """Whether some order that the run reads comes from the student's answers."""
-        return any(signal in REFLECTED for signals in self.cfg.orders for signal in signals)
+        return any(SIGNALS[signal].is_reflected for signals in self.cfg.orders for signal in signals)
 
     @cached_property
     def passes(self) -> float:

@@ -1,13 +1,10 @@
 """What an arm cost, from the ledgers of its artefacts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from srd.store.manifests import ancestry
-
-SHARED = ("samples", "tokenizer", "finetune")
-"""Stages that every arm of a study starts from; their cost is stated apart."""
+from srd.pipeline.catalogue import STAGES
 
 
 @dataclass
@@ -21,12 +18,12 @@ class Cost:
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
 
 
-def cost_of(outputs: Path, names: list[str], target: str) -> Cost:
-    """Mean cost over training runs of everything an arm needs beyond what all arms share."""
+def mean_cost(lineages: list[Iterable[dict[str, Any]]]) -> Cost:
+    """Mean over training runs of the costs in each run's manifests."""
     cost = Cost()
-    for name in names:
-        for manifest in _own(outputs, name, target):
-            ledger, share = manifest["ledger"], 1 / len(names)
+    for manifests in lineages:
+        for manifest in manifests:
+            ledger, share = manifest["ledger"], 1 / len(lineages)
             cost.sample_passes += share * ledger.get("sample_passes", 0)
             cost.training_tokens += share * ledger.get("training_tokens", 0)
             cost.flops += share * ledger.get("flops", 0)
@@ -36,11 +33,11 @@ def cost_of(outputs: Path, names: list[str], target: str) -> Cost:
     return cost
 
 
-def _own(outputs: Path, name: str, target: str) -> list[dict[str, Any]]:
-    """Manifests of an arm's own artefacts; of a teacher or student before distillation, its fine-tuning."""
-    chain = list(ancestry(outputs, name))
-    if target == "distill":
-        return [manifest for manifest in chain if manifest["stage"] not in SHARED]
-    return [
-        manifest for manifest in chain if manifest["stage"] == "finetune" and manifest["settings"]["role"] == target
-    ]
+def of_arm(lineage: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Manifests of an arm's own artefacts: all but those of stages that every arm starts from."""
+    return [manifest for manifest in lineage if not STAGES[manifest["stage"]].common]
+
+
+def of_finetuning(lineage: Iterable[dict[str, Any]], role: str) -> list[dict[str, Any]]:
+    """Of a teacher or a student before distillation: its fine-tuning."""
+    return [each for each in lineage if each["stage"] == "finetune" and each["settings"]["role"] == role]

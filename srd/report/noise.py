@@ -2,36 +2,32 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from srd.report.study import Run, in_order
 from srd.report.tables import Cells
 from srd.store.columns import read_columns
-from srd.store.manifests import ancestry, read_manifest
+from srd.store.manifests import read_manifest
 from srd.store.rows import Corrupted, Phase, read_rows
 
 
-def noise_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
+def noise_table(runs: list[Run]) -> Cells | None:
     """Area under the ROC curve of every signal and of the fusion for corrupted rows, and how many of these an arm
     trains on.
 
     One line an arm, with every ranking that orders or chooses; nothing where no training row was corrupted. ½ is
-    chance, 1 puts all corrupted rows last.
+    what a random order has, 1 puts all corrupted rows last.
     """
     arms: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda entry: (entry["curated"], entry["arm"], entry["seed"])):
-        if not (outputs / entry["distill"]).is_dir():
-            continue  # an arm that was only evaluated before distillation
-        folders: dict[str, list[Path]] = defaultdict(list)
-        for manifest in ancestry(outputs, entry["distill"]):
-            folders[manifest["stage"]].append(outputs / manifest["stage"] / manifest["fingerprint"])
-        file = folders["samples"][0] / "corrupted.jsonl"
-        if file.is_file():
+    for run in in_order(runs):
+        file = run.folders("samples")[0] / "corrupted.jsonl" if run.is_distilled else None
+        if file is not None and file.is_file():
             corrupted = {row.id for row in read_rows(file, Corrupted)}
-            used = {id for phase in read_rows(folders["partition"][0] / "phases.jsonl", Phase) for id in phase.ids}
-            areas = "; ".join(sorted(_areas(folder, corrupted) for folder in folders["rank"])) or "no ranking"
-            arms[entry["arm"]].append((areas, len(used & corrupted), len(used)))
+            phases = read_rows(run.folders("partition")[0] / "phases.jsonl", Phase)
+            used = {id for phase in phases for id in phase.ids}
+            areas = "; ".join(sorted(_areas(folder, corrupted) for folder in run.folders("rank"))) or "no ranking"
+            arms[run.arm].append((areas, len(used & corrupted), len(used)))
     lines = [
         [arm, " or ".join(dict.fromkeys(areas for areas, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()
     ]
@@ -54,7 +50,7 @@ def _areas(folder: Path, corrupted: set[str]) -> str:
 
 
 def roc_auc(ids: np.ndarray, ranks: np.ndarray, positives: set[str]) -> float:
-    """Chance that a positive is ranked above (harder than) a negative, ties half: the area under the ROC curve.
+    """Probability that a positive is ranked above (harder than) a negative, ties half: the area under the ROC curve.
 
     By the rank sum of the positives (Mann and Whitney 1947).
     """

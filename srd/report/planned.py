@@ -1,8 +1,9 @@
 """What was planned against what was measured, stage by stage; and how faithful the teacher's cache is."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
+from srd.report.study import Run
 from srd.report.tables import Cells
 from srd.store.manifests import ancestry, long_name
 
@@ -12,46 +13,47 @@ NOTE = (
 )
 
 
-def planned_table(outputs: Path, entries: list[dict[str, Any]]) -> Cells | None:
+def planned_table(runs: list[Run]) -> Cells | None:
     """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a
     plan.
 
     An evaluation is planned over all suites together, so it has a line only where there is one suite.
     """
     lines: dict[str, list[str]] = {}
-    for entry in entries:
-        names = [entry["distill"], *(name for suites in entry["evaluations"].values() for name in suites.values())]
-        for manifest in (
-            manifest for name in names if (outputs / name).is_dir() for manifest in ancestry(outputs, name)
-        ):
+    for run in runs:
+        for manifest in _manifests(run):
             ledger, stage = manifest["ledger"], long_name(manifest["stage"], manifest["settings"])
-            plan = entry.get("planned", {}).get(stage)
-            if plan is not None and (manifest["stage"] != "evaluate" or _suites(entry) == 1):
+            plan = run.planned.get(stage)
+            if plan is not None and (manifest["stage"] != "evaluate" or _suites(run) == 1):
                 pairs = [(plan["seconds"], ledger["seconds"]), (plan["flops"], ledger["flops"])]
                 memory = f"{plan['memory_bytes'] / 1e9:.2f}, {ledger['peak_memory_bytes'] / 1e9:.2f}"
-                times = [f"{a:.3g}, {b:.3g} ({_times(b, a)})" for a, b in pairs]
-                lines.setdefault(f"{stage}/{manifest['fingerprint']}", [stage, entry["arm"], *times, memory])
+                times = [f"{planned:.3g}, {measured:.3g} ({_times(measured, planned)})" for planned, measured in pairs]
+                lines.setdefault(f"{stage}/{manifest['fingerprint']}", [stage, run.arm, *times, memory])
     header = ["stage", "first planned by", "seconds", "FLOPs", "peak GB"]
     return (header, list(lines.values())) if lines else None
 
 
-def fidelity(outputs: Path, entries: list[dict[str, Any]]) -> list[str]:
+def _manifests(run: Run) -> Iterator[dict[str, Any]]:
+    """Of the distilled student, of the scores, and of everything that they were made from."""
+    yield from run.lineage
+    for artefact in (artefact for suites in run.evaluations.values() for artefact in suites.values()):
+        if (run.outputs / artefact).is_dir():
+            yield from ancestry(run.outputs, artefact)
+
+
+def fidelity(runs: list[Run]) -> list[str]:
     """One sentence a teacher cache: how far its logits are from the online teacher's."""
-    found = {}
-    for entry in entries:
-        for manifest in ancestry(outputs, entry["distill"]) if (outputs / entry["distill"]).is_dir() else ():
-            if manifest["stage"] == "cache":
-                name = f"{manifest['stage']}/{manifest['fingerprint']}"
-                found[name] = (
-                    f"Teacher {name}, states in {manifest['settings']['dtype']}: KL(online teacher ‖ cached) is "
-                    f"{manifest['ledger']['fidelity_kl_nats']:.1e} nats per token on a slice of its samples."
-                )
-    return [found[name] for name in sorted(found)]
+    caches = {each["fingerprint"]: each for run in runs for each in run.lineage if each["stage"] == "cache"}
+    return [
+        f"Teacher cache/{fingerprint}, states in {manifest['settings']['dtype']}: KL(online teacher ‖ cached) is "
+        f"{manifest['ledger']['fidelity_kl_nats']:.1e} nats per token on a slice of its samples."
+        for fingerprint, manifest in sorted(caches.items())
+    ]
 
 
-def _suites(entry: dict[str, Any]) -> int:
+def _suites(run: Run) -> int:
     """Suites that a target was scored on; a plan sums over them."""
-    return max(len(suites) for suites in entry["evaluations"].values())
+    return max(len(suites) for suites in run.evaluations.values())
 
 
 def _times(measured: float, planned: float) -> str:

@@ -8,8 +8,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from srd.metrics import METRICS
 from srd.report.scores import Result
-from srd.store.manifests import ancestry
+from srd.report.study import Run, headline
 from srd.store.rows import Phase, Reflection, read_dicts, read_rows
 
 mpl.rcParams.update(
@@ -28,12 +29,13 @@ SMOOTHING = 20
 """Steps averaged in the loss curve."""
 
 
-def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Result], folder: Path) -> dict[str, Path]:
+def draw(runs: list[Run], rows: list[Result], folder: Path) -> dict[str, Path]:
     """Write every plot that the study has data for; returns their paths by title."""
+    name, metric = headline(runs)
     figures = {
-        "Training loss and dev ROUGE-L": ("training.png", _training(outputs, entries)),
-        "Difficulty by phase": ("difficulty.png", _difficulty(outputs, entries)),
-        "Cost against score": ("cost.png", _cost(rows, entries)),
+        f"Training loss and dev {metric.column}": ("training.png", _training(runs, name)),
+        "Difficulty by phase": ("difficulty.png", _difficulty(runs)),
+        "Cost against score": ("cost.png", _cost(rows, runs)),
     }
     paths = {}
     for title, (name, figure) in figures.items():
@@ -43,31 +45,28 @@ def draw(outputs: Path, entries: list[dict[str, Any]], rows: list[Result], folde
     return paths
 
 
-def _first_runs(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One run an arm: plain arms first."""
-    return list(
-        {entry["arm"]: entry for entry in sorted(entries, key=lambda e: (e["curated"], e["arm"], -e["seed"]))}.values()
-    )
+def _first_runs(runs: list[Run]) -> list[Run]:
+    """One run an arm, of its smallest training seed: plain arms first."""
+    return list({run.arm: run for run in sorted(runs, key=lambda run: (run.curated, run.arm, -run.seed))}.values())
 
 
-def _panels(runs: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _panels(runs: list[Run]) -> list[tuple[str, list[Run]]]:
     """Runs that share a panel: all of them where the colours suffice, else those of each method."""
     if len(runs) <= len(COLOURS):
         return [("", runs)]
     return [
-        (method, [run for run in runs if run["method"] == method])
-        for method in dict.fromkeys(run["method"] for run in runs)
+        (method, [run for run in runs if run.method == method]) for method in dict.fromkeys(run.method for run in runs)
     ]
 
 
-def _coloured(runs: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
+def _coloured(runs: list[Run]) -> list[tuple[Run, Any]]:
     """Runs of a panel with a colour each."""
     many = mpl.colormaps["tab20"].colors  # pyright: ignore[reportAttributeAccessIssue]
     return list(zip(runs, (COLOURS if len(runs) <= len(COLOURS) else many) * 9, strict=False))
 
 
 def _legend(axes: Axes, title: str) -> None:
-    """AuxiliaryLoss the axes, where it hides nothing however long it is."""
+    """Beside the axes, where it hides nothing however long it is."""
     axes.legend(
         frameon=False,
         loc="upper left",
@@ -78,48 +77,48 @@ def _legend(axes: Axes, title: str) -> None:
     )
 
 
-def _training(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
-    done = [entry for entry in _first_runs(entries) if (outputs / entry["distill"]).is_dir()]
+def _training(runs: list[Run], metric: str) -> Figure | None:
+    done = [run for run in _first_runs(runs) if run.is_distilled]
     if not done:
         return None
     panels = _panels(done)
     figure = Figure(figsize=(12, 3.4 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False)
-    for (method, runs), (loss, dev) in zip(panels, grid, strict=True):
-        for entry, colour in _coloured(runs):
-            _curves(outputs / entry["distill"], entry["arm"], colour, loss, dev)
+    for (method, of_panel), (loss, dev) in zip(panels, grid, strict=True):
+        for run, colour in _coloured(of_panel):
+            _curves(run, metric, colour, loss, dev)
         loss.set_ylabel(f"training loss, nats/token\n(mean of {SMOOTHING} steps)")
-        dev.set_ylabel("dev ROUGE-L")
+        dev.set_ylabel(f"dev {METRICS[metric].column}")
         _legend(dev, method)
     for axes in grid[-1]:
         axes.set_xlabel("optimiser step (dotted: phase borders)")
     return figure
 
 
-def _curves(folder: Path, arm: str, colour: Any, loss: Axes, dev: Axes) -> None:
-    metrics, scores = read_dicts(folder / "metrics.jsonl"), read_dicts(folder / "dev.jsonl")
+def _curves(run: Run, metric: str, colour: Any, loss: Axes, dev: Axes) -> None:
+    metrics, scores = read_dicts(run.folder / "metrics.jsonl"), read_dicts(run.folder / "dev.jsonl")
     losses = [row["train/loss_nats"] for row in metrics]
     smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
     loss.plot([row["step"] for row in metrics], smooth, color=colour, linewidth=1.2)
-    steps, values = [row["step"] for row in scores], [100 * row["dev/rouge_l"] for row in scores]
-    dev.plot(steps, values, "o-", color=colour, markersize=3, linewidth=1.2, label=arm)
+    # A run that chose its weights by another metric has no curve of this one, but keeps its place in the legend.
+    scored = [row for row in scores if f"dev/{metric}" in row]
+    values = [METRICS[metric].scale * row[f"dev/{metric}"] for row in scored]
+    dev.plot([row["step"] for row in scored], values, "o-", color=colour, markersize=3, linewidth=1.2, label=run.arm)
     for before, after in pairwise(metrics):
         if after["phase"] != before["phase"]:
             for axes in (loss, dev):
                 axes.axvline(before["step"] + 0.5, color=colour, linestyle=":", linewidth=1)
 
 
-def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
-    done = [entry for entry in _first_runs(entries) if entry["curated"] and (outputs / entry["distill"]).is_dir()]
-    ancestors = [
-        (entry, {manifest["stage"]: manifest for manifest in ancestry(outputs, entry["distill"])}) for entry in done
-    ]
-    reflected = [(entry, manifests) for entry, manifests in ancestors if "reflect" in manifests]
+def _difficulty(runs: list[Run]) -> Figure | None:
+    """Both signals of the first curated arm that reflected, coloured by the phase that a sample enters in."""
+    reflected = [run for run in _first_runs(runs) if run.curated and run.folders("reflect")]
     if not reflected:
         return None
-    entry, manifests = reflected[0]
-    reflections = read_rows(_folder(outputs, manifests["reflect"]) / "reflections.jsonl", Reflection)
-    phases = read_rows(_folder(outputs, manifests["partition"]) / "phases.jsonl", Phase)
+    run = reflected[0]
+    reflections = read_rows(run.folders("reflect")[0] / "reflections.jsonl", Reflection)
+    phases = read_rows(run.folders("partition")[0] / "phases.jsonl", Phase)
+    shown, metric = next((name, METRICS[name]) for name in METRICS if name in reflections[0].metrics)
     first = {id: phase.phase for phase in reversed(phases) for id in phase.ids}
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes: Axes = figure.subplots()
@@ -129,7 +128,7 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
         colour = "#999999" if number is None else mpl.colormaps["viridis"](number / max(1, len(phases) - 0.5))
         axes.scatter(
             [row.nll for row in rows],
-            [100 * row.rouge_l for row in rows],
+            [metric.scale * row.metrics[shown] for row in rows],
             s=9,
             alpha=0.65,
             color=colour,
@@ -137,39 +136,31 @@ def _difficulty(outputs: Path, entries: list[dict[str, Any]]) -> Figure | None:
             linewidths=0,
         )
     axes.set_xlabel("NLL of the reference, nats/token (harder →)")
-    axes.set_ylabel("ROUGE-L of the student's answer (easier ↑)")
-    axes.legend(frameon=False, markerscale=2, title=entry["arm"])
+    axes.set_ylabel(f"{metric.column} of the student's answer (easier {'↑' if metric.higher_is_better else '↓'})")
+    axes.legend(frameon=False, markerscale=2, title=run.arm)
     return figure
 
 
-def _cost(rows: list[Result], entries: list[dict[str, Any]]) -> Figure:
-    of_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == rows[0].suite}
-    panels = _panels([run for run in _first_runs(entries) if run["arm"] in of_arm]) or [("", [])]
+def _cost(rows: list[Result], runs: list[Run]) -> Figure:
+    suite, column = rows[0].suite, METRICS[rows[0].metric].column
+    by_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == suite}
+    panels = _panels([run for run in _first_runs(runs) if run.arm in by_arm]) or [("", [])]
     figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for (method, runs), axes in zip(panels, grid, strict=True):
-        for run, colour in _coloured(runs):
-            row = of_arm[run["arm"]]
-            below, above = row.rouge_l.mean - row.rouge_l.low, row.rouge_l.high - row.rouge_l.mean
-            axes.errorbar(
-                row.cost.seconds,
-                row.rouge_l.mean,
-                yerr=[[below], [above]],
-                fmt="o",
-                color=colour,
-                capsize=3,
-                label=row.arm,
-            )
-        for row, style in zip(
-            [r for r in rows if r.target != "distill" and r.suite == rows[0].suite], ("--", ":", "-."), strict=False
-        ):
-            axes.axhline(row.rouge_l.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
-        axes.set_ylabel(f"ROUGE-L, {rows[0].suite}\n(95 % interval)")
+    untrained = [row for row in rows if row.target != "distill" and row.suite == suite]
+    for (method, of_panel), axes in zip(panels, grid, strict=True):
+        for run, colour in _coloured(of_panel):
+            _point(by_arm[run.arm], colour, axes)
+        for row, style in zip(untrained, ("--", ":", "-."), strict=False):
+            axes.axhline(row.score.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
+        axes.set_ylabel(f"{column}, {suite}\n(95 % interval)")
         _legend(axes, method)
-    grid[-1].set_xlim(0, 1.1 * max((row.cost.seconds for row in of_arm.values()), default=1))
+    grid[-1].set_xlim(0, 1.1 * max((row.cost.seconds for row in by_arm.values()), default=1))
     grid[-1].set_xlabel("seconds of the arm, scoring included")
     return figure
 
 
-def _folder(outputs: Path, manifest: dict[str, Any]) -> Path:
-    return outputs / manifest["stage"] / manifest["fingerprint"]
+def _point(row: Result, colour: Any, axes: Axes) -> None:
+    spread = [[row.score.mean - row.score.low], [row.score.high - row.score.mean]]
+    options = {"fmt": "o", "color": colour, "capsize": 3, "label": row.arm}
+    axes.errorbar(row.cost.seconds, row.score.mean, yerr=spread, **options)

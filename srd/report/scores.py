@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 
 from srd.errors import UserError
-from srd.report.costs import Cost, cost_of
+from srd.metrics import METRICS, Metric
+from srd.report.costs import Cost, mean_cost, of_arm, of_finetuning
 from srd.report.published import published
 from srd.report.stats import MeanInterval, bootstrap
+from srd.report.study import Run, headline, in_order, short_fingerprint
+from srd.store.manifests import ancestry
 from srd.store.rows import Score, read_rows
+
+TARGETS = ("teacher", "student", "distill")
+Key = tuple[str, str, str]
+"""Target, arm, suite."""
 
 
 @dataclass
@@ -27,8 +34,11 @@ class Result:
     num_runs: int
     num_ids: int
     num_seeds: int
-    rouge_l: MeanInterval
-    exact_match: float
+    metric: str
+    """The study's headline, which `score`, `differences` and `published` are of."""
+    score: MeanInterval
+    metrics: dict[str, float]
+    """Mean of every metric that was scored, scaled as the report shows it."""
     nll: float
     cut_share: float
     mean_tokens: float
@@ -41,132 +51,139 @@ class Result:
         return asdict(self)
 
 
-def rows_of(outputs: Path, entries: list[dict[str, Any]]) -> list[Result]:
-    """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
-
-    `differences` are an arm's ROUGE-L minus that of other arms, paired by training seed, id and sampling seed.
-    """
-    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in sorted(entries, key=lambda entry: (entry["curated"], entry["arm"], entry["seed"])):
-        runs[entry["arm"]].append(entry)
-        for target in ("teacher", "student", "distill"):
-            for suite, name in entry["evaluations"].get(target, {}).items():
-                arm = entry["arm"] if target == "distill" else _untrained(target, entry, suite, entries)
-                if name not in groups[target, arm, suite]:
-                    groups[target, arm, suite].append(name)
-    order = sorted(groups, key=lambda key: ("teacher", "student", "distill").index(key[0]))
-    tables = {key: _values(outputs, groups[key]) for key in order}
-    rows = []
-    for target, arm, suite in order:
-        names = groups[target, arm, suite]
-        distilled = [entry["distill"] for entry in runs[arm]] if target == "distill" else names
-        row = _row(arm, target, suite, names, tables[target, arm, suite], cost_of(outputs, distilled, target))
-        row.published = _published(target, suite, runs[arm][:1] if target == "distill" else entries)
-        rows.append(row)
-    _compare(rows, tables, runs)
-    return rows
-
-
-def _untrained(target: str, entry: dict[str, Any], suite: str, entries: list[dict[str, Any]]) -> str:
-    """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that
-    model."""
-    name = f"{target} ({entry['model']})"
-    peers = {
-        other["evaluations"].get(target, {}).get(suite) for other in entries if other["model"] == entry["model"]
-    } - {None}
-    return f"{name} {entry['evaluations'][target][suite][-16:-10]}" if len(peers) > 1 else name
-
-
-def _row(arm: str, target: str, suite: str, names: list[str], table: "Table", cost: Cost) -> Result:
-    means = {name: float(np.mean(values)) for name, values in table.metrics.items()}
-    runs, ids, seeds = table.metrics["rouge_l"].shape
-    estimate = _percent(bootstrap(table.metrics["rouge_l"]))
-    return Result(
-        arm,
-        target,
-        suite,
-        runs,
-        ids,
-        seeds,
-        estimate,
-        100 * means["exact_match"],
-        means["nll"],
-        means["cut"],
-        means["tokens"],
-        cost,
-        names,
-    )
-
-
 @dataclass(frozen=True)
-class Table:
-    """Metric values [R, I, S] of one row, with the ids and seeds of its axes."""
+class Values:
+    """Values [R, I, S] of one row's metrics and of `nll`, `cut`, `tokens`, with the ids and seeds of their axes."""
 
     ids: list[str]
     seeds: list[int]
-    metrics: dict[str, np.ndarray]
+    by_name: dict[str, np.ndarray]
 
 
-def _values(outputs: Path, names: list[str]) -> Table:
-    by_run = [{(row.id, row.seed): row for row in read_rows(outputs / name / "scores.jsonl", Score)} for name in names]
-    ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})
-    if any(set(of_run) != set(by_run[0]) for of_run in by_run):
-        raise UserError(
-            f"the runs {', '.join(names)} scored different samples or seeds; evaluate them alike before comparing"
-        )
-    metrics = ("rouge_l", "exact_match", "nll", "cut", "tokens")
-    return Table(
-        ids,
-        seeds,
-        {
-            m: np.array([[[float(getattr(of_run[id, seed], m)) for seed in seeds] for id in ids] for of_run in by_run])
-            for m in metrics
-        },
+def results_of(runs: list[Run]) -> list[Result]:
+    """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
+
+    `differences` are an arm's headline metric minus that of other arms, paired by training seed, id and sampling seed.
+    """
+    name, metric = headline(runs)
+    by_arm: dict[str, list[Run]] = defaultdict(list)
+    for run in in_order(runs):
+        by_arm[run.arm].append(run)
+    groups = _groups(runs)
+    values = {key: _values(runs[0].outputs, artefacts) for key, artefacts in groups.items()}
+    results = []
+    for (target, arm, suite), artefacts in groups.items():
+        cost = _cost(runs[0].outputs, by_arm[arm] if target == "distill" else [], artefacts, target)
+        result = _result((target, arm, suite), name, metric, values[target, arm, suite], cost, artefacts)
+        result.published = published_score(target, suite, by_arm[arm][:1] if target == "distill" else runs)
+        results.append(result)
+    _compare(results, values, by_arm, metric)
+    return results
+
+
+def _groups(runs: list[Run]) -> dict[Key, list[str]]:
+    """Scores artefacts of every row, one a training run; rows in the order of the table."""
+    groups: dict[Key, list[str]] = defaultdict(list)
+    for run in in_order(runs):
+        for target in TARGETS:
+            for suite, artefact in run.evaluations.get(target, {}).items():
+                arm = run.arm if target == "distill" else _untrained(target, run, suite, runs)
+                if artefact not in groups[target, arm, suite]:
+                    groups[target, arm, suite].append(artefact)
+    return {key: groups[key] for key in sorted(groups, key=lambda key: TARGETS.index(key[0]))}
+
+
+def _untrained(target: str, run: Run, suite: str, runs: list[Run]) -> str:
+    """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that
+    model."""
+    name = f"{target} ({run.model})"
+    peers = {other.evaluations.get(target, {}).get(suite) for other in runs if other.model == run.model} - {None}
+    return f"{name} {short_fingerprint(run.evaluations[target][suite])}" if len(peers) > 1 else name
+
+
+def _cost(outputs: Path, arm: list[Run], artefacts: list[str], target: str) -> Cost:
+    """Of everything an arm needs beyond what all arms share; of a teacher or untrained student, its fine-tuning."""
+    if target == "distill":
+        return mean_cost([of_arm(run.lineage) for run in arm])
+    return mean_cost([of_finetuning(ancestry(outputs, artefact), target) for artefact in artefacts])
+
+
+def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, artefacts: list[str]) -> Result:
+    target, arm, suite = key
+    means = {each: float(np.mean(array)) for each, array in values.by_name.items()}
+    num_runs, num_ids, num_seeds = values.by_name[name].shape
+    return Result(
+        arm=arm,
+        target=target,
+        suite=suite,
+        num_runs=num_runs,
+        num_ids=num_ids,
+        num_seeds=num_seeds,
+        metric=name,
+        score=bootstrap(values.by_name[name]).times(metric.scale),
+        metrics={each: METRICS[each].scale * means[each] for each in METRICS if each in means},
+        nll=means["nll"],
+        cut_share=means["cut"],
+        mean_tokens=means["tokens"],
+        cost=cost,
+        fingerprints=artefacts,
     )
 
 
-def _compare(
-    rows: list[Result], tables: dict[tuple[str, str, str], Table], runs: dict[str, list[dict[str, Any]]]
-) -> None:
-    """Fill in the paired differences of every arm to the arms it names, on the same suite, seeds and ids."""
-    distilled = {(row.arm, row.suite): row for row in rows if row.target == "distill"}
-    seeds = {arm: [entry["seed"] for entry in of_arm] for arm, of_arm in runs.items()}
-    for row in distilled.values():
-        for other in runs[row.arm][0].get("versus") or _plain(row.arm, runs):
-            theirs = distilled.get((other, row.suite))
-            if theirs is None or theirs is row or seeds[other] != seeds[row.arm]:
-                continue
-            ours, peer = tables["distill", row.arm, row.suite], tables["distill", other, row.suite]
-            if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
-                row.differences[other] = _percent(bootstrap(ours.metrics["rouge_l"] - peer.metrics["rouge_l"]))
-
-
-def _plain(arm: str, runs: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The plain arm to compare with where none is named: of the same method and seeds, else of the same seeds."""
-    seeds, method = [entry["seed"] for entry in runs[arm]], runs[arm][0]["method"]
-    plain = [
-        other
-        for other, of_arm in runs.items()
-        if not of_arm[0]["curated"] and [entry["seed"] for entry in of_arm] == seeds
+def _values(outputs: Path, artefacts: list[str]) -> Values:
+    """The scores of a row's training runs, which must be of the same samples and seeds."""
+    by_run = [
+        {(row.id, row.seed): row for row in read_rows(outputs / artefact / "scores.jsonl", Score)}
+        for artefact in artefacts
     ]
-    best = sorted(plain, key=lambda other: runs[other][0]["method"] != method)[:1]
+    ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})
+    if any(set(rows) != set(by_run[0]) for rows in by_run):
+        raise UserError(
+            f"the runs {', '.join(artefacts)} scored different samples or seeds; evaluate them alike before comparing"
+        )
+
+    def array(name: str) -> np.ndarray:
+        return np.array([[[_value(rows[id, seed], name) for seed in seeds] for id in ids] for rows in by_run])
+
+    # A metric that is younger than some of the scores has no column; `srd evaluate` makes a deleted artefact again.
+    metrics = [name for name in METRICS if all(name in row.metrics for rows in by_run for row in rows.values())]
+    return Values(ids, seeds, {name: array(name) for name in (*metrics, "nll", "cut", "tokens")})
+
+
+def _value(row: Score, name: str) -> float:
+    return float(row.metrics[name] if name in row.metrics else getattr(row, name))
+
+
+def _compare(results: list[Result], values: dict[Key, Values], by_arm: dict[str, list[Run]], metric: Metric) -> None:
+    """Fill in the paired differences of every arm to the arms it names, on the same suite, seeds and ids."""
+    distilled = {(result.arm, result.suite): result for result in results if result.target == "distill"}
+    seeds = {arm: [run.seed for run in runs] for arm, runs in by_arm.items()}
+    for result in distilled.values():
+        for other in by_arm[result.arm][0].versus or _plain(result.arm, by_arm):
+            theirs = distilled.get((other, result.suite))
+            if theirs is None or theirs is result or seeds[other] != seeds[result.arm]:
+                continue
+            ours, peer = values["distill", result.arm, result.suite], values["distill", other, result.suite]
+            if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
+                difference = ours.by_name[result.metric] - peer.by_name[result.metric]
+                result.differences[other] = bootstrap(difference).times(metric.scale)
+
+
+def _plain(arm: str, by_arm: dict[str, list[Run]]) -> list[str]:
+    """The plain arm to compare with where none is named: of the same method and seeds, else of the same seeds."""
+    seeds, method = [run.seed for run in by_arm[arm]], by_arm[arm][0].method
+    plain = [other for other, runs in by_arm.items() if not runs[0].curated and [run.seed for run in runs] == seeds]
+    best = sorted(plain, key=lambda other: by_arm[other][0].method != method)[:1]
     return [] if best == [arm] else best
 
 
-def _published(target: str, suite: str, entries: list[dict[str, Any]]) -> float | None:
+def published_score(target: str, suite: str, runs: list[Run]) -> float | None:
     """The published score that an arm names, or of the teacher in the table that its students name."""
-    for name in (entry.get("published") for entry in entries):
-        table, _, row = (name or "").partition("/")
-        scores = (
-            published()[table]["rows"].get("teacher" if target == "teacher" else row, {})
-            if table and target != "student"
-            else {}
-        )
+    if target == "student":
+        return None
+    for name in (run.published for run in runs if run.published is not None):
+        table, _, row = name.partition("/")
+        scores = published()[table]["rows"].get("teacher" if target == "teacher" else row, {})
         if suite in scores:
             return scores[suite]
     return None
-
-
-def _percent(estimate: MeanInterval) -> MeanInterval:
-    return MeanInterval(100 * estimate.mean, 100 * estimate.low, 100 * estimate.high)

@@ -18,6 +18,9 @@ class MeanInterval:
     low: float
     high: float
 
+    def times(self, factor: float) -> "MeanInterval":
+        return MeanInterval(factor * self.mean, factor * self.low, factor * self.high)
+
 
 def bootstrap(values: np.ndarray, seed: int = 0) -> MeanInterval:
     """Mean of `values` [R, I, S] with the 95 % percentile interval of a bootstrap that redraws every axis.

@@ -3,48 +3,112 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config
+from srd.config import Config, Distill
 from srd.errors import UserError, nearest
+from srd.metrics import METRICS, Metric
 from srd.pipeline import graph
 from srd.runtime.progress import say
 from srd.store.files import replace_text
+from srd.store.manifests import ancestry
+
+
+@dataclass(frozen=True)
+class Filed:
+    """What a study's file says of a run."""
+
+    arm: str
+    model: str
+    method: str
+    seed: int
+    curated: bool
+    versus: list[str]
+    published: str | None
+    distill: str
+    """The distilled student, as stage/fingerprint."""
+    evaluations: dict[str, dict[str, str]]
+    """Scores as stage/fingerprint, by target and suite."""
+    planned: dict[str, dict[str, float]]
+    """What the plan expected of every stage."""
+    select_by: str = Distill.select_by
+
+
+@dataclass(frozen=True)
+class Run(Filed):
+    """A run of a study with the manifests of what it made, each read once."""
+
+    outputs: Path = Path("outputs")
+
+    @property
+    def folder(self) -> Path:
+        """The distilled student."""
+        return self.outputs / self.distill
+
+    @property
+    def is_distilled(self) -> bool:
+        """False for an arm that was only evaluated before distillation."""
+        return self.folder.is_dir()
+
+    @cached_property
+    def lineage(self) -> list[dict[str, Any]]:
+        """Manifests of the distilled student and of everything that it was made from."""
+        return list(ancestry(self.outputs, self.distill)) if self.is_distilled else []
+
+    def folders(self, stage: str) -> list[Path]:
+        """Artefacts of a stage that the distilled student was made from."""
+        return [self.outputs / stage / each["fingerprint"] for each in self.lineage if each["stage"] == stage]
+
+
+def in_order(runs: list[Run]) -> list[Run]:
+    """Plain arms first, then by name and training seed."""
+    return sorted(runs, key=lambda run: (run.curated, run.arm, run.seed))
+
+
+def headline(runs: list[Run]) -> tuple[str, Metric]:
+    """The metric of a report's intervals, differences and plots: the one that chose the weights of its runs."""
+    names = list(dict.fromkeys(run.select_by for run in in_order(runs)))
+    if len(names) > 1:
+        say(f"the runs chose their weights by {' and '.join(names)}; the report compares them by {names[0]}")
+    return names[0], METRICS[names[0]]
 
 
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:
     """Write down which artefacts belong to this run of the study, and what was planned before they were made; none
     leaves the plan that is filed."""
     distilled, suites = graph.distill(cfg), cfg.evaluate.suites
-    entry = {
-        "arm": cfg.arm_name,
-        "model": cfg.model.name,
-        "method": cfg.method.name,
-        "seed": cfg.distill.seed,
-        "curated": cfg.is_curated,
-        "versus": cfg.versus,
-        "published": cfg.published,
-        "distill": str(distilled),
-        "evaluations": {
-            target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets
-        },
-    }
     folder = study_folder(cfg.outputs, cfg.study) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     arm = hashlib.sha256(cfg.arm_name.encode()).hexdigest()[:6]  # two arms may share a student
     path = folder / f"{distilled.fingerprint}-{arm}.json"
     if planned is None and path.is_file():
         planned = json.loads(path.read_text(encoding="utf-8")).get("planned")
-    entry["planned"] = planned or {}
-    replace_text(path, json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
+    filed = Filed(
+        arm=cfg.arm_name,
+        model=cfg.model.name,
+        method=cfg.method.name,
+        seed=cfg.distill.seed,
+        curated=cfg.is_curated,
+        versus=cfg.versus,
+        published=cfg.published,
+        distill=str(distilled),
+        evaluations={
+            target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets
+        },
+        planned=planned or {},
+        select_by=cfg.distill.select_by,
+    )
+    replace_text(path, json.dumps(asdict(filed), indent=1, ensure_ascii=False) + "\n")
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:
     return Path(outputs) / "report" / study
 
 
-def read_study(outputs: Path, study: str) -> list[dict[str, Any]]:
+def read_study(outputs: Path, study: str) -> list[Run]:
     """The filed runs of a study, arms in the order of their names; an unknown study is a `UserError`."""
     folder = study_folder(outputs, study) / "runs"
     if not folder.is_dir():
@@ -52,15 +116,14 @@ def read_study(outputs: Path, study: str) -> list[dict[str, Any]]:
         raise UserError(
             f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one"
         )
-    return with_distinct_arms(
-        [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))], folder
-    )
+    filed = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return with_distinct_arms([Run(**entry, outputs=outputs) for entry in filed], folder)
 
 
-def with_distinct_arms(entries: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Entries of one arm and seed but different settings get the fingerprint into their names, so that none hides
+def with_distinct_arms(runs: list[Run], folder: Path) -> list[Run]:
+    """Runs of one arm and seed but different settings get the fingerprint into their names, so that none hides
     another."""
-    count = Counter((entry["arm"], entry["seed"]) for entry in entries)
+    count = Counter((run.arm, run.seed) for run in runs)
     twice = {arm for (arm, _), number in count.items() if number > 1}
     for arm in sorted(twice):
         say(
@@ -68,6 +131,10 @@ def with_distinct_arms(entries: list[dict[str, Any]], folder: Path) -> list[dict
             f"in {folder}"
         )
     return [
-        {**entry, "arm": f"{entry['arm']} ({entry['distill'][-16:-10]})"} if entry["arm"] in twice else entry
-        for entry in entries
+        replace(run, arm=f"{run.arm} ({short_fingerprint(run.distill)})") if run.arm in twice else run for run in runs
     ]
+
+
+def short_fingerprint(artefact: str) -> str:
+    """The beginning of a fingerprint, which tells two artefacts of a study apart."""
+    return artefact.partition("/")[2][:6]

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from srd.metrics import METRICS
+from srd.pipeline.catalogue import STAGES
 from srd.report.scores import Result
 from srd.report.stats import MeanInterval
 
@@ -9,40 +11,27 @@ Cells = tuple[list[str], list[list[str]]]
 
 
 def score_table(rows: list[Result]) -> Cells:
-    """ROUGE-L with its interval first, then the published figure where the study names one, then what else is known of
-    the answers."""
+    """The headline metric with its interval, then the published figure where the study names one, then what else is
+    known of the answers."""
     with_published = any(row.published is not None for row in rows)
-    header = [
-        "",
-        "suite",
-        "ROUGE-L",
-        "95 % interval",
-        *(["published"] if with_published else []),
-        "n",
-        "EM",
-        "NLL",
-        "cut",
-        "length",
-    ]
-    return header, [
-        [
-            row.arm,
-            row.suite,
-            f"{row.rouge_l.mean:.2f}",
-            _interval(row.rouge_l),
-            *([f"{row.published:.2f}" if row.published is not None else ""] if with_published else []),
-            f"{row.num_runs}×{row.num_ids}×{row.num_seeds}",
-            f"{row.exact_match:.1f}",
-            f"{row.nll:.2f}",
-            f"{100 * row.cut_share:.1f} %",
-            f"{row.mean_tokens:.1f}",
-        ]
-        for row in rows
-    ]
+    others = [name for name in METRICS if name != rows[0].metric and any(name in row.metrics for row in rows)]
+    header = ["", "suite", METRICS[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
+    header += ["n", *(METRICS[name].column for name in others), "NLL", "cut", "length"]
+    return header, [_score_line(row, with_published, others) for row in rows]
+
+
+def _score_line(row: Result, with_published: bool, others: list[str]) -> list[str]:
+    metric = METRICS[row.metric]
+    line = [row.arm, row.suite, metric.shown(row.score.mean), _interval(row.score)]
+    if with_published:
+        line.append(metric.shown(row.published) if row.published is not None else "")
+    line.append(f"{row.num_runs}×{row.num_ids}×{row.num_seeds}")
+    line += [METRICS[name].shown(row.metrics[name]) if name in row.metrics else "" for name in others]
+    return [*line, f"{row.nll:.2f}", f"{100 * row.cut_share:.1f} %", f"{row.mean_tokens:.1f}"]
 
 
 def difference_table(rows: list[Result]) -> Cells:
-    """Every arm against every arm it is compared with: ROUGE-L, passes and seconds."""
+    """Every arm against every arm it is compared with: the headline metric, passes and seconds."""
     cost = {row.arm: row.cost for row in rows}
     header = ["", "against", "suite", "difference", "95 % interval", "runs", "sample passes", "seconds"]
     return header, [
@@ -62,39 +51,26 @@ def difference_table(rows: list[Result]) -> Cells:
 
 
 def cost_table(rows: list[Result]) -> Cells:
-    """Passes, tokens and seconds, reflection and caching apart; one line an arm."""
-    header = [
-        "",
-        "sample passes",
-        "training tokens",
-        "seconds",
-        "of it reflect",
-        "of it cache",
-        "rank…partition",
-        "FLOPs",
-    ]
+    """Passes, tokens and seconds, with those of some stages apart as the catalogue says; one line an arm."""
+    columns: dict[str, list[str]] = {}
+    for name, stage in STAGES.items():
+        if stage.cost_column is not None:
+            columns.setdefault(stage.cost_column, []).append(name)
+    header = ["", "sample passes", "training tokens", "seconds", *columns, "FLOPs"]
     first = {row.arm: row for row in reversed(rows)}
     lines = []
     for arm in dict.fromkeys(row.arm for row in rows):
         cost = first[arm].cost
-        by_stage = cost.seconds_by_stage
-        ordering = sum(by_stage.get(stage, 0) for stage in ("rank", "filter", "partition"))
-        seconds = [cost.seconds, by_stage.get("reflect", 0), by_stage.get("cache", 0), ordering]
-        lines.append(
-            [
-                arm,
-                f"{cost.sample_passes:,.0f}",
-                f"{cost.training_tokens:,.0f}",
-                *(f"{s:.1f}" for s in seconds),
-                f"{cost.flops:.2e}",
-            ]
-        )
+        apart = [sum(cost.seconds_by_stage.get(stage, 0) for stage in stages) for stages in columns.values()]
+        seconds = [f"{each:.1f}" for each in (cost.seconds, *apart)]
+        passes, tokens = f"{cost.sample_passes:,.0f}", f"{cost.training_tokens:,.0f}"
+        lines.append([arm, passes, tokens, *seconds, f"{cost.flops:.2e}"])
     return header, lines
 
 
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    header = ["", "ROUGE-L", "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
+    header = ["", METRICS[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
@@ -102,7 +78,13 @@ def summary_table(rows: list[Result]) -> Cells:
         counts = [f"{cost.sample_passes:,.0f}", f"{cost.training_tokens / 1000:,.0f}", f"{cost.seconds:.0f}"]
         scoring = [f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")]
         lines.append(
-            [name, f"{row.rouge_l.mean:.2f}", f"{row.rouge_l.low:.1f}…{row.rouge_l.high:.1f}", *counts, *scoring]
+            [
+                name,
+                METRICS[row.metric].shown(row.score.mean),
+                f"{row.score.low:.1f}…{row.score.high:.1f}",
+                *counts,
+                *scoring,
+            ]
         )
     return header, lines
 
@@ -110,8 +92,9 @@ def summary_table(rows: list[Result]) -> Cells:
 def comparisons(rows: list[Result]) -> list[str]:
     """What each arm gains and costs against the first arm it is compared with, one sentence each."""
     lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
+    column = METRICS[rows[0].metric].column
     return [
-        f"{arm} against {other}, {suite}: {mean} ({interval}) ROUGE-L, {runs} training run(s); "
+        f"{arm} against {other}, {suite}: {mean} ({interval}) {column}, {runs} training run(s); "
         f"{passes} of its sample passes, {seconds} of its seconds"
         for arm, other, suite, mean, interval, runs, passes, seconds in lines
     ]

@@ -3,14 +3,13 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.published import published
-from srd.report.scores import Result, rows_of
-from srd.report.study import read_study, study_folder
+from srd.report.scores import Result, results_of
+from srd.report.study import Run, read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
 from srd.store.files import replace_text
 
@@ -19,14 +18,12 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     """Write `report.md`, `report.json`, `report.html` and the plots; returns the rows and the paths."""
     from srd.report.plots import draw
 
-    entries = read_study(outputs, study)
-    rows = rows_of(outputs, entries)
+    runs = read_study(outputs, study)
+    rows = results_of(runs)
     folder = study_folder(outputs, study)
-    plots = draw(outputs, entries, rows, folder)
-    tables = _tables(
-        rows, {"Corrupted rows": noise_table(outputs, entries), "The plan": planned_table(outputs, entries)}
-    )
-    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(outputs, entries), *sources(entries)]
+    plots = draw(runs, rows, folder)
+    tables = _tables(rows, {"Corrupted rows": noise_table(runs), "The plan": planned_table(runs)})
+    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(runs), *sources(runs)]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
     replace_text(
         paths["json"],
@@ -43,21 +40,19 @@ def _tables(rows: list[Result], more: dict[str, Cells | None]) -> dict[str, Cell
     return {title: cells for title, cells in found.items() if cells is not None and cells[1]}
 
 
-def sources(entries: list[dict[str, Any]]) -> list[str]:
+def sources(runs: list[Run]) -> list[str]:
     """Where published figures come from."""
-    names = {(entry.get("published") or "").partition("/")[0] for entry in entries} - {""}
+    names = {(run.published or "").partition("/")[0] for run in runs} - {""}
     return [f"Published: {published()[name]['source']}." for name in sorted(names)]
 
 
 NOTES = [
     "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training "
-    "runs, sample ids and "
-    "sampling seeds. Differences are paired by training seed, id and sampling seed.",
+    "runs, sample ids and sampling seeds. Differences are paired by training seed, id and sampling seed.",
     "With a single training run the interval says nothing of the spread between training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
-    "ranking, "
-    "caching of the teacher and distillation with its dev evaluations. Teacher and student rows state their own "
-    "fine-tuning.",
+    "ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows state "
+    "their own fine-tuning.",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -65,20 +66,26 @@ def mixed(ids: list[str], settings: Curriculum) -> list[list[str]]:
     return phases
 
 
-CURRICULA: dict[str, Callable[[list[str], Curriculum], list[list[str]]]] = {
-    "none": none,
-    "baby_step": baby_step,
-    "one_pass": one_pass,
-    "reversed": reversed_order,
-    "random_order": random_order,
-    "mixed": mixed,
-}
-"""Samples, easiest first, to the samples of every phase."""
+@dataclass(frozen=True)
+class Rule:
+    """A curriculum and the settings that it reads; others never reach it, because they are not in its fingerprint."""
+
+    function: Callable[[list[str], Curriculum], list[list[str]]]
+    reads: tuple[str, ...] = ("sizes",)
+    """Fields of the config section `curriculum`, besides `phases`."""
+
+    def __call__(self, ids: list[str], settings: Curriculum) -> list[list[str]]:
+        """The samples of every phase, from the samples, easiest first."""
+        read = {name: getattr(settings, name) for name in self.reads}
+        return self.function(ids, Curriculum(phases=settings.phases, **read))
 
 
-USED_SETTINGS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "random_order": ("sizes", "seed"),
-    "mixed": ("sizes", "replay", "seed"),
+CURRICULA: dict[str, Rule] = {
+    "none": Rule(none, ()),
+    "baby_step": Rule(baby_step),
+    "one_pass": Rule(one_pass),
+    "reversed": Rule(reversed_order),
+    "random_order": Rule(random_order, ("sizes", "seed")),
+    "mixed": Rule(mixed, ("sizes", "replay", "seed")),
 }
-"""Settings that a curriculum reads besides its number of phases; others read the sizes."""
+"""Curricula by name."""

@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from srd.errors import UserError
+from srd.metrics import METRICS
 from srd.store.columns import Columns
 from srd.store.rows import Sample
-
-REFLECTED: dict[str, float] = {"rouge_l": -1.0, "nll": 1.0}
-"""Columns of the reflections, by whether a larger value is harder (1) or easier (-1)."""
 
 
 def uniform(id: str, seed: int | str) -> float:
@@ -21,15 +20,45 @@ def uniform(id: str, seed: int | str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:7]) / 2**56
 
 
-WRITTEN: dict[str, Callable[[Sample, int], float]] = {
-    "length": lambda sample, seed: float(len(sample.references[0])),
-    "random": lambda sample, seed: uniform(sample.id, seed),
+@dataclass(frozen=True)
+class Signal:
+    """One reading of how hard a sample is: of the student's reflection on it, or of the sample alone."""
+
+    larger_is_harder: bool
+    of_sample: Callable[[Sample, int], float] | None = None
+    """From the sample and `rank.seed`; none: a column of the reflections."""
+    is_drawn: bool = False
+    """Whether it depends on the seed."""
+    metric: str | None = None
+    """The metric of the student's answer that it is, for the reflection to compute."""
+
+    @property
+    def is_reflected(self) -> bool:
+        return self.of_sample is None
+
+    @property
+    def sign(self) -> float:
+        """Times the signal, larger is harder."""
+        return 1.0 if self.larger_is_harder else -1.0
+
+
+def of_metric(name: str) -> Signal:
+    """How good the student's answer was: a good one is to an easy prompt."""
+    return Signal(larger_is_harder=not METRICS[name].higher_is_better, metric=name)
+
+
+SIGNALS: dict[str, Signal] = {
+    "rouge_l": of_metric("rouge_l"),
+    "nll": Signal(larger_is_harder=True),
+    "length": Signal(larger_is_harder=True, of_sample=lambda sample, seed: float(len(sample.references[0]))),
+    "random": Signal(larger_is_harder=True, of_sample=lambda sample, seed: uniform(sample.id, seed), is_drawn=True),
 }
-"""Difficulty of a sample by signals that need no student: characters of the response; a seeded random number."""
+"""Signals by name: of a sample alone, `length` in characters of its response."""
 
 
-SIGNALS = (*REFLECTED, *WRITTEN)
-"""Every signal by name."""
+def reflected_metrics() -> tuple[str, ...]:
+    """The metrics of the student's answers that some signal needs."""
+    return tuple(signal.metric for signal in SIGNALS.values() if signal.metric is not None)
 
 
 def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Columns, seed: int) -> Columns:
@@ -37,14 +66,15 @@ def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Col
 
     A value that is not a number is a `UserError` with its sample's id, and so is a sample without a reflection.
     """
-    written = [signal for signal in signals if signal in WRITTEN]
+    alone = {name: SIGNALS[name].of_sample for name in signals if not SIGNALS[name].is_reflected}
     parts: list[Columns] = []
-    if written:
-        rows = [(sample.id, *(WRITTEN[signal](sample, seed) for signal in written)) for sample in samples]
-        parts.append(
-            {name: np.array(values) for name, values in zip(["id", *written], zip(*rows, strict=True), strict=True)}
-        )
-    reflected = {signal: REFLECTED[signal] * reflections[signal] for signal in signals if signal in REFLECTED}
+    if alone:
+        rows = list(samples)
+        columns = {
+            name: np.array([of_sample(row, seed) for row in rows]) for name, of_sample in alone.items() if of_sample
+        }
+        parts.append({"id": np.array([row.id for row in rows]), **columns})
+    reflected = {name: SIGNALS[name].sign * reflections[name] for name in signals if SIGNALS[name].is_reflected}
     if reflected:
         parts.append({"id": reflections["id"], **reflected})
     ordered = [{name: values[np.argsort(part["id"])] for name, values in part.items()} for part in parts]

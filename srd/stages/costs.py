@@ -35,14 +35,15 @@ def training_ledger(counters: Counters, flops: float) -> dict[str, float]:
 
 
 def distillation_ledger(
-    counters: Counters, on_policy: StudentResponses | None, student: int, online_teacher: int
+    counters: Counters, on_policy: StudentResponses | None, student: int, online_teacher: int, select_by: str
 ) -> dict[str, object]:
     """The cost of distillation, given the parameters of the student and of a teacher that reads every batch itself (0
-    for one on disk): the student trains on every token, the teacher reads those with a divergence."""
+    for one on disk) and the metric that chose: the student trains on every token, the teacher reads those with a
+    divergence."""
     c, written = counters, on_policy.generated_tokens if on_policy is not None else 0
     flops = training_flops(student, c.tokens + c.corpus_tokens)
     flops += forward_flops(online_teacher, c.tokens) + forward_flops(student, written)
-    best = {"rouge_l": c.best_rouge_l, "phase": c.best_phase, "epoch": c.best_epoch}
+    best = {select_by: c.best_score, "phase": c.best_phase, "epoch": c.best_epoch}
     return {**training_ledger(c, flops), "generated_tokens": written, "best": best}
 
 

@@ -97,7 +97,8 @@ def make(work: Distillation) -> None:
         whole = replace(work, inputs={**work.inputs, "checkpoint": best})
         fold_adapter(best, loaded.tokenizer, lambda: read_model(whole, "student", settings.student).model)
     online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
-    work.ledger |= distillation_ledger(training.state.counters, on_policy, num_parameters(student), online)
+    counters, size = training.state.counters, num_parameters(student)
+    work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
 
 
 def _teacher(work: Distillation, vocabulary: int) -> TeacherSignal | None:

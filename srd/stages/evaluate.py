@@ -7,8 +7,7 @@ from typing import Any
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answerer
-from srd.metrics.matching import exact_match
-from srd.metrics.rouge import rouge_l
+from srd.metrics import metrics_of
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
@@ -68,8 +67,7 @@ def make(work: Work[Settings, Pair]) -> None:
                 id=asked.sample.id,
                 seed=asked.seed,
                 prediction=a.text,
-                rouge_l=rouge_l(a.text, asked.sample.references),
-                exact_match=exact_match(a.text, asked.sample.references),
+                metrics=metrics_of(a.text, asked.sample),
                 nll=nll,
                 tokens=a.tokens,
                 cut=a.cut,

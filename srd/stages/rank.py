@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from srd.selection.ranking import REFLECTED, difficulties, rank
+from srd.selection.ranking import SIGNALS, difficulties, rank
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import read_columns, write_columns
@@ -22,7 +22,7 @@ def make(work: Work[Settings, None]) -> None:
     """Leave `ranking.jsonl`, easiest first."""
     settings = work.settings
     samples = read_samples(work, "train") if "samples" in work.inputs else []
-    kinds = {"id": str, **{signal: float for signal in settings.signals if signal in REFLECTED}}
+    kinds = {"id": str, **{signal: float for signal in settings.signals if SIGNALS[signal].is_reflected}}
     reflections = (
         read_columns(work.inputs["reflections"] / "reflections.jsonl", kinds) if "reflections" in work.inputs else {}
     )

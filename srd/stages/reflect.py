@@ -6,7 +6,8 @@ from typing import Any
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answerer
-from srd.metrics.rouge import rouge_l
+from srd.metrics import metrics_of
+from srd.selection.ranking import reflected_metrics
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
@@ -30,7 +31,7 @@ class Settings:
 
 
 def make(work: Work[Settings, Pair]) -> None:
-    """Leave `reflections.jsonl`: the answer, its ROUGE-L, the reference's NLL (EOS included, nats per token)."""
+    """Leave `reflections.jsonl`: the answer, its metrics, the reference's NLL (EOS included, nats per token)."""
     settings, loaded = work.settings, read_model(work, "student", work.settings.student)
 
     def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Reflection], Counts]:
@@ -38,7 +39,7 @@ def make(work: Work[Settings, Pair]) -> None:
         answers = answer(rows, settings.generation, settings.seeds * len(rows), tick)
         losses = reference_nll(loaded.model, rows, loaded.tokenizer, work.engine)
         reflections = [
-            Reflection(sample.id, a.text, rouge_l(a.text, sample.references), nll, a.tokens)
+            Reflection(sample.id, a.text, metrics_of(a.text, sample, reflected_metrics()), nll, a.tokens)
             for sample, a, nll in zip(samples, answers, losses, strict=True)
         ]
         return reflections, scoring_counts(rows, sum(a.tokens for a in answers), loaded.parameters)

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from srd.errors import UserError
 
 Row = TypeVar("Row")
+METRICS = "metrics"
+"""The field whose entries are columns of the file."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Reflection:
-    """What the student answered: `rouge_l` in [0, 1], `nll` of the reference in nats per token."""
+    """What the student answered: metrics of the answer, `nll` of the reference in nats per token."""
 
     id: str
     response: str
-    rouge_l: float
+    metrics: dict[str, float]
     nll: float
     tokens: int
 
@@ -75,8 +77,7 @@ class Score:
     id: str
     seed: int
     prediction: str
-    rouge_l: float
-    exact_match: float
+    metrics: dict[str, float]
     nll: float
     tokens: int
     cut: bool
@@ -89,8 +90,13 @@ def sample_id(instruction: str, input: str, output: str | list[str]) -> str:
 
 
 def dump(row: Any) -> str:
-    """One line of JSON for a row (a dataclass or a dict), with its newline."""
-    return json.dumps(row if isinstance(row, dict) else asdict(row), ensure_ascii=False) + "\n"
+    """One line of JSON for a row (a dataclass or a dict), with its newline; metrics are columns of their own."""
+    if isinstance(row, dict):
+        return json.dumps(row, ensure_ascii=False) + "\n"
+    values: dict[str, Any] = {}
+    for name, value in asdict(row).items():
+        values |= value if name == METRICS else {name: value}
+    return json.dumps(values, ensure_ascii=False) + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
@@ -114,9 +120,15 @@ def read_dicts(path: Path) -> list[dict[str, Any]]:
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """Every row as a `kind`."""
+    """Every row as a `kind`; in one with metrics, the columns that it has no field for are its metrics."""
     names = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
-    return [kind(**{key: value for key, value in row.items() if key in names}) for row in read_dicts(path)]
+    rows = []
+    for row in read_dicts(path):
+        values = {key: value for key, value in row.items() if key in names}
+        if METRICS in names:
+            values[METRICS] = {key: value for key, value in row.items() if key not in names}
+        rows.append(kind(**values))
+    return rows
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

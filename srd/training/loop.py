@@ -60,7 +60,7 @@ class Training:
         while c.phase < len(phases):
             self._train_phase(PhaseOrder(phases[c.phase], self.recipe, c.phase), total_steps, advance, end_epoch)
             end_phase(c.phase)
-            c.phase, c.phase_step, c.phase_rouge_l = c.phase + 1, 0, -1.0
+            c.phase, c.phase_step, c.phase_score = c.phase + 1, 0, None
             if self.restarts:
                 state.optimiser = state.new_optimiser()
             state.save()

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from srd.config import Distill, Engine, Generation
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answer
-from srd.metrics.rouge import rouge_l
+from srd.metrics import METRICS, Metric
 from srd.models.checkpoints import save_model
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -26,11 +26,11 @@ class DevSet:
     generation: Generation
     seed: int
 
-    def rouge_l(self, student: Any, engine: Engine) -> float:
-        """Mean ROUGE-L in [0, 1] of the student's answers, decoded as in the evaluation."""
+    def score(self, student: Any, engine: Engine, metric: Metric) -> float:
+        """Mean metric of the student's answers, decoded as in the evaluation."""
         rows, seeds = [row for _, row in self.pairs], [self.seed] * len(self.pairs)
         answers = answer(student, rows, self.tokenizer, self.generation, seeds, engine)
-        scores = [rouge_l(a.text, sample.references) for a, (sample, _) in zip(answers, self.pairs, strict=True)]
+        scores = [metric(a.text, sample) for a, (sample, _) in zip(answers, self.pairs, strict=True)]
         return sum(scores) / len(scores)
 
     def loss(self, student: Any, engine: Engine) -> float:
@@ -50,6 +50,11 @@ class ModelSelection:
     num_phases: int
 
     @property
+    def metric(self) -> Metric:
+        """What decides which weights are better."""
+        return METRICS[self.recipe.select_by]
+
+    @property
     def _adaptive(self) -> StudentResponses | None:
         """The on-policy data whose share follows the dev loss, if any."""
         data = self.state.on_policy
@@ -64,18 +69,18 @@ class ModelSelection:
     def end_epoch(self, phase: int, epoch: int) -> None:
         """Answer the dev prompts; keep the weights where they are the best so far."""
         c, student, data = self.state.counters, self.state.model, self._adaptive
-        score = self.dev.rouge_l(student, self.engine)
-        row = {"step": c.step, "phase": phase, "epoch": epoch, "dev/rouge_l": score}
+        score = self.dev.score(student, self.engine, self.metric)
+        row = {"step": c.step, "phase": phase, "epoch": epoch, f"dev/{self.recipe.select_by}": score}
         if data is not None:
             row["dev/loss_nats"] = self.dev.loss(student, self.engine)
             data.observe(row["dev/loss_nats"])
             row["dev/student_share"] = data.share
         self.state.append("dev", row)
-        if self.recipe.handover == "best" and score > c.phase_rouge_l:
-            c.phase_rouge_l = score
+        if self.recipe.handover == "best" and self.metric.is_better(score, c.phase_score):
+            c.phase_score = score
             self.state.snapshot()
-        if score > c.best_rouge_l:
-            c.best_rouge_l, c.best_phase, c.best_epoch = score, phase, epoch
+        if self.metric.is_better(score, c.best_score):
+            c.best_score, c.best_phase, c.best_epoch = score, phase, epoch
             save_model(student, self.dev.tokenizer, self.state.folder / "best")
 
     def end_phase(self, phase: int) -> None:
@@ -83,5 +88,5 @@ class ModelSelection:
         if self.recipe.handover == "best":
             self.state.restore_snapshot()
         save_model(self.state.model, self.dev.tokenizer, self.state.folder / f"phase-{phase}")
-        best = 100 * self.state.counters.best_rouge_l
-        say(f"phase {phase + 1} of {self.num_phases} done, best dev ROUGE-L so far {best:.2f}")
+        best = self.metric.shown(self.metric.scale * (self.state.counters.best_score or 0))
+        say(f"phase {phase + 1} of {self.num_phases} done, best dev {self.metric.column} so far {best}")

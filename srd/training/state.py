@@ -59,10 +59,12 @@ class Counters:
     corpus_tokens: int = 0
     seconds: float = 0.0
     dev_seconds: float = 0.0
-    best_rouge_l: float = -1.0
+    best_score: float | None = None
+    """Of the dev answers, by the metric that chooses; none before the first epoch has ended."""
     best_phase: int = -1
     best_epoch: int = -1
-    phase_rouge_l: float = -1.0
+    phase_score: float | None = None
+    """The best of this phase."""
     micro_batch_tokens: int = 0
     """What the device's memory was found to hold; 0: it has not been too little."""
     metrics_bytes: int = 0

@@ -224,4 +224,4 @@ def test_the_report_says_what_was_planned_and_how_faithful_the_cache_is(cli: Cli
     cli("report", "smoke", cwd=copy)
     report = (copy / "outputs/report/smoke/report.md").read_text()
     assert "| distill | " in report.split("## The plan")[1]
-    assert "KL(live teacher ‖ cached) is" in report
+    assert "KL(online teacher ‖ cached) is" in report

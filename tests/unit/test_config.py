@@ -330,7 +330,7 @@ def test_two_arms_may_share_a_student(tmp_path: Path) -> None:
 
     for name in ("constant", "srd"):
         file_run(config(*SMALL, "method=sft", f"schedule={name}", f"arm={name}", f"outputs={tmp_path}"))
-    assert sorted(entry["arm"] for entry in read_study(tmp_path, "smoke")) == ["constant", "srd"]
+    assert sorted(run.arm for run in read_study(tmp_path, "smoke")) == ["constant", "srd"]
 
 
 def test_weights_that_nothing_pins_are_refused() -> None:
@@ -347,7 +347,7 @@ def test_runs_of_one_name_and_different_settings_stay_apart(tmp_path: Path) -> N
     for rate in ("1e-3", "2e-3"):
         file_run(config(*SMALL, outputs, f"distill.learning_rate={rate}"))
     file_run(config(*SMALL, outputs, "arm=other", "distill.learning_rate=3e-3"))
-    arms = sorted(entry["arm"] for entry in read_study(tmp_path, "smoke"))
+    arms = sorted(run.arm for run in read_study(tmp_path, "smoke"))
     assert len(set(arms)) == len(arms) == 3
     assert arms[-1] == "other"
 

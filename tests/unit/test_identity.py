@@ -169,6 +169,7 @@ CHANGES: dict[str, Change] = {
     "distill.dev_samples": Change("3"),
     "distill.handover": Change("best"),
     "distill.course": Change("continue"),
+    "distill.select_by": Change("exact_match"),
     "evaluate.suites": Change("{other: {name: pydoc, limit: 5}}"),
     **decoding("evaluate.generation"),
     "evaluate.seeds": Change("[1]"),

@@ -22,7 +22,10 @@ from tests.small import config
 
 def reflections(count: int = 30) -> list[Reflection]:
     chance = random.Random(1)
-    return [Reflection(f"{i:016x}", "", round(chance.random(), 1), round(chance.random(), 1), 3) for i in range(count)]
+    return [
+        Reflection(f"{i:016x}", "", {"rouge_l": round(chance.random(), 1)}, round(chance.random(), 1), 3)
+        for i in range(count)
+    ]
 
 
 def samples(count: int = 30) -> list[Sample]:
@@ -34,7 +37,7 @@ def columns(rows: list[Any], *names: str) -> Columns:
 
 
 def reflected(rows: list[Reflection]) -> Columns:
-    return columns(rows, "id", "rouge_l", "nll")
+    return columns(rows, "id", "nll") | {"rouge_l": np.array([row.metrics["rouge_l"] for row in rows])}
 
 
 def rows_of(ranking: Columns) -> list[dict[str, Any]]:
@@ -53,7 +56,7 @@ def ranked(rows: list[Reflection], signals: list[str], k: float = 60, seed: int 
 
 def test_golden_order_of_the_official_code(shared: Path) -> None:
     golden = json.loads((shared / "golden/ranking.json").read_text())
-    rows = [Reflection(str(s["id"]), "", s["rouge_l"], s["ce"], 1) for s in golden["samples"]]
+    rows = [Reflection(str(s["id"]), "", {"rouge_l": s["rouge_l"]}, s["ce"], 1) for s in golden["samples"]]
     ours = rank(difficulties(["rouge_l", "nll"], [], reflected(rows), 0), golden["rrf_k"])["id"].astype(int).tolist()
     assert ours == golden["easy_to_hard_ids"]
     assert len(ours) == len(golden["samples"]) > 10
@@ -73,7 +76,7 @@ def test_input_order_does_not_matter(signals: list[str]) -> None:
 
 def test_one_signal_alone_orders_by_that_signal() -> None:
     rows = {row.id: row for row in reflections()}
-    by_rouge = [rows[row["id"]].rouge_l for row in ranked(list(rows.values()), ["rouge_l"])]
+    by_rouge = [rows[row["id"]].metrics["rouge_l"] for row in ranked(list(rows.values()), ["rouge_l"])]
     by_nll = [rows[row["id"]].nll for row in ranked(list(rows.values()), ["nll"])]
     lengths = {sample.id: len(sample.references[0]) for sample in samples()}
     by_length = [lengths[row["id"]] for row in ranked(list(rows.values()), ["length"])]
@@ -92,7 +95,7 @@ def test_a_random_order_is_its_seed_s_and_an_id_s_place_does_not_depend_on_the_o
 
 def test_a_signal_that_is_not_a_number_is_named() -> None:
     with pytest.raises(UserError, match="nll of sample 0000000000000001 is not a number"):
-        difficulties(["nll"], [], reflected([Reflection("0" * 15 + "1", "", 0.5, float("nan"), 1)]), 0)
+        difficulties(["nll"], [], reflected([Reflection("0" * 15 + "1", "", {"rouge_l": 0.5}, float("nan"), 1)]), 0)
 
 
 def test_a_sample_without_a_reflection_is_named() -> None:

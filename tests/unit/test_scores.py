@@ -5,8 +5,9 @@ import pytest
 
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
-from srd.report.scores import _published
+from srd.report.scores import published_score
 from srd.report.stats import bootstrap
+from srd.report.study import Run
 
 
 def test_rouge_l_is_rouge_score_with_stemming_best_over_references() -> None:
@@ -92,11 +93,22 @@ def test_rouge_l_equals_rouge_score_to_the_last_bit_on_every_pair() -> None:
 
 
 def test_the_teacher_s_published_score_is_found_whatever_the_order() -> None:
-    entries = [{"published": "pocl_gpt2/fkl"}, {"published": "srd_gpt2/fkl + SRD"}, {"published": None}]
-    assert {_published("teacher", "dolly", order) for order in (entries, entries[::-1])} == {27.19}
-    assert _published("distill", "uinst", entries[:1]) == 22.01
-    assert _published("distill", "uinst", entries[1:]) is None
-    assert _published("student", "dolly", entries) is None
+    nothing = {
+        "arm": "a",
+        "model": "m",
+        "method": "fkl",
+        "seed": 1,
+        "curated": False,
+        "versus": [],
+        "distill": "",
+        "evaluations": {},
+        "planned": {},
+    }
+    entries = [Run(**nothing, published=name) for name in ("pocl_gpt2/fkl", "srd_gpt2/fkl + SRD", None)]
+    assert {published_score("teacher", "dolly", order) for order in (entries, entries[::-1])} == {27.19}
+    assert published_score("distill", "uinst", entries[:1]) == 22.01
+    assert published_score("distill", "uinst", entries[1:]) is None
+    assert published_score("student", "dolly", entries) is None
 
 
 def test_a_paired_difference_is_tighter_than_two_intervals() -> None:
