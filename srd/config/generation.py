@@ -30,6 +30,17 @@ class Generation:
 
 
 @dataclass
+class GenerationDefaults:
+    """What every decoding of the run inherits, unless it sets its own (`conf/config.yaml` says so)."""
+
+    max_new_tokens: int = 256
+    """Longest answer."""
+
+    def __post_init__(self) -> None:
+        require(self.max_new_tokens >= 1, "generation.max_new_tokens", self.max_new_tokens, "at least 1")
+
+
+@dataclass
 class Reflect:
     """The student answers every training prompt."""
 

@@ -11,24 +11,33 @@ from srd.errors import require
 class Ramp:
     """How one loss setting runs through training."""
 
-    start: float
+    start: float | None = None
     """Value in the first phase (`by: phase`) or at the first step (`by: step`)."""
-    end: float
+    end: float | None = None
     """Value in the last phase, or at the last step."""
     by: str = "phase"
     """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start
     throughout."""
     values: list[float] | None = None
-    """One value a phase, in place of a line from start to end."""
+    """One value a phase; start and end are then not read."""
 
-    def check(self, key: str, low: float, high: float, expected: str) -> None:
-        """A `UserError` unless every value is in [low, high]."""
+    def validate(self, key: str, low: float, high: float, expected: str) -> None:
+        """A `UserError` unless it is a line or a list, and every value is in [low, high]."""
         require(self.by in ("phase", "step", "constant"), f"{key}.by", self.by, "phase, step or constant")
-        require(self.values is None or self.by == "phase", f"{key}.by", self.by, f"phase beside {key}.values")
+        require(self.values is None or self.by == "phase", f"{key}.by", self.by, f"phase with {key}.values")
         for name in ("start", "end"):
-            require(low <= getattr(self, name) <= high, f"{key}.{name}", getattr(self, name), expected)
+            value = getattr(self, name)
+            require(value is not None or self.values is not None, f"{key}.{name}", "null", f"a number, or {key}.values")
+            require(value is None or low <= value <= high, f"{key}.{name}", value, expected)
         for value in self.values or []:
             require(low <= value <= high, f"{key}.values", self.values, expected)
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """Start and end of one that is no list."""
+        assert self.start is not None
+        assert self.end is not None
+        return self.start, self.end
 
 
 @dataclass
@@ -43,8 +52,8 @@ class Schedule:
     """α, weight of the cross-entropy with the reference; 1-α is the divergence's."""
 
     def __post_init__(self) -> None:
-        self.temperature.check("schedule.temperature", 1e-3, 1e3, "more than 0")
-        self.sft_weight.check("schedule.sft_weight", 0, 1, "a weight in [0, 1]")
+        self.temperature.validate("schedule.temperature", 1e-3, 1e3, "more than 0")
+        self.sft_weight.validate("schedule.sft_weight", 0, 1, "a weight in [0, 1]")
 
 
 @dataclass

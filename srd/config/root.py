@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from srd.config.data import Dataset
 from srd.config.engine import Engine, Logger, Plan
-from srd.config.generation import Evaluate, Reflect
+from srd.config.generation import Evaluate, GenerationDefaults, Reflect
 from srd.config.method import Method, Schedule
 from srd.config.models import Model, Teacher
 from srd.config.recipe import Distill
@@ -17,6 +17,7 @@ class Config:
 
     model: Model
     dataset: Dataset = field(default_factory=Dataset)
+    generation: GenerationDefaults = field(default_factory=GenerationDefaults)
     reflect: Reflect = field(default_factory=Reflect)
     rank: Rank = field(default_factory=Rank)
     filter: Filter = field(default_factory=Filter)

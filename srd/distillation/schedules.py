@@ -50,11 +50,12 @@ def _values(ramp: Ramp, phases: int, key: str) -> list[Value]:
         if len(ramp.values) != phases:
             raise UserError(f"{key}.values={ramp.values}: expected one value for each of {phases} phases")
         return list(ramp.values)
+    start, end = ramp.line
     if ramp.by == "step":
-        return [[ramp.start, ramp.end]] * phases
+        return [[start, end]] * phases
     if ramp.by == "constant" or phases == 1:
-        return [ramp.start] * phases
-    return [ramp.start + (ramp.end - ramp.start) * phase / (phases - 1) for phase in range(phases)]
+        return [start] * phases
+    return [start + (end - start) * phase / (phases - 1) for phase in range(phases)]
 
 
 def cosine(step: int, steps: int, start: float, end: float, warmup_steps: int) -> float:

@@ -12,10 +12,13 @@ from srd.pipeline import graph
 from srd.store.artefacts import closure
 from tests.small import composed, config
 
+FILES = sorted(conf_folder().rglob("*.yaml"))
+APART = ("table", "protocol", "recipe")
+"""Tables are read by `srd table`; protocols and recipes are what experiments and models bring along."""
 OPTIONS = [
-    (path.relative_to(conf_folder()).parts[0], path)
-    for path in sorted(conf_folder().rglob("*.yaml"))
-    if path.parent != conf_folder()
+    (group, path)
+    for group, path in ((path.relative_to(conf_folder()).parts[0], path) for path in FILES)
+    if path.parent != conf_folder() and group not in APART
 ]
 PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
 
@@ -52,13 +55,29 @@ def test_the_promised_options_exist() -> None:
     assert len(wanted) == 64
 
 
-def test_every_option_says_what_it_is() -> None:
-    silent = [
-        str(path)
-        for _, path in OPTIONS
-        if "loggers" not in path.parts and not path.read_text().startswith(("#", "name: "))
-    ]
-    assert not silent
+def test_every_file_says_what_it_is() -> None:
+    headers = {path: path.read_text(encoding="utf-8").removeprefix("# @package _global_\n") for path in FILES}
+    headers = {path: text.removeprefix("# @package hydra\n") for path, text in headers.items()}
+    assert not [str(path) for path, text in headers.items() if not text.startswith("# ")]
+    assert len(headers) > 90
+
+
+def test_a_model_brings_nothing_but_a_model() -> None:
+    models = sorted((conf_folder() / "model").glob("*.yaml"))
+    assert not [path.name for path in models if "@package" in path.read_text(encoding="utf-8")]
+    assert len(models) == 7
+
+
+def test_no_two_experiments_repeat_each_other() -> None:
+    """Three settings in a row that stand in two files belong into one that both start from."""
+    places: dict[tuple[str, ...], set[str]] = {}
+    experiments = sorted((conf_folder() / "experiment").rglob("*.yaml"))
+    for path in experiments:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        for start in range(len(lines) - 3):
+            places.setdefault(tuple(lines[start : start + 4]), set()).add(name_of(path))
+    assert not {lines: files for lines, files in places.items() if len(files) > 1}
+    assert len(experiments) > 25
 
 
 @pytest.mark.parametrize(
@@ -82,6 +101,7 @@ def test_every_option_says_what_it_is() -> None:
         ("schedule.temperature.end=-1", "schedule.temperature.end=-1.0: expected more than 0"),
         ("schedule.sft_weight.by=epoch", "schedule.sft_weight.by=epoch: expected phase, step or constant"),
         ("schedule.sft_weight.values=[0.1]", r"expected one value for each of 3 phases"),
+        ("schedule.temperature.end=null", "schedule.temperature.end=null: expected a number, or schedule.temperature"),
         ("curriculum.sizes=[0.5,0.5]", r"expected curriculum.phases=3 shares above 0 that add up to 1"),
         ("curriculum.order=sorted", "expected shuffled or kept"),
         ("filter.by=nil", "did you mean 'nll'"),

@@ -19,6 +19,7 @@ PAIR = (
       (("name", f"org/{role}"), ("revision", "abc"), ("finetune.epochs", 1))),
 )  # fmt: skip
 HUB = (*SMOKE, "dataset=hub", "dataset.hub=org/data", "dataset.revision=abc")
+LISTED = (*SMOKE, "schedule=pocl", "curriculum.phases=4")
 SAMPLED = "reflect.generation.temperature=1"
 
 NEVER = {
@@ -106,7 +107,7 @@ def ramp(prefix: str, values: str) -> dict[str, Change]:
         f"{prefix}.start": Change("0.9"),
         f"{prefix}.end": Change("0.7"),
         f"{prefix}.by": Change("step"),
-        f"{prefix}.values": Change(values),
+        f"{prefix}.values": Change(values, LISTED),
     }
 
 
@@ -124,6 +125,7 @@ CHANGES: dict[str, Change] = {
     "dataset.hub": Change("org/more", HUB),
     "dataset.revision": Change("def", HUB),
     **{f"dataset.columns.{name}": Change("other", HUB) for name in ("instruction", "input", "output")},
+    "generation.max_new_tokens": Change("7"),
     "dataset.limit": Change("7"),
     "dataset.dev_samples": Change("3"),
     "dataset.test_samples": Change("3"),
@@ -144,8 +146,8 @@ CHANGES: dict[str, Change] = {
     "curriculum.replay": Change("0.5", (*SMOKE, "curriculum=mixed")),
     "curriculum.order": Change("kept"),
     "curriculum.seed": Change("3", (*SMOKE, "curriculum=random_order")),
-    **ramp("schedule.temperature", "[1,1,2]"),
-    **ramp("schedule.sft_weight", "[1,1,0]"),
+    **ramp("schedule.temperature", "[1,1,2,2]"),
+    **ramp("schedule.sft_weight", "[1,1,0,0]"),
     "method.divergence": Change("reverse_kl"),
     "method.parameters": Change("{beta: 0.3}", (*SMOKE, "method=jsd")),
     "method.temperature_power": Change("0"),
