@@ -31,10 +31,15 @@ def schedule(settings: Schedule, phases: int) -> list[Settings]:
 
 
 def _at(temperature: Value, sft_weight: Value) -> Settings:
-    def value(of: Value, share: float) -> float:
-        return of[0] + (of[1] - of[0]) * share if isinstance(of, list) else of
+    return lambda share: PhaseLoss(_value(temperature, share), _value(sft_weight, share))
 
-    return lambda share: PhaseLoss(value(temperature, share), value(sft_weight, share))
+
+def _value(setting: Value, share: float) -> float:
+    """The setting after a share of all steps."""
+    if isinstance(setting, list):
+        first, last = setting
+        return first + (last - first) * share
+    return setting
 
 
 def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:
@@ -44,17 +49,17 @@ def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:
     return [{"temperature": t, "sft_weight": a} for t, a in zip(temperatures, sft_weights, strict=True)]
 
 
-def _ramp(course: Ramp, phases: int, key: str) -> list[Value]:
+def _ramp(ramp: Ramp, phases: int, key: str) -> list[Value]:
     """The values of one setting by phase; a single phase has the start."""
-    if course.values is not None:
-        if len(course.values) != phases:
-            raise UserError(f"{key}.values={course.values}: expected one value for each of {phases} phases")
-        return list(course.values)
-    if course.by == "step":
-        return [[course.start, course.end]] * phases
-    if course.by == "constant" or phases == 1:
-        return [course.start] * phases
-    return [course.start + (course.end - course.start) * phase / (phases - 1) for phase in range(phases)]
+    if ramp.values is not None:
+        if len(ramp.values) != phases:
+            raise UserError(f"{key}.values={ramp.values}: expected one value for each of {phases} phases")
+        return list(ramp.values)
+    if ramp.by == "step":
+        return [[ramp.start, ramp.end]] * phases
+    if ramp.by == "constant" or phases == 1:
+        return [ramp.start] * phases
+    return [ramp.start + (ramp.end - ramp.start) * phase / (phases - 1) for phase in range(phases)]
 
 
 def cosine(step: int, steps: int, start: float, end: float, warmup_steps: int) -> float:

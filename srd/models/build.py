@@ -52,10 +52,10 @@ def random_model(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> P
 
 
 def not_a_model(side: Side, role: str, error: Exception) -> UserError:
+    """What to say of an architecture that transformers cannot make a model of."""
     return UserError(
         f"model.{role}.architecture={side.architecture}: not a causal language model that can be built "
-        f"({first_line(error)}); "
-        "expected model_type (llama, gpt2 …) and fields of its transformers config"
+        f"({first_line(error)}); expected model_type (llama, gpt2 …) and fields of its transformers config"
     )
 
 

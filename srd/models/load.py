@@ -16,10 +16,8 @@ from srd.models.build import keep_layers, random_model, unquantised
 from srd.models.checkpoints import merged_with
 from srd.models.device import device
 
-# The stages show bars of their own.
+# The stages show bars of their own, and what the library warns of is checked here and said in one line.
 transformers.utils.logging.disable_progress_bar()
-
-
 transformers.utils.logging.set_verbosity_error()
 
 
@@ -52,18 +50,25 @@ def load_model(cfg: Config, role: str, inputs: dict[str, Path], tokenizer: PreTr
     adapter of its own through `trainable`.
     """
     side = cfg.model.side(role)
-    folders = [
-        folder
-        for folder in (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
-        if folder is not None
-    ]
-    whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
-    if whole:
-        options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
-        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], **options)
-    else:
+    folders: list[Path] = []
+    if role in inputs:
+        folders.append(inputs[role] / "model")
+    if "checkpoint" in inputs:
+        folders.append(inputs["checkpoint"])
+    # What came before the last whole model does not count; adapters after it are deltas on top of it, oldest first.
+    whole: Path | None = None
+    adapters: list[Path] = []
+    for folder in folders:
+        if (folder / "adapter_config.json").is_file():
+            adapters.append(folder)
+        else:
+            whole, adapters = folder, []
+    if whole is None:
         model = _initial(side, role, tokenizer)
-    for adapter in folders[whole[-1] + 1 if whole else 0 :]:
+    else:
+        options = {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
+        model = AutoModelForCausalLM.from_pretrained(whole, **options)
+    for adapter in adapters:
         model = merged_with(model, str(adapter))
     _check_size(model, role, tokenizer, cfg)
     nn.Module.to(model, device(cfg.engine))
@@ -92,6 +97,7 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
 
 
 def num_parameters(model: nn.Module) -> int:
+    """Parameters of the model, a tied one once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -100,13 +106,9 @@ def _initial(side: Side, role: str, tokenizer: PreTrainedTokenizerBase) -> PreTr
     if side.architecture is not None:
         return random_model(side, role, tokenizer)
     where, options = location(side)
-    options |= {
-        "dtype": getattr(torch, side.dtype),
-        "trust_remote_code": side.trust_remote_code,
-        "use_safetensors": True,
-    }
-    if side.gguf_file is not None:
-        del options["use_safetensors"]
+    options |= {"dtype": getattr(torch, side.dtype), "trust_remote_code": side.trust_remote_code}
+    if side.gguf_file is None:
+        options["use_safetensors"] = True  # a pickle can run code
     model = from_hub(AutoModelForCausalLM, where, role, **options)
     if side.gguf_file is not None:
         model = unquantised(model)
@@ -146,7 +148,6 @@ def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
         revision = f"@{options['revision']}" if options.get("revision") else ""
         raise UserError(
             f"model.{role}: weights of {where}{revision} cannot be loaded ({first_line(error)}); run again when the "
-            "hub can be "
-            "reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
+            "hub can be reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
             f"model.{role}.name=FOLDER"
         ) from None

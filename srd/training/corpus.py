@@ -13,7 +13,7 @@ from srd.text.encoding import Encoded, encode_text
 
 def read_corpus(settings: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
     """Every text of the file as a row whose first token is the prompt; one without a second token is skipped."""
-    rows = []
+    rows: list[Encoded] = []
     for where, line in read_lines(Path(str(settings.path))):
         if not isinstance(line.get("text"), str):
             raise UserError(
