@@ -41,6 +41,8 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the shapes in the process that runs the tests; `srd` at work in another process is as users have it."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # pytest-xdist's own process runs no test
     install_import_hook(CHECKED, "tests.conftest.checked")
     # Two files name the types of their arrays for type checkers alone, because the graph imports them and a finished
     # run loads neither torch nor jaxtyping: here their annotations are to mean something. What they import in turn is

@@ -85,10 +85,10 @@ class CausalHead:
         # hook that calls the same model again, would run with these hidden states. The backward pass is safe: it reads
         # tensors that autograd has kept, and what gradient checkpointing computes again lies inside the body.
         #
-        # Under FSDP2 this breaks in two ways, which is why a sharded model needs an implementation of its own. The
-        # wrapped parts of a model gather their weights in their forward pass, so every chunk would gather and free the
-        # head anew. And the gathered weights are other tensors than the `parameters` which the chunked loss
-        # differentiates with respect to: torch.autograd.grad would not find them used, and give no gradient.
+        # Under FSDP2 this breaks in two ways, which is why a sharded model needs an implementation of its own. Its
+        # modules gather their weights in their forward pass, so every chunk may gather and free the head anew. And what
+        # they gather are other tensors than the `parameters` with respect to which the chunked loss is differentiated:
+        # torch.autograd.grad would find those unused, and the head would be trained by nothing.
         inner = unwrapped(model)
         body = getattr(inner, inner.base_model_prefix)
         setattr(inner, inner.base_model_prefix, FixedHiddenStates(hidden.unsqueeze(0)))
