@@ -1,5 +1,6 @@
 """What all tests share: small models and data made on the spot, and the real command line."""
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -8,14 +9,49 @@ import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers share two cores
+
+CHECKED = [
+    "srd.distillation",
+    "srd.generation",
+    "srd.models.heads",
+    "srd.selection",
+    "srd.text.batches",
+    "srd.training.step",
+]
+"""Rooms and files whose annotations hold at every call of a test: types, and the shapes of tensors."""
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its arguments and result checked against its annotations; an int is taken for a float."""
+    from beartype import BeartypeConf, beartype
+
+    return beartype(conf=BeartypeConf(is_pep484_tower=True))(function)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the shapes in the process that runs the tests; `srd` at work in another process is as users have it."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # pytest-xdist's own process runs no test
+    install_import_hook(CHECKED, "tests.conftest.checked")
+    # Two files name the types of their arrays for type checkers alone, because the graph imports them and a finished
+    # run loads neither torch nor jaxtyping: here their annotations are to mean something. What they import in turn is
+    # loaded first, so that nothing else takes these tests for a type checker.
+    for name in ("beartype", "torch", "srd.config", "srd.store.columns", "srd.store.rows"):
+        importlib.import_module(name)
+    with patch("typing.TYPE_CHECKING", True):
+        for name in ("srd.distillation.divergences", "srd.selection.ranking"):
+            importlib.import_module(name)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,19 @@ The published code trains with cross-entropy forms of the forward and skew forwa
 divergence here plus the teacher's entropy, have the same gradient, but are not zero at equality.
 
 Only tensor methods are used, so that names and parameters can be checked without loading torch.
+
+In another trainer a divergence needs log-probabilities and nothing else of this package:
+
+    >>> import torch
+    >>> from srd.distillation.divergences import forward_kl, skew_reverse_kl
+    >>> _ = torch.manual_seed(0)
+    >>> teacher, student = torch.randn(2, 3, 50), torch.randn(2, 3, 50, requires_grad=True)
+    >>> logp, logq = teacher.log_softmax(-1), student.log_softmax(-1)
+    >>> forward_kl(logp, logq).shape  # one value a position, nats
+    torch.Size([2, 3])
+    >>> skew_reverse_kl(logp, logq, alpha=0.1).mean().backward()
+    >>> bool(student.grad.isfinite().all()), float(forward_kl(logp, logp).abs().max())
+    (True, 0.0)
 """
 
 from __future__ import annotations
@@ -19,9 +32,11 @@ from typing import TYPE_CHECKING
 
 from srd.errors import UserError, look_up
 
+# The graph imports this file for names alone, so neither torch nor jaxtyping may be loaded; the tests check the shapes.
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jaxtyping import Float
     from torch import Tensor
 
 
@@ -29,13 +44,16 @@ FLOOR = -1e30
 """Stands for log 0: finite, so that 0 * FLOOR = 0 in value and in gradient."""
 
 
-def _kl(loga: Tensor, logb: Tensor) -> Tensor:
+def _kl(loga: Float[Tensor, "*pos V"], logb: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
     """KL(a ‖ b) = Σ a (log a - log b) over the last axis."""
+    # Where a class has no probability, 0 * (-inf - …) would be NaN; 0 * FLOOR is 0.
     loga, logb = loga.clamp(min=FLOOR), logb.clamp(min=FLOOR)
     return (loga.exp() * (loga - logb)).sum(-1)
 
 
-def _kl_to_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
+def _kl_to_mixture(
+    loga: Float[Tensor, "*pos V"], logb: Float[Tensor, "*pos V"], weight: float
+) -> Float[Tensor, "*pos"]:
     """KL(a ‖ weight a + (1 - weight) b), exactly zero at a = b.
 
     With d = log b - log a it is -Σ a log(weight + (1 - weight) e^d); the logarithm is taken around
@@ -47,42 +65,52 @@ def _kl_to_mixture(loga: Tensor, logb: Tensor, weight: float) -> Tensor:
     if weight == 1:
         return 0 * (loga + logb).sum(-1)  # zero, and a gradient of zero
     d = logb - loga
+    # Both are clamped on the side where the other is taken: `where` gives a gradient of 0 to what it leaves out, and 0
+    # times the infinity that e^d would become is NaN.
     below = ((1 - weight) * d.clamp(max=0).expm1()).log1p()
     above = d + (weight * (-d.clamp(min=0)).expm1()).log1p()
     return -(loga.exp() * above.where(d > 0, below)).sum(-1)
 
 
-def forward_kl(logp: Tensor, logq: Tensor) -> Tensor:
+def forward_kl(logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
     """KL(p ‖ q), the classic distillation loss (Hinton et al. 2015, arXiv 1503.02531, eq. 2)."""
     return _kl(logp, logq)
 
 
-def reverse_kl(logp: Tensor, logq: Tensor) -> Tensor:
+def reverse_kl(logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
     """KL(q ‖ p), mode-seeking (MiniLLM, arXiv 2306.08543, eq. 1)."""
     return _kl(logq, logp)
 
 
-def symmetric_kl(logp: Tensor, logq: Tensor, weight: float = 0.9) -> Tensor:
+def symmetric_kl(
+    logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], weight: float = 0.9
+) -> Float[Tensor, "*pos"]:
     """(1-w) KL(p ‖ q) + w KL(q ‖ p) (Jeffreys 1946 at w = ½; w = 0.9 in SRD's published code, where it is unused)."""
     return (1 - weight) * _kl(logp, logq) + weight * _kl(logq, logp)
 
 
-def jensen_shannon(logp: Tensor, logq: Tensor, beta: float = 0.5) -> Tensor:
+def jensen_shannon(
+    logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], beta: float = 0.5
+) -> Float[Tensor, "*pos"]:
     """β KL(p ‖ m) + (1-β) KL(q ‖ m) with m = βp + (1-β)q (GKD, arXiv 2306.13649, eq. 1)."""
     return beta * _kl_to_mixture(logp, logq, beta) + (1 - beta) * _kl_to_mixture(logq, logp, 1 - beta)
 
 
-def total_variation(logp: Tensor, logq: Tensor) -> Tensor:
+def total_variation(logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
     """½ Σ |p - q| (f-distill, arXiv 2307.15190)."""
     return 0.5 * (logp.exp() - logq.exp()).abs().sum(-1)
 
 
-def skew_forward_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
+def skew_forward_kl(
+    logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], alpha: float = 0.1
+) -> Float[Tensor, "*pos"]:
     """KL(p ‖ αp + (1-α)q) (DistiLLM, arXiv 2402.03898, eq. 4)."""
     return _kl_to_mixture(logp, logq, alpha)
 
 
-def skew_reverse_kl(logp: Tensor, logq: Tensor, alpha: float = 0.1) -> Tensor:
+def skew_reverse_kl(
+    logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], alpha: float = 0.1
+) -> Float[Tensor, "*pos"]:
     """KL(q ‖ αq + (1-α)p) (DistiLLM, arXiv 2402.03898, section 3.1)."""
     return _kl_to_mixture(logq, logp, alpha)
 
@@ -94,8 +122,10 @@ class Divergence:
     function: Callable[..., Tensor]
     published_power: int
 
-    def __call__(self, logp: Tensor, logq: Tensor, **parameters: float) -> Tensor:
-        """D at each position: [*pos, V] twice → [*pos]."""
+    def __call__(
+        self, logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], **parameters: float
+    ) -> Float[Tensor, "*pos"]:
+        """D at each position."""
         return self.function(logp, logq, **parameters)
 
     @property

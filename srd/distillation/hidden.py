@@ -5,7 +5,7 @@ the final norm, as it enters the head. Logits rebuilt from it are those of the t
 temperature, divergence and choice of positions, to storage precision; the body runs once per sample
 instead of once per pass and need not be loaded.
 
-Axes: N supervised positions, H hidden size, V vocabulary.
+Axes: N supervised positions, n those of one chunk, R those of one row, H hidden size, V vocabulary.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -27,9 +28,9 @@ from srd.store.rows import read_dicts
 from srd.text.batches import Batch
 from srd.text.encoding import Encoded
 
-HEAD, INDEX, LAYOUT = "head.safetensors", "index.jsonl", "layout.json"
-
-
+HEAD = "head.safetensors"
+INDEX = "index.jsonl"
+LAYOUT = "layout.json"
 STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,48 +39,57 @@ class CachedTeacher:
 
     def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
         layout = json.loads((folder / LAYOUT).read_text())
-        self.vocabulary, self.device, self.width, self.dtype = (
-            vocabulary,
-            device,
-            layout["width"],
-            STORED[layout["dtype"]],
-        )
+        self.folder = folder
+        self.vocabulary = vocabulary
+        self.device = device
+        self.width = layout["width"]
+        self.dtype = STORED[layout["dtype"]]
         self.head = load_head(folder, device)
         self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
-        bytes_each = np.dtype(f"u{self.dtype.itemsize}")
-        self.shards = [np.memmap(folder / name, bytes_each, "r").reshape(-1, self.width) for name in layout["shards"]]
+        # Mapped as integers of the same width, because numpy has no bfloat16; `_read` calls them what they are.
+        integers = np.dtype(f"u{self.dtype.itemsize}")
+        # Mapped and not read: a corpus may be larger than memory, and what is read twice stays in the system's cache.
+        self.shards = [np.memmap(folder / name, integers, "r").reshape(-1, self.width) for name in layout["shards"]]
+        # The same files once more, for `prefetch`: advice is given by a file's number, which a memmap does not tell.
         self.files = [(folder / name).open("rb") for name in layout["shards"]]
-        self.folder = folder
 
-    def states(self, batch: Batch) -> Tensor:
+    def states(self, batch: Batch) -> Float[Tensor, "N H"]:
+        """The hidden states of the batch's rows, in the order of its labels."""
         states = torch.cat([self._read(row) for row in batch.rows])
-        return (
-            states.pin_memory().to(self.device, non_blocking=True)
-            if self.device.type == "cuda"
-            else states.to(self.device)
-        )
+        if self.device.type != "cuda":
+            return states.to(self.device)
+        # From pinned memory the copy runs while the student is computed; from any other the program waits for it.
+        return states.pin_memory().to(self.device, non_blocking=True)
 
-    def logits(self, states: Tensor) -> Tensor:
+    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
+        """Logits rebuilt through the teacher's own head."""
+        # The head in the weights' own type, not the storage's: half-precision states cost a rounding of their own, a
+        # half-precision product of width H would cost another.
         with torch.no_grad():
             return head_logits(self.head, states.to(self.head.dtype), self.vocabulary)
 
     def prefetch(self, rows: list[Encoded]) -> None:
         """Have the system read these rows from the disk while something else is computed."""
+        # Rows are shuffled, so the system cannot guess what is read next: without this every row is a wait for the
+        # disk. The advice returns at once, so it needs no thread.
         if not hasattr(os, "posix_fadvise"):  # macOS reads when it is asked
             return
-        each = self.width * self.dtype.itemsize
+        bytes_each = self.width * self.dtype.itemsize
         for row in rows:
             entry = self.rows.get(row.id)
-            if entry is not None:
-                file = self.files[entry["shard"]].fileno()
-                os.posix_fadvise(file, entry["first"] * each, len(row.response) * each, os.POSIX_FADV_WILLNEED)
+            if entry is None:
+                continue  # said when the row is asked for
+            file, first = self.files[entry["shard"]].fileno(), entry["first"] * bytes_each
+            os.posix_fadvise(file, first, len(row.response) * bytes_each, os.POSIX_FADV_WILLNEED)
 
-    def _read(self, row: Encoded) -> Tensor:
+    def _read(self, row: Encoded) -> Float[Tensor, "R H"]:
+        # Hashes are compared on every read: states of other tokens would be a wrong teacher that nobody notices.
         entry = self.rows.get(row.id)
         if entry is None or entry["tokens"] != token_hash(row):
             state = "is not in it" if entry is None else "has other tokens there"
             raise UserError(f"{self.folder}: sample {row.id} {state}; delete the folder to make the cache again")
         stored = self.shards[entry["shard"]][entry["first"] : entry["first"] + len(row.response)]
+        # Copied out of the map: torch would warn of memory that cannot be written.
         return torch.from_numpy(np.array(stored)).view(self.dtype)
 
 
@@ -100,13 +110,15 @@ def save_head(model: PreTrainedModel, folder: Path) -> None:
 def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
     """The teacher without its body, for `head_logits`; one that needs more than its head is a `UserError`."""
     tensors = load_file(folder / HEAD)
+    dtype = next(iter(tensors.values())).dtype
+    # The whole model is made, because what follows its head is in its class; on the meta device, where it has shapes
+    # and takes no memory. Then its body goes and its head gets weights.
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(folder), dtype=next(iter(tensors.values())).dtype
-        )
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
     head = model.get_output_embeddings()
     setattr(model, model.base_model_prefix, nn.Identity())
     head.load_state_dict(tensors, assign=True)
+    # Whatever still has no memory was never saved: the model would compute with it after its head.
     left = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]
     if left:
         raise UserError(
@@ -116,12 +128,16 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
     return model.eval()
 
 
+# A few large files, not one a row or one in all: a file system is slow with a million of the former, and one of 100 GB
+# is hard to move.
 SHARD_BYTES = 1 << 30
 
 
 def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
-    """Where every row's positions go: index entries, and the positions of each shard of at most `SHARD_BYTES` (or one
-    row)."""
+    """Where every row's positions go: index entries, and the number of positions in each shard of at most
+    `SHARD_BYTES` (or one row)."""
+    # Known from the lengths alone, before the first pass: so every process can write its rows where they belong, in any
+    # order, and a row that is written twice after a kill lands in the same bytes.
     index: list[dict[str, Any]] = []
     shards = [0]
     for row in rows:
@@ -132,12 +148,12 @@ def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], 
     return index, shards
 
 
-def write_states(states: torch.Tensor, place: dict[str, Any], folder: Path) -> None:
-    """Put a row's hidden states to its place in its shard."""
-    shard = folder / shard_name(place["shard"])
+def write_states(states: Float[Tensor, "R H"], entry: dict[str, Any], folder: Path) -> None:
+    """Put a row's hidden states where its index entry says."""
+    shard = folder / shard_name(entry["shard"])
     shard.touch()
     with shard.open("r+b") as file:
-        file.seek(place["first"] * states.shape[1] * states.dtype.itemsize)
+        file.seek(entry["first"] * states.shape[1] * states.dtype.itemsize)
         file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
 
 

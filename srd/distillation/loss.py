@@ -17,13 +17,14 @@ trainer, logits at the supervised positions are all that is needed:
     >>> (sums.loss / len(labels)).backward()
     >>> student.grad.shape, bool(sums.kd >= 0)
     (torch.Size([5, 100]), True)
-    >>> round(float(distillation_loss(student, student, labels, "reverse_kl").kd.abs()), 6)
+    >>> round(float(distillation_loss(student, student, labels, "reverse_kl").kd.detach().abs()), 6)
     0.0
 """
 
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from srd.config import DEFAULT_ENGINE, Engine, Method
@@ -47,12 +48,14 @@ def objective(
 
 def distillation(teacher: TeacherSignal, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
     """`distillation_loss` summed over a batch's supervised positions."""
+    # Dynamic, because the number of positions changes from batch to batch: a graph for each would be compiled anew.
     losses = torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
 
     def loss_of(student: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
-        states = teacher.states(batch)  # from the disk, before the device has the student to do
+        # Read from the disk first: the copy to a GPU then runs beside the student's forward pass.
+        states = teacher.states(batch)
 
-        def chunk_sums(hidden: Tensor, chunk: slice) -> LossSums:
+        def chunk_sums(hidden: Float[Tensor, "n H"], chunk: slice) -> LossSums:
             return distillation_loss(
                 teacher.logits(states[chunk]),
                 head_logits(student, hidden, vocabulary),
@@ -76,7 +79,7 @@ def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objectiv
     losses = torch.compile(cross_entropy, dynamic=True) if engine.compile else cross_entropy
 
     def loss_of(model: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
-        def chunk_sums(hidden: Tensor, chunk: slice) -> LossSums:
+        def chunk_sums(hidden: Float[Tensor, "n H"], chunk: slice) -> LossSums:
             return LossSums(losses(head_logits(model, hidden, vocabulary), batch.labels[chunk]).sum())
 
         return summed_by_chunks(chunk_sums, hidden_at(model, batch), head_parameters(model), engine.loss_positions)
@@ -85,30 +88,35 @@ def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objectiv
 
 
 def distillation_loss(
-    teacher_logits: Tensor,
-    student_logits: Tensor,
-    labels: Tensor,
+    teacher_logits: Float[Tensor, "N V"],
+    student_logits: Float[Tensor, "N V"],
+    labels: Int[Tensor, " N"],
     divergence: str,
     temperature: float = 1.0,
     sft_weight: float = 0.0,
     temperature_power: int | str = "official",
-    referenced: Tensor | None = None,
+    referenced: Bool[Tensor, " N"] | None = None,
     losses: "LossesAt | None" = None,
     **parameters: float,
 ) -> LossSums:
-    """α·CE + (1-α)·τ^k·D(p_τ, q_τ) and its parts, summed over N positions: logits [N, V] twice, labels [N]; nats.
+    """α·CE + (1-α)·τ^k·D(p_τ, q_τ) and its two terms, summed over positions, nats.
 
     α is `sft_weight`, τ the temperature, k `temperature_power` or SRD's published choice for the divergence. The
-    cross-entropy is taken where `referenced` [N] holds: not on what the student wrote itself. `parameters` are the
+    cross-entropy is taken where `referenced` holds: not on what the student wrote itself. `parameters` are the
     divergence's own. Without a position it is an `AssertionError`: a mean over nothing has no value.
     """
     assert len(labels) > 0, "no supervised position"
     power = power_of(divergence, temperature_power)
     kd, ce = (losses or losses_at)(teacher_logits, student_logits, labels, divergence, temperature, power, **parameters)
     # With α = 0 the cross-entropy is only logged: no gradient is formed that would be multiplied by zero.
-    ce = ce if sft_weight > 0 else ce.detach()
-    ce, kd = (ce if referenced is None else ce * referenced).sum(), kd.sum()
-    return LossSums(sft_weight * ce + (1 - sft_weight) * kd, ce, kd)
+    if sft_weight == 0:
+        ce = ce.detach()
+    # A position that the student wrote itself stays in the count that the caller divides by, and its divergence in the
+    # sum: only its cross-entropy is gone, since there is no reference to compare with.
+    if referenced is not None:
+        ce = ce * referenced
+    ce_sum, kd_sum = ce.sum(), kd.sum()
+    return LossSums(sft_weight * ce_sum + (1 - sft_weight) * kd_sum, ce_sum, kd_sum)
 
 
 LossesAt = Callable[..., tuple[Tensor, Tensor]]
@@ -116,47 +124,52 @@ LossesAt = Callable[..., tuple[Tensor, Tensor]]
 
 
 def losses_at(
-    teacher_logits: Tensor,
-    student_logits: Tensor,
-    labels: Tensor,
+    teacher_logits: Float[Tensor, "N V"],
+    student_logits: Float[Tensor, "N V"],
+    labels: Int[Tensor, " N"],
     divergence: str,
     temperature: float,
     temperature_power: int,
     **parameters: float,
-) -> tuple[Tensor, Tensor]:
-    """`divergence_at` and `cross_entropy` of the student, each [N], nats."""
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """`divergence_at` and `cross_entropy` of the student at each position, nats."""
     if temperature != 1:
         values = divergence_at(teacher_logits, student_logits, divergence, temperature, temperature_power, **parameters)
         return values, cross_entropy(student_logits, labels)
-    # At τ = 1 both come from one softmax of the student's logits, which is a third of this function's work.
+    # At τ = 1 both come from one softmax of the student's logits, which is a third of this function's work. The
+    # cross-entropy is never tempered (SRD, and Hinton et al. 2015), so at any other τ there are two.
     logp, logq = (log_probabilities(logits, 1.0) for logits in (teacher_logits, student_logits))
     return DIVERGENCES[divergence](logp, logq, **parameters), -logq.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
 def divergence_at(
-    teacher_logits: Tensor,
-    student_logits: Tensor,
+    teacher_logits: Float[Tensor, "*pos V"],
+    student_logits: Float[Tensor, "*pos V"],
     divergence: str,
     temperature: float,
     temperature_power: int,
     **parameters: float,
-) -> Tensor:
-    """τ^k · D(p_τ, q_τ) at each position: logits [*pos, V] twice → [*pos], nats; softmax in float32."""
+) -> Float[Tensor, "*pos"]:
+    """τ^k · D(p_τ, q_τ) at each position, nats; softmax in float32."""
     logp, logq = (log_probabilities(logits, temperature) for logits in (teacher_logits, student_logits))
+    # Gradients through logits / τ shrink with τ, and those of a KL once more as both distributions flatten: k = 2
+    # undoes that (Hinton et al. 2015, section 2). Published code has other k elsewhere, so it is a setting.
     return DIVERGENCES[divergence](logp, logq, **parameters) * temperature**temperature_power
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log q(label) at each position: logits [N, V], labels [N] → [N], nats; softmax in float32 or wider."""
+def cross_entropy(logits: Float[Tensor, "N V"], labels: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """-log q(label) at each position, nats; softmax in float32 or wider."""
     return torch.nn.functional.cross_entropy(widened(logits), labels, reduction="none")
 
 
-def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
-    """log softmax(logits / τ) over the last axis, in float32 or wider: [*pos, V] → [*pos, V]."""
+def log_probabilities(logits: Float[Tensor, "*pos V"], temperature: float) -> Float[Tensor, "*pos V"]:
+    """log softmax(logits / τ) over the last axis, in float32 or wider."""
     logits = widened(logits)
+    # Not divided by one: that would be a copy of N x V numbers, and one more kept for the backward pass.
     return torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
 
 
-def widened(tensor: Tensor) -> Tensor:
+def widened(tensor: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """At least float32: half-precision log-softmax makes KL negative."""
+    # Double stays double, so that tests can compare to more digits than a float32 softmax has.
     return tensor if tensor.dtype == torch.float64 else tensor.float()

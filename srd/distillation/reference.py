@@ -4,6 +4,8 @@ Axes: N supervised positions, V vocabulary.
 """
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Engine
@@ -11,7 +13,7 @@ from srd.distillation.loss import cross_entropy
 from srd.models.device import autocast
 from srd.models.heads import head_logits, hidden_at
 from srd.runtime import processes
-from srd.text.batches import collate, pack
+from srd.text.batches import Batch, collate, pack
 from srd.text.encoding import Encoded, pad_id
 
 
@@ -26,16 +28,21 @@ def reference_nll(
     different = list({row.id: row for row in rows}.values())
     mine = processes.share(different)
     nll_by_id: dict[str, float] = {}
-    for part in pack(mine, engine.micro_batch_tokens):
-        batch = collate(part, pad_id(tokenizer)).to(model.device)
+    for batch_rows in pack(mine, engine.micro_batch_tokens):
+        batch = collate(batch_rows, pad_id(tokenizer)).to(model.device)
         with autocast(model.device, engine):
-            hidden = hidden_at(model, batch)
-            chunks = zip(hidden.split(engine.loss_positions), batch.labels.split(engine.loss_positions), strict=True)
-            nll = torch.cat(
-                [cross_entropy(head_logits(model, some, len(tokenizer)), labels) for some, labels in chunks]
-            ).cpu()
-        means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in part])]
-        nll_by_id |= {row.id: mean for row, mean in zip(part, means, strict=True)}
+            nll = position_nll(model, batch, len(tokenizer), engine.loss_positions).cpu()
+        # Double, so that the mean of a long response does not depend on how its positions are added up.
+        means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in batch_rows])]
+        nll_by_id |= {row.id: mean for row, mean in zip(batch_rows, means, strict=True)}
     merged = processes.merged([nll_by_id[row.id] for row in mine])
-    of_all = {row.id: nll for row, nll in zip(different, merged, strict=True)}
-    return [of_all[row.id] for row in rows]
+    every_nll = {row.id: nll for row, nll in zip(different, merged, strict=True)}
+    return [every_nll[row.id] for row in rows]
+
+
+def position_nll(model: PreTrainedModel, batch: Batch, vocabulary: int, chunk: int) -> Float[Tensor, " N"]:
+    """Negative log-likelihood of the label at each supervised position, nats; logits exist for `chunk` positions at a
+    time."""
+    hidden = hidden_at(model, batch)
+    chunks = zip(hidden.split(chunk), batch.labels.split(chunk), strict=True)
+    return torch.cat([cross_entropy(head_logits(model, states, vocabulary), labels) for states, labels in chunks])

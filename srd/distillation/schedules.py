@@ -31,10 +31,15 @@ def schedule(phases: list[dict[str, Value]]) -> list[Settings]:
 
 
 def _at(temperature: Value, sft_weight: Value) -> Settings:
-    def value(of: Value, share: float) -> float:
-        return of[0] + (of[1] - of[0]) * share if isinstance(of, list) else of
+    return lambda share: PhaseLoss(_value(temperature, share), _value(sft_weight, share))
 
-    return lambda share: PhaseLoss(value(temperature, share), value(sft_weight, share))
+
+def _value(setting: Value, share: float) -> float:
+    """The setting after a share of all steps."""
+    if isinstance(setting, list):
+        first, last = setting
+        return first + (last - first) * share
+    return setting
 
 
 def phase_values(settings: Schedule, phases: int) -> list[dict[str, Value]]:

@@ -1,12 +1,13 @@
 """A teacher's signal, and the teacher that gives it by reading every batch itself.
 
-Axes: N supervised positions, H hidden size, V vocabulary.
+Axes: N supervised positions, n those of one chunk, H hidden size, V vocabulary.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -15,15 +16,16 @@ from srd.text.batches import Batch
 from srd.text.encoding import Encoded
 
 
+@runtime_checkable
 class TeacherSignal(Protocol):
     """A teacher in two steps, so that its logits need exist for a few positions only."""
 
-    def states(self, batch: Batch) -> Tensor:
-        """What enters the head at the supervised positions: [N, H]."""
+    def states(self, batch: Batch) -> Float[Tensor, "N H"]:
+        """What enters the head at the supervised positions."""
         ...
 
-    def logits(self, states: Tensor) -> Tensor:
-        """Logits [n, V] of some of the states."""
+    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
+        """Logits of a chunk of the states."""
         ...
 
     def prefetch(self, rows: list[Encoded]) -> None:
@@ -38,11 +40,11 @@ class OnlineTeacher:
     model: PreTrainedModel
     vocabulary: int
 
-    def states(self, batch: Batch) -> Tensor:
+    def states(self, batch: Batch) -> Float[Tensor, "N H"]:
         with torch.no_grad():
             return hidden_at(self.model, batch)
 
-    def logits(self, states: Tensor) -> Tensor:
+    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
         with torch.no_grad():
             return head_logits(self.model, states, self.vocabulary)
 

@@ -31,13 +31,13 @@ def answer(
     """
     stops = stop_ids(model, tokenizer)
     mine = processes.share(rows)
-    choice = Sampler(settings, mine, processes.share(seeds), len(tokenizer), model.device)
+    sampler = Sampler(settings, mine, processes.share(seeds), len(tokenizer), model.device)
     prompts = [row.prompt for row in mine]
     with autocast(model.device, engine):
         answers = decode(
             model,
             prompts,
-            choice,
+            sampler,
             stops,
             settings.max_new_tokens,
             engine.generation_sequences,
@@ -49,7 +49,7 @@ def answer(
 
 
 Answerer = Callable[[list[Encoded], Generation, list[int], Callable[[int], None]], list[Answer]]
-"""Answers rows under some decoding and seeds, telling how many have finished."""
+"""Answers rows under the decoding and seeds given, telling how many have finished."""
 
 
 @contextmanager

@@ -24,6 +24,7 @@ class Answer:
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every id that ends an answer: the tokenizer's EOS and those of the model's generation config."""
     configured = getattr(model.generation_config, "eos_token_id", None)
+    # An instruct model may end a turn with another id than the tokenizer's EOS, and names both here.
     more = configured if isinstance(configured, list) else [configured]
     return {eos_id(tokenizer), *(id for id in more if id is not None)}
 
@@ -34,5 +35,6 @@ def stream_seed(seed: int, id: str) -> int:
 
 
 def answer_of(ids: list[int], stops: set[int], tokenizer: PreTrainedTokenizerBase) -> Answer:
+    """The answer that these ids are, the last of which may be one of `stops`."""
     cut = ids[-1] not in stops
     return Answer(text_of(ids if cut else ids[:-1], tokenizer), ids, cut)

@@ -1,9 +1,10 @@
-"""Decoding in places that never stand idle: a finished row leaves the batch, a waiting one takes its place.
+"""Decoding in slots that never stand idle: a finished row leaves the batch, a waiting one takes its slot.
 
 The keys and values of all rows end at the same column, so that one step writes one column, in place;
 what lies left of a row's first token is masked. Columns that no row uses any more are not read.
 
-Axes: B rows, T prompt tokens, K key-value heads, C columns, D head size, V vocabulary.
+Axes: B rows, K key-value heads, C columns, W those a step reads, D and E size of the
+keys' and values' heads, V vocabulary.
 """
 
 from collections import deque
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
@@ -19,13 +21,19 @@ from srd.errors import UserError
 from srd.models.heads import unwrapped
 from srd.text.batches import position_ids_of
 
+# A move reads and writes all keys and values once, which is what the attention of one or two steps reads of them: one
+# move in 64 steps costs little, and so does the memory of 64 columns.
 SPARE_COLUMNS = 64
 """Columns set aside at once: between two moves of everything lie as many steps."""
+# Reading prompts is a pass of its own, in which the rows at hand stand still. With one slot at a time it would be as
+# many passes as prompts; waiting for more would leave slots empty for longer.
+REFILL_SHARE = 8
+"""Waiting prompts are read when one slot in so many is free."""
 
 
 @dataclass
 class Continuation:
-    """An answer in the making; `index` is its prompt's place among those asked."""
+    """An answer in the making; `index` is its prompt's number among those asked."""
 
     index: int
     prompt: list[int]
@@ -36,13 +44,13 @@ class Continuation:
         return len(self.prompt) + len(self.ids)
 
 
-Choose = Callable[[Tensor, list[Continuation]], Tensor]
-"""From logits [B, V] and their rows to the next id of each row: [B]."""
+Choose = Callable[[Float[Tensor, "B V"], list[Continuation]], Int[Tensor, " B"]]
+"""From logits and their rows to the next id of each row."""
 
 
 @dataclass
 class Window:
-    """The part of the stored columns that the rows of the next step read: [low, high), and the number of rows."""
+    """What the next step reads of the store: the first `rows` rows of the columns [low, high)."""
 
     rows: int = 0
     low: int = 0
@@ -52,22 +60,38 @@ class Window:
 class KeyValueLayer(DynamicLayer):
     """One layer's keys and values [B, K, C, D]; a step writes column `high` of every row and reads from `low` on."""
 
+    # The library's own layer grows by `torch.cat`: every step would copy the keys and values of all rows once more, so
+    # that an answer of n tokens copies n times. Here a step writes one column of a tensor that is already there.
+    #
+    # Rows are aligned at their end because then that column is the same for all of them, however long they are: the
+    # write is one slice, not an index for each row, and no kernel need know of lengths. A mask hides the columns left
+    # of a row's first token, and position ids come from lengths, so alignment changes no result.
+
     def __init__(self, window: Window, like: DynamicLayer) -> None:
         super().__init__()
         assert isinstance(like.keys, Tensor)
         assert isinstance(like.values, Tensor)
-        self.window, self.is_initialized = window, True
-        self.keys, self.values = (
-            store.new_zeros(0, store.shape[1], 0, store.shape[3]) for store in (like.keys, like.values)
-        )
+        self.window = window
+        self.is_initialized = True
+        # Keys and values are measured apart: with latent attention (DeepSeek) their heads differ in size.
+        self.keys = like.keys.new_zeros(0, like.keys.shape[1], 0, like.keys.shape[3])
+        self.values = like.values.new_zeros(0, like.values.shape[1], 0, like.values.shape[3])
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *arguments: object, **named: object
-    ) -> tuple[Tensor, Tensor]:
-        w = self.window
-        self.keys[: w.rows, :, w.high] = key_states[:, :, 0]  # pyright: ignore[reportOptionalSubscript]
-        self.values[: w.rows, :, w.high] = value_states[:, :, 0]  # pyright: ignore[reportOptionalSubscript]
-        return tuple(store[: w.rows, :, w.low : w.high + 1] for store in (self.keys, self.values))  # pyright: ignore
+        self,
+        key_states: Float[Tensor, "B K 1 D"],
+        value_states: Float[Tensor, "B K 1 E"],
+        *arguments: object,
+        **named: object,
+    ) -> tuple[Float[Tensor, "B K W D"], Float[Tensor, "B K W E"]]:
+        """Write the new column; returns what attention reads, as views of the store."""
+        assert self.keys is not None
+        assert self.values is not None
+        rows, low, high = self.window.rows, self.window.low, self.window.high
+        self.keys[:rows, :, high] = key_states[:, :, 0]
+        self.values[:rows, :, high] = value_states[:, :, 0]
+        # `high` moves on only when all layers have written (`KeyValueStore.written`): they share one window.
+        return self.keys[:rows, :, low : high + 1], self.values[:rows, :, low : high + 1]
 
     def get_seq_length(self) -> int:
         return self.window.high - self.window.low
@@ -75,12 +99,15 @@ class KeyValueLayer(DynamicLayer):
     def move(self, rows: int, high: int) -> None:
         """Copy what is in use into new storage for `rows` rows, ending at column `high`, with spare columns after
         it."""
-        w = self.window
+        window = self.window
         for name in ("keys", "values"):
             old = getattr(self, name)
-            # Zeros, because a masked column weighs nothing only where it holds a number.
+            # Zeros, because attention gives a masked column the weight 0, and 0 times what uninitialised memory may
+            # hold (NaN, infinity) is NaN.
             new = old.new_zeros(rows, old.shape[1], high + SPARE_COLUMNS, old.shape[3])
-            new[: w.rows, :, high - (w.high - w.low) : high] = old[: w.rows, :, w.low : w.high]
+            new[: window.rows, :, high - (window.high - window.low) : high] = old[
+                : window.rows, :, window.low : window.high
+            ]
             setattr(self, name, new)
 
 
@@ -91,22 +118,27 @@ class KeyValueStore(Cache):
         super().__init__(layers=[])
         self.window = Window()
 
-    def admit(self, prefilled: DynamicCache, copies: Tensor) -> None:
+    def admit(self, prefilled: DynamicCache, copies: Int[Tensor, " B"]) -> None:
         """Add rows behind the present ones: row i gets what `prefilled` holds for its prompt `copies[i]`."""
-        w, width = self.window, prefilled.get_seq_length()
+        window = self.window
+        width = prefilled.get_seq_length()
         if not self.layers:
-            self.layers = [KeyValueLayer(w, layer) for layer in prefilled.layers]  # pyright: ignore
-        rows = w.rows + len(copies)
-        if rows > self._stored.shape[0] or width > w.high:
-            self._move(max(rows, self._stored.shape[0]), max(w.high - w.low, width))
+            self.layers = [KeyValueLayer(window, layer) for layer in prefilled.layers]  # pyright: ignore
+        rows = window.rows + len(copies)
+        stored_rows = self._stored.shape[0]
+        # The new prompts may be longer than all that the rows at hand have: room is made on the left, by moving.
+        if rows > stored_rows or width > window.high:
+            self._move(max(rows, stored_rows), max(window.high - window.low, width))
+        columns = slice(window.high - width, window.high)  # prompts end where all rows end
         for layer, new in zip(self.layers, prefilled.layers, strict=True):
-            layer.keys[w.rows : rows, :, w.high - width : w.high] = new.keys[copies]  # pyright: ignore
-            layer.values[w.rows : rows, :, w.high - width : w.high] = new.values[copies]  # pyright: ignore
-        w.low = min(w.low, w.high - width) if w.rows else w.high - width
-        w.rows = rows
+            layer.keys[window.rows : rows, :, columns] = new.keys[copies]  # pyright: ignore
+            layer.values[window.rows : rows, :, columns] = new.values[copies]  # pyright: ignore
+        window.low = min(window.low, columns.start) if window.rows else columns.start
+        window.rows = rows
 
     def look_back(self, columns: int) -> None:
         """Let the next step read the last `columns` columns, and have a column to write to."""
+        # The longest row may have left: what lies before the longest of those that stay is read no more.
         self.window.low = self.window.high - columns
         if self.window.high == self._stored.shape[2]:
             self._move(self.window.rows, columns)
@@ -117,15 +149,15 @@ class KeyValueStore(Cache):
 
     def replace(self, holes: list[int], movers: list[int], rows: int) -> None:
         """Move the rows `movers` into the `holes`; the first `rows` rows stay."""
-        w = self.window
+        window = self.window
         if holes:
             for layer in self.layers:
-                for store in (layer.keys, layer.values):  # pyright: ignore
-                    store[holes, :, w.low : w.high] = store[movers, :, w.low : w.high]  # pyright: ignore
-        w.rows = rows
+                for stored in (layer.keys, layer.values):  # pyright: ignore
+                    stored[holes, :, window.low : window.high] = stored[movers, :, window.low : window.high]  # pyright: ignore
+        window.rows = rows
 
     @property
-    def _stored(self) -> Tensor:
+    def _stored(self) -> Float[Tensor, "B K C D"]:
         return self.layers[0].keys  # pyright: ignore
 
     def _move(self, rows: int, high: int) -> None:
@@ -141,31 +173,37 @@ def decode(
     choose: Choose,
     stops: set[int],
     max_new_tokens: int,
-    places: int,
+    slots: int,
     max_tokens: int,
     tick: Callable[[int], None] = lambda rows: None,
 ) -> list[list[int]]:
     """The ids that follow each prompt, up to the first of `stops` (included) or `max_new_tokens`, in the order of
     `prompts`.
 
-    At most `places` rows are answered at once; prompts are read in parts of at most `max_tokens` padded tokens, longest
-    first, a prompt asked several times once a part. A row's ids do not depend on the others, to float noise. `tick`
-    hears of rows as they finish.
+    At most `slots` rows are answered at once; prompts are read in batches of at most `max_tokens` padded tokens,
+    longest first, a prompt asked several times once a batch. A row's ids do not depend on the others, to float noise.
+    `tick` hears of rows as they finish.
     """
     _check_layers(model)
+    # Equal prompts stand side by side, so that they are read together; the longest come first, so that those which are
+    # read together are of like length and the store seldom has to make room on the left.
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), prompts[i], i)))
-    store, rows, finished = KeyValueStore(), list[Continuation](), dict[int, list[int]]()
-    refill = max(1, places // 8)
+    store = KeyValueStore()
+    rows: list[Continuation] = []
+    finished: dict[int, list[int]] = {}
+    refill = max(1, slots // REFILL_SHARE)
     while waiting or rows:
-        if waiting and (places - len(rows) >= refill or not rows):
-            new = _next(waiting, prompts, places - len(rows), max_tokens)
+        free = slots - len(rows)
+        if waiting and (free >= refill or not rows):
+            new = _next(waiting, prompts, free, max_tokens)
             logits = _read(model, new, store)
+            rows = rows + new
         else:
             new = rows
             logits = _step(model, rows, store)
+        # One transfer for all rows: the ids have to be known here, because they decide who leaves.
         for row, id in zip(new, choose(logits, new).tolist(), strict=True):
             row.ids.append(id)
-        rows = rows if new is rows else rows + new
         done = {i for i, row in enumerate(rows) if row.ids[-1] in stops or len(row.ids) == max_new_tokens}
         finished |= {rows[i].index: rows[i].ids for i in done}
         tick(len(done))
@@ -174,45 +212,49 @@ def decode(
 
 
 def _next(waiting: deque[int], prompts: list[list[int]], free: int, max_tokens: int) -> list[Continuation]:
-    """The next rows to read: as many as there are places free and different prompts fit into `max_tokens` (or one)."""
+    """The next rows to read: as many as there are free slots and different prompts fit into `max_tokens` (or one)."""
     rows: list[Continuation] = []
-    width, different = len(prompts[waiting[0]]), 0
+    width = len(prompts[waiting[0]])  # the longest of those that wait
+    different = 0
     while waiting and len(rows) < free:
         prompt = prompts[waiting[0]]
-        different += not rows or rows[-1].prompt != prompt
+        if not rows or rows[-1].prompt != prompt:
+            different += 1
         if rows and different * width > max_tokens:
             break
         rows.append(Continuation(waiting.popleft(), prompt))
     return rows
 
 
-def _read(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Tensor:
-    """Read the prompts of new rows, equal ones once: the logits [B, V] behind them."""
-    places = {tuple(row.prompt): 0 for row in rows}
-    places = {prompt: place for place, prompt in enumerate(places)}
-    width = max(len(prompt) for prompt in places)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in places], device=model.device)
+def _read(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Float[Tensor, "B V"]:
+    """Read the prompts of new rows: the logits behind them."""
+    # An evaluation asks every prompt once a seed: equal ones are read once, and their keys, values and logits copied.
+    different = list(dict.fromkeys(tuple(row.prompt) for row in rows))
+    width = max(len(prompt) for prompt in different)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in different], device=model.device)
     # Masked positions hold token 0, which nothing ever looks at.
-    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in places], device=model.device)
-    read = DynamicCache()
+    ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in different], device=model.device)
+    prefilled = DynamicCache()
     output = model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=position_ids_of(mask),
-        past_key_values=read,
+        past_key_values=prefilled,
         use_cache=True,
         logits_to_keep=1,
     )
-    copies = torch.tensor([places[tuple(row.prompt)] for row in rows], device=model.device)
-    store.admit(read, copies)
+    number = {prompt: i for i, prompt in enumerate(different)}
+    copies = torch.tensor([number[tuple(row.prompt)] for row in rows], device=model.device)
+    store.admit(prefilled, copies)
     return output.logits[:, -1][copies]
 
 
-def _step(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Tensor:
-    """Feed every row its last id: the logits [B, V] behind it."""
+def _step(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore) -> Float[Tensor, "B V"]:
+    """Feed every row its last id: the logits behind it."""
     lengths = torch.tensor([row.num_tokens for row in rows], device=model.device).unsqueeze(1)
     columns = max(row.num_tokens for row in rows)
     store.look_back(columns - 1)
+    # Aligned at the end: a row of n tokens is in the last n columns, the one to be written included.
     mask = (torch.arange(columns, device=model.device) >= columns - lengths).long()
     ids = torch.tensor([[row.ids[-1]] for row in rows], device=model.device)
     output = model(input_ids=ids, attention_mask=mask, position_ids=lengths - 1, past_key_values=store, use_cache=True)
@@ -221,7 +263,8 @@ def _step(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore
 
 
 def _close_up(rows: list[Continuation], done: set[int], store: KeyValueStore) -> list[Continuation]:
-    """The rows that go on, those at the end moved into the places of finished ones."""
+    """The rows that go on, those at the end moved into the slots of finished ones."""
+    # Only as many rows are copied as have left a hole before the end. Order means nothing: `index` goes with a row.
     left = len(rows) - len(done)
     holes = [i for i in range(left) if i in done]
     movers = [i for i in range(left, len(rows)) if i not in done]
@@ -232,12 +275,12 @@ def _close_up(rows: list[Continuation], done: set[int], store: KeyValueStore) ->
 
 def _check_layers(model: PreTrainedModel) -> None:
     """A `UserError` for a model that remembers more than keys and values (state spaces, recurrence)."""
-    kinds = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - {
-        DynamicLayer,
-        DynamicSlidingWindowLayer,
-    }
-    if kinds:
+    # A state that sums up the past has no columns to align, mask or give up. A sliding window is stored like any other
+    # layer: the model's own mask hides what has left the window.
+    decodable = {DynamicLayer, DynamicSlidingWindowLayer}
+    others = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - decodable
+    if others:
         raise UserError(
-            f"{type(model).__name__} keeps {kinds.pop().__name__} between tokens, which cannot be decoded here; "
+            f"{type(model).__name__} keeps {others.pop().__name__} between tokens, which cannot be decoded here; "
             "choose a model with attention layers only"
         )

@@ -53,7 +53,11 @@ class VllmAnswerer:
     """A model answering through vLLM."""
 
     def __init__(self, llm: Any, sampling: Any, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.llm, self.sampling, self.tokenizer, self.stops = llm, sampling, tokenizer, stop_ids(model, tokenizer)
+        self.llm = llm
+        self.sampling = sampling
+        self.tokenizer = tokenizer
+        self.stops = stop_ids(model, tokenizer)
+        # Rows that pad the vocabulary hold noise: a bias of -100 keeps them from being drawn.
         rows = len(model.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
         self.banned = dict.fromkeys(range(len(tokenizer), rows), -100.0)
 
@@ -70,9 +74,8 @@ class VllmAnswerer:
             "logit_bias": self.banned or None,
             "detokenize": False,
         }
-        streams = [
-            stream_seed(seed, row.id) >> 1 for row, seed in zip(rows, seeds, strict=True)
-        ]  # vLLM's seeds are signed
+        # vLLM's seeds are signed: one bit less.
+        streams = [stream_seed(seed, row.id) >> 1 for row, seed in zip(rows, seeds, strict=True)]
         outputs = self.llm.generate(
             [{"prompt_token_ids": row.prompt} for row in rows],
             [self.sampling(seed=stream, **options) for stream in streams],
@@ -92,7 +95,6 @@ def _vllm() -> Any:
     except ImportError:
         raise UserError(
             "engine.generation_backend=vllm: the package vllm is not installed; run `pip install 'srd[vllm]'` (needs a "
-            "GPU), "
-            "or use engine.generation_backend=transformers"
+            "GPU), or use engine.generation_backend=transformers"
         ) from None
     return vllm

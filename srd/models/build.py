@@ -53,10 +53,10 @@ def random_model(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase
 
 
 def not_a_model(weights: Weights, role: str, error: Exception) -> UserError:
+    """What to say of an architecture that transformers cannot make a model of."""
     return UserError(
         f"model.{role}.architecture={weights.architecture}: not a causal language model that can be built "
-        f"({first_line(error)}); "
-        "expected model_type (llama, gpt2 …) and fields of its transformers config"
+        f"({first_line(error)}); expected model_type (llama, gpt2 …) and fields of its transformers config"
     )
 
 

@@ -44,6 +44,8 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
 
 def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Callable[[], PreTrainedModel]) -> None:
     """Replace the adapter saved in `folder` by the whole model that it is `merged` into; a killed run repeats it."""
+    # The adapter's config goes before its folder does: if it is there nothing has been replaced, if not the merged
+    # model is whole and only the renaming is left.
     whole = folder.with_name(folder.name + "-merged")
     if (folder / "adapter_config.json").is_file():
         save_model(merged(), tokenizer, whole)
@@ -66,6 +68,7 @@ def merged_with(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
 
 
 def load_peft() -> Any:
+    """The package peft; without it a `UserError` that says how to install it."""
     try:
         import peft
     except ImportError:

@@ -18,8 +18,7 @@ def device(engine: Engine) -> torch.device:
     if not available[kind] or (index and kind == "cuda" and int(index) >= torch.cuda.device_count()):
         raise UserError(
             f"engine.device={engine.device}: no such device on this machine ({torch.cuda.device_count()} CUDA "
-            "devices); "
-            "use engine.device=auto or cpu"
+            "devices); use engine.device=auto or cpu"
         )
     return _for_each_rank(torch.device(engine.device))
 

@@ -46,6 +46,7 @@ class Facts:
 
 def facts_of(cfg: Config, role: str) -> Facts:
     """The numbers of a role's model; weights that cannot be found are a `UserError`."""
+    # On the meta device a model of any size is made in a second: tensors have shapes and a type, and no memory.
     side = cfg.model.side(role)
     settings = _config_of(side, role, cfg.model.vocabulary)
     with torch.device("meta"):
@@ -54,12 +55,15 @@ def facts_of(cfg: Config, role: str) -> Facts:
         keep_layers(model, side.layers)
     head = model.get_output_embeddings()
     try:
-        activation_bytes, state_bytes = _activation_bytes(model), _state_bytes(model)
+        activation_bytes = _activation_bytes(model)
+        state_bytes = _state_bytes(model)
     except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        # Any model's code runs here, and it may ask of a meta tensor what it does not have: a value.
         raise UserError(
-            f"{type(model).__name__} cannot be measured without its weights ({str(error).splitlines()[0]})"
+            f"{type(model).__name__} cannot be estimated without its weights ({str(error).splitlines()[0]})"
         ) from None
-    layers, hidden = int(model.config.num_hidden_layers), int(head.weight.shape[1])  # pyright: ignore
+    layers = int(model.config.num_hidden_layers)  # pyright: ignore
+    hidden = int(head.weight.shape[1])  # pyright: ignore
     return Facts(
         parameters=num_parameters(model),
         trainable=_lora_parameters(model, side.lora.rank) if side.lora.rank > 0 else num_parameters(model),
@@ -84,6 +88,8 @@ def _config_of(side: Side, role: str, vocabulary: int | None) -> Any:
 def _activation_bytes(model: PreTrainedModel) -> int:
     """Bytes per token of the tensors that a forward pass keeps for its backward pass, the weights left out, the head
     too."""
+    # By storage and not by tensor: views of one activation are kept once, and a transposed weight is still a weight.
+    # Every hook call keeps its tensor alive, so that no address is used a second time.
     weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -106,7 +112,9 @@ def _state_bytes(model: PreTrainedModel) -> int:
 
 
 def _pass(model: PreTrainedModel, **more: Any) -> None:
-    """The body's forward pass over a few tokens; the mask is whole, because a meta tensor cannot be looked at."""
+    """The body's forward pass over a few tokens."""
+    # Given a mask of ones [B, T] a model looks whether any token is padding, which a meta tensor cannot tell; a mask of
+    # four axes is taken as it is.
     ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device="meta")
     mask = torch.ones(1, 1, PROBE_TOKENS, PROBE_TOKENS, dtype=torch.bool, device="meta")
     model.base_model(input_ids=ids, attention_mask=mask, **{"use_cache": False, **more})
@@ -114,5 +122,6 @@ def _pass(model: PreTrainedModel, **more: Any) -> None:
 
 def _lora_parameters(model: nn.Module, rank: int) -> int:
     """Parameters of the adapters on the layers that peft chooses."""
+    # An adapter of rank r on a weight [out, in] is a pair [r, in] and [out, r]: r numbers for each of in + out.
     weights = [module.weight for name, module in model.named_modules() if name.rpartition(".")[2] in LORA_TARGETS]
     return sum(rank * sum(weight.shape) for weight in weights)  # pyright: ignore

@@ -16,7 +16,7 @@ from srd.models.build import keep_layers, random_model, unquantised
 from srd.models.checkpoints import merged_with
 from srd.models.device import device
 
-# The stages show bars of their own.
+# The stages show bars of their own, and what the library warns of is checked here and said in one line.
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
@@ -57,15 +57,25 @@ def load_model(
     adapter of its own through `trainable`.
     """
     weights = pair.side(role)
-    given = (inputs[role] / "model" if role in inputs else None, inputs.get("checkpoint"))
-    folders = [folder for folder in given if folder is not None]
-    whole = [place for place, folder in enumerate(folders) if not (folder / "adapter_config.json").is_file()]
-    if whole:
-        options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
-        model = AutoModelForCausalLM.from_pretrained(folders[whole[-1]], **options)
-    else:
+    folders: list[Path] = []
+    if role in inputs:
+        folders.append(inputs[role] / "model")
+    if "checkpoint" in inputs:
+        folders.append(inputs["checkpoint"])
+    # What came before the last whole model does not count; adapters after it are deltas on top of it, oldest first.
+    whole: Path | None = None
+    adapters: list[Path] = []
+    for folder in folders:
+        if (folder / "adapter_config.json").is_file():
+            adapters.append(folder)
+        else:
+            whole, adapters = folder, []
+    if whole is None:
         model = _initial(weights, role, tokenizer, seed)
-    for adapter in folders[whole[-1] + 1 if whole else 0 :]:
+    else:
+        options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
+        model = AutoModelForCausalLM.from_pretrained(whole, **options)
+    for adapter in adapters:
         model = merged_with(model, str(adapter))
     _check_size(model, role, tokenizer, pair.longest_tokens)
     nn.Module.to(model, device(engine))
@@ -88,6 +98,7 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
 
 
 def num_parameters(model: nn.Module) -> int:
+    """Parameters of the model, a tied one once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -96,13 +107,9 @@ def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, se
     if weights.architecture is not None:
         return random_model(weights, role, tokenizer, seed)
     where, options = location(weights)
-    options |= {
-        "dtype": getattr(torch, weights.dtype),
-        "trust_remote_code": weights.trust_remote_code,
-        "use_safetensors": True,
-    }
-    if weights.gguf_file is not None:
-        del options["use_safetensors"]
+    options |= {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
+    if weights.gguf_file is None:
+        options["use_safetensors"] = True  # a pickle can run code
     model = from_hub(AutoModelForCausalLM, where, role, **options)
     if weights.gguf_file is not None:
         model = unquantised(model)
@@ -142,7 +149,6 @@ def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
         revision = f"@{options['revision']}" if options.get("revision") else ""
         raise UserError(
             f"model.{role}: weights of {where}{revision} cannot be loaded ({first_line(error)}); run again when the "
-            "hub can be "
-            "reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
+            "hub can be reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
             f"model.{role}.name=FOLDER"
         ) from None

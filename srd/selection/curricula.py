@@ -26,12 +26,13 @@ def one_pass(ids: list[str], settings: Curriculum) -> list[list[str]]:
             f"curriculum.phases={settings.phases}: more phases than samples ({len(ids)}); lower it or raise filter.keep"
         )
     sizes = settings.sizes or [1 / settings.phases] * settings.phases
+    # Rounded up, but not for the noise of adding floats: 0.1 + 0.1 + 0.1 of ten samples is 3.0000000000000004.
     borders = [0, *(math.ceil(len(ids) * share - 1e-6) for share in accumulate(sizes))]
     subsets = [ids[low:high] for low, high in pairwise(borders)]
     if not all(subsets):
         raise UserError(
-            f"curriculum.sizes={settings.sizes}: a subset of {len(ids)} samples is empty; use larger shares or more "
-            "data"
+            f"curriculum.sizes={settings.sizes}: a subset of {len(ids)} samples is empty; "
+            "use larger shares or more data"
         )
     return subsets
 
@@ -50,18 +51,18 @@ def reversed_order(ids: list[str], settings: Curriculum) -> list[list[str]]:
 def random_order(ids: list[str], settings: Curriculum) -> list[list[str]]:
     """Cumulative subsets in a seeded random order: the control of the curriculum, free of the ranking."""
     order = np.random.default_rng(settings.seed).permutation(len(ids))
-    ids = sorted(ids)
-    return baby_step([ids[i] for i in order], settings)
+    by_id = sorted(ids)  # the order in which they came is the ranking's
+    return baby_step([by_id[i] for i in order], settings)
 
 
 def mixed(ids: list[str], settings: Curriculum) -> list[list[str]]:
     """Each phase sees its own subset and a seeded `replay` share of all earlier ones."""
-    phases, earlier = [], []
+    phases: list[list[str]] = []
+    earlier: list[str] = []
     for number, subset in enumerate(one_pass(ids, settings)):
-        again = np.random.default_rng([settings.seed, number]).permutation(len(earlier))[
-            : round(settings.replay * len(earlier))
-        ]
-        phases.append([*(earlier[i] for i in sorted(again)), *subset])
+        order = np.random.default_rng([settings.seed, number]).permutation(len(earlier))
+        replayed = sorted(order[: round(settings.replay * len(earlier))])  # easy to hard, as the subset is
+        phases.append([*(earlier[i] for i in replayed), *subset])
         earlier = earlier + subset
     return phases
 

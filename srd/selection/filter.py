@@ -3,13 +3,15 @@
 import math
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from srd.errors import UserError
 from srd.store.columns import Columns
 
 
 def kept_count(samples: int, keep: float) -> int:
-    """⌊λN⌋, where rounding of λ as a float takes no sample away (0.7 · 10 is 7)."""
+    """⌊λN⌋."""
+    # λN may be a whole number that floats put just below itself (0.29 · 100 = 28.999…): it must not lose a sample.
     return math.floor(samples * keep + 1e-9)
 
 
@@ -21,6 +23,6 @@ def easiest(ranking: Columns, keep: float) -> Columns:
     return chosen(ranking, np.argsort(ranking["rank"])[:count])
 
 
-def chosen(ranking: Columns, rows: np.ndarray) -> Columns:
-    """Some rows of the columns, by index or by truth value."""
+def chosen(ranking: Columns, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " N"]) -> Columns:
+    """The rows of the columns with these indices, or where `rows` holds."""
     return {name: values[rows] for name, values in ranking.items()}

@@ -1,8 +1,28 @@
-"""Difficulty ranking: signals to ranks, ranks to one order. Pure functions over columns, free of input order."""
+"""Difficulty ranking: signals to ranks, ranks to one order. Pure functions over columns, free of input order.
+
+With the filter and a curriculum it chooses data for any trainer, from difficulties that need not come from here:
+
+    >>> import numpy as np
+    >>> from srd.config import Curriculum
+    >>> from srd.selection.curricula import baby_step
+    >>> from srd.selection.filter import easiest
+    >>> from srd.selection.ranking import rank
+    >>> loss = np.array([0.5, 2.0, 1.0, 3.0])  # larger is harder
+    >>> ranking = rank({"id": np.array(["a", "b", "c", "d"]), "loss": loss, "words": np.array([9, 20, 5, 40])}, 60.0)
+    >>> ranking["id"].tolist(), ranking["words_rank"].tolist()
+    (['a', 'c', 'b', 'd'], [2.0, 1.0, 3.0, 4.0])
+    >>> baby_step(easiest(ranking, 0.75)["id"].tolist(), Curriculum(phases=3))
+    [['a'], ['a', 'c'], ['a', 'c', 'b']]
+
+Axes: N samples.
+"""
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +30,10 @@ from srd.errors import UserError
 from srd.metrics import METRICS
 from srd.store.columns import Columns
 from srd.store.rows import Sample
+
+# The graph imports this file for the names of the signals; the tests check the shapes.
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 
 def uniform(id: str, seed: int | str) -> float:
@@ -67,23 +91,24 @@ def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Col
     A value that is not a number is a `UserError` with its sample's id, and so is a sample without a reflection.
     """
     alone = {name: SIGNALS[name].of_sample for name in signals if not SIGNALS[name].is_reflected}
-    parts: list[Columns] = []
+    sources: list[Columns] = []
     if alone:
         rows = list(samples)
         columns = {
             name: np.array([of_sample(row, seed) for row in rows]) for name, of_sample in alone.items() if of_sample
         }
-        parts.append({"id": np.array([row.id for row in rows]), **columns})
+        sources.append({"id": np.array([row.id for row in rows]), **columns})
     reflected = {name: SIGNALS[name].sign * reflections[name] for name in signals if SIGNALS[name].is_reflected}
     if reflected:
-        parts.append({"id": reflections["id"], **reflected})
-    ordered = [{name: values[np.argsort(part["id"])] for name, values in part.items()} for part in parts]
+        sources.append({"id": reflections["id"], **reflected})
+    # Samples and reflections come in orders of their own: each is sorted by id, and then they are one table.
+    ordered = [_sorted_by_id(columns) for columns in sources]
     if len(ordered) == 2 and not np.array_equal(ordered[0]["id"], ordered[1]["id"]):
         lonely = np.setxor1d(ordered[0]["id"], ordered[1]["id"])
         raise UserError(
             f"sample {lonely[0]} has no reflection, or its reflection no sample ({len(lonely)} such); reflect again"
         )
-    found = {name: values for part in ordered for name, values in part.items()}
+    found = {name: values for columns in ordered for name, values in columns.items()}
     for signal in signals:
         broken = found["id"][np.isnan(found[signal])]
         if len(broken):
@@ -93,23 +118,30 @@ def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Col
     return {"id": found["id"], **{signal: found[signal] for signal in signals}}
 
 
-def mean_ranks(values: np.ndarray) -> np.ndarray:
-    """Rank of every value, 1 = smallest; equal values share the mean of their ranks: [N] → [N] float64."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+def _sorted_by_id(columns: Columns) -> Columns:
+    order = np.argsort(columns["id"])
+    return {name: values[order] for name, values in columns.items()}
+
+
+def mean_ranks(values: Shaped[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Rank of every value, 1 = smallest; equal values share the mean of their ranks."""
+    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
+    # A group's ranks are the `count` numbers that end at `last`: their mean is that of the first and the last of them.
     last = np.cumsum(count)
-    return ((2 * last - count + 1) / 2)[place]
+    return ((2 * last - count + 1) / 2)[group]
 
 
-def fuse(ranks: Iterable[np.ndarray], k: float) -> np.ndarray:
+def fuse(ranks: Iterable[Float[np.ndarray, " N"]], k: float) -> Float[np.ndarray, " N"]:
     """Reciprocal rank fusion: Σ over signals of 1 / (k + rank), larger is easier (Cormack et al. 2009; SRD, k = 60)."""
-    return np.add.reduce([1.0 / (k + of_signal) for of_signal in ranks])
+    return np.add.reduce([1.0 / (k + signal_ranks) for signal_ranks in ranks])
 
 
 def rank(values: Columns, k: float) -> Columns:
     """Columns `id, <signal>_rank…, fused, rank`, easiest first, from `difficulties`; what is still equal is ordered by
     id."""
-    ranks = {f"{signal}_rank": mean_ranks(of_signal) for signal, of_signal in values.items() if signal != "id"}
+    ranks = {f"{signal}_rank": mean_ranks(column) for signal, column in values.items() if signal != "id"}
     fused = fuse(ranks.values(), k)
+    # The last key sorts first; ids, which are hashes, break ties in a way that does not depend on the input's order.
     order = np.lexsort((values["id"], -fused))
     columns = {"id": values["id"], **ranks, "fused": fused}
     return {**{name: column[order] for name, column in columns.items()}, "rank": np.arange(1, len(order) + 1)}

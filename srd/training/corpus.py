@@ -12,7 +12,7 @@ from srd.text.encoding import Encoded, encode_text
 
 def read_corpus(path: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
     """Every text of the file as a row whose first token is the prompt; one without a second token is skipped."""
-    rows = []
+    rows: list[Encoded] = []
     for where, line in read_lines(Path(path)):
         if not isinstance(line.get("text"), str):
             raise UserError(

@@ -43,7 +43,10 @@ class Training:
     ) -> None:
         if engine.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
-        self.recipe, self.engine, self.restarts, self.on_policy = recipe, engine, restarts, on_policy
+        self.recipe = recipe
+        self.engine = engine
+        self.restarts = restarts
+        self.on_policy = on_policy
         self.state = TrainingState(model, recipe, folder, log, on_policy)
         self.updater = Updater(self.state, recipe, engine, pad_id, auxiliary)
 
@@ -55,51 +58,62 @@ class Training:
         end_phase: Callable[[int], None] = lambda phase: None,
     ) -> None:
         """Train every phase from where the counters stand; the callbacks run once each, also across kills."""
-        state, c = self.state, self.state.counters
+        counters = self.state.counters
         total_steps = num_steps([len(phase.rows) for phase in phases], self.recipe)
-        while c.phase < len(phases):
-            self._train_phase(PhaseOrder(phases[c.phase], self.recipe, c.phase), total_steps, advance, end_epoch)
-            end_phase(c.phase)
-            c.phase, c.phase_step, c.phase_score = c.phase + 1, 0, None
+        while counters.phase < len(phases):
+            order = PhaseOrder(phases[counters.phase], self.recipe, counters.phase)
+            self._train_phase(order, total_steps, advance, end_epoch)
+            end_phase(counters.phase)
+            counters.phase += 1
+            counters.phase_step = 0
+            counters.phase_score = None
             if self.restarts:
-                state.optimiser = state.new_optimiser()
-            state.save()
+                self.state.optimiser = self.state.new_optimiser()
+            # Saved after the phase has ended and the next one has begun: a kill before it ends the phase again, which
+            # leaves the same files.
+            self.state.save()
 
     def _train_phase(
         self, order: PhaseOrder, total_steps: int, advance: Advance, end_epoch: Callable[[int, int], None]
     ) -> None:
-        state, c, work = self.state, self.state.counters, order.work
-        while c.phase_step < order.steps:
-            epoch, index = divmod(c.phase_step, order.steps_per_epoch)
+        state, counters, work = self.state, self.state.counters, order.work
+        while counters.phase_step < order.steps:
+            epoch, index = divmod(counters.phase_step, order.steps_per_epoch)
             is_last = index + 1 == order.steps_per_epoch
             begin = time.monotonic()
-            settings = work.settings(c.step / max(1, total_steps - 1))
+            settings = work.settings(counters.step / max(1, total_steps - 1))
             self._set_rate(order.steps, total_steps)
             row = self.updater.step(self._rows(order), work.objective, settings)
-            c.seconds += time.monotonic() - begin
+            counters.seconds += time.monotonic() - begin
             row |= {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()}
             state.append("metrics", row)
-            advance(1, f"loss {row['train/loss_nats']:.3f} phase {c.phase + 1} epoch {epoch + 1}")
+            advance(1, f"loss {row['train/loss_nats']:.3f} phase {counters.phase + 1} epoch {epoch + 1}")
             if is_last:
                 begin = time.monotonic()
-                end_epoch(c.phase, epoch)
-                c.dev_seconds += time.monotonic() - begin
-            if is_last or c.step % self.engine.save_steps == 0:
+                end_epoch(counters.phase, epoch)
+                counters.dev_seconds += time.monotonic() - begin
+            # After the epoch's end and not before: what the dev answers chose is among the counters.
+            if is_last or counters.step % self.engine.save_steps == 0:
                 state.save()
 
     def _rows(self, order: PhaseOrder) -> list[Encoded]:
         """The rows of the step that comes: the phase's, or what the student's own responses make of them."""
-        c = self.state.counters
+        counters = self.state.counters
         if self.on_policy is None:
-            if c.phase_step + 1 < order.steps:
-                order.work.prefetch(order.rows(c.phase_step + 1))
-            return order.rows(c.phase_step)
-        return self.on_policy.rows(c.step, order.upcoming(c.phase_step, self.on_policy.steps_ahead))
+            if counters.phase_step + 1 < order.steps:
+                order.work.prefetch(order.rows(counters.phase_step + 1))
+            return order.rows(counters.phase_step)
+        upcoming = order.upcoming(counters.phase_step, self.on_policy.steps_ahead)
+        return self.on_policy.rows(counters.step, upcoming)
 
     def _set_rate(self, phase_steps: int, total_steps: int) -> None:
-        """The learning rate of the step that comes: by its place in the phase, or in all phases."""
-        c, recipe = self.state.counters, self.recipe
-        step, steps = (c.phase_step, phase_steps) if self.restarts else (c.step, total_steps)
+        """The learning rate of the step that comes: by its number in the phase, or among all phases' steps."""
+        # Computed anew every step from the counters, so there is no scheduler with a state of its own to save.
+        counters, recipe = self.state.counters, self.recipe
+        if self.restarts:
+            step, steps = counters.phase_step, phase_steps
+        else:
+            step, steps = counters.step, total_steps
         warmup_steps = round(recipe.warmup_share * steps)
         rate = cosine(step, steps, recipe.learning_rate, recipe.learning_rate_end, warmup_steps)
         for group in self.state.optimiser.param_groups:

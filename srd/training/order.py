@@ -44,7 +44,8 @@ class PhaseOrder:
     def rows(self, phase_step: int) -> list[Encoded]:
         """The rows of a step (0-based in the phase); the last step of an epoch takes what is left."""
         epoch, index = divmod(phase_step, self.steps_per_epoch)
-        rows, size = self.work.rows, self.recipe.batch_sequences
+        rows = self.work.rows
+        size = self.recipe.batch_sequences
         seeded = epoch_order(len(rows), self.recipe.seed, self.phase, epoch)
         order = seeded if self.work.shuffled else list(range(len(rows)))
         return [rows[i] for i in order[index * size : (index + 1) * size]]
@@ -54,6 +55,7 @@ class PhaseOrder:
         return [self.rows(step) for step in range(phase_step, min(self.steps, phase_step + steps))]
 
 
+# Asked once a step for the same epoch, and at an epoch's end for the next one as well.
 @lru_cache(maxsize=4)
 def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
     """The seeded order of the samples in one epoch."""

@@ -79,7 +79,12 @@ class TrainingState:
     def __init__(
         self, model: nn.Module, recipe: Recipe, folder: Path, log: Log, on_policy: OnPolicyData | None = None
     ) -> None:
-        self.model, self.recipe, self.folder, self.log, self.on_policy = model, recipe, folder, log, on_policy
+        self.model = model
+        self.recipe = recipe
+        self.folder = folder
+        self.log = log
+        self.on_policy = on_policy
+        # Frozen weights (all but an adapter's) are loaded as they were, not saved with every state.
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
         self.counters = Counters()
@@ -88,6 +93,7 @@ class TrainingState:
 
     def new_optimiser(self) -> torch.optim.AdamW:
         """AdamW without weight decay on biases and norms, which are the parameters of one axis."""
+        # Fused: one pass over all parameters in place of several small operations on each.
         decay = [p for p in self.parameters.values() if p.ndim >= 2]
         rest = [p for p in self.parameters.values() if p.ndim < 2]
         groups = [{"params": decay, "weight_decay": self.recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -99,11 +105,16 @@ class TrainingState:
             return
         with (self.folder / f"{kind}.jsonl").open("ab") as file:
             file.write(dump(row).encode())
-            setattr(self.counters, f"{kind}_bytes", file.tell())
+            if kind == "metrics":
+                self.counters.metrics_bytes = file.tell()
+            else:
+                self.counters.dev_bytes = file.tell()
         self.log(row)
 
     def save(self) -> None:
         """Replace the saved state: weights, optimiser moments, counters."""
+        # By the parameter's name, not by its number in the optimiser, which the grouping decides. Before the first step
+        # there are no moments. Neither a random state nor the order of the data is saved: the counters give both.
         tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
         for name, p in self.parameters.items():
             for key, value in self.optimiser.state.get(p, {}).items():
@@ -119,7 +130,7 @@ class TrainingState:
 
     def restore_snapshot(self) -> None:
         """Go back to the weights of the last `snapshot`; the optimiser's moments stay."""
-        processes.wait()
+        processes.wait()  # the first process has written the file, all of them read it
         with safe_open(self.folder / PHASE_BEST, "pt", device=str(self.device)) as file:
             for name, p in self.parameters.items():
                 p.data.copy_(file.get_tensor(f"weights.{name}"))
@@ -127,6 +138,7 @@ class TrainingState:
     def _replace(self, name: str, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
         if not processes.is_first():
             return
+        # Written beside the old one and then renamed over it, which happens whole or not at all.
         temporary = self.folder / (name + ".tmp")
         with disk_errors(temporary):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary, texts)
@@ -142,14 +154,18 @@ class TrainingState:
                     self.on_policy.restore(json.loads(file.metadata()["on_policy"]))
                 names = set(file.keys())
                 for name, p in self.parameters.items():
+                    # Into the tensor that is there: the optimiser and a tied head hold the parameter itself.
                     p.data.copy_(file.get_tensor(f"weights.{name}"))
                     keys = [key for key in MOMENTS if f"{key}.{name}" in names]
                     if keys:
                         self.optimiser.state[p] = {key: _moment(file.get_tensor(f"{key}.{name}"), key) for key in keys}
-        for kind in ("metrics", "dev") if processes.is_first() else ():
-            rows = self.folder / f"{kind}.jsonl"
-            rows.touch()
-            os.truncate(rows, getattr(self.counters, f"{kind}_bytes"))
+        if processes.is_first():
+            # Steps after the saved state are done again and log their rows again: the old ones are cut off, so that the
+            # files are those of a run that was never killed.
+            for kind, length in (("metrics", self.counters.metrics_bytes), ("dev", self.counters.dev_bytes)):
+                log = self.folder / f"{kind}.jsonl"
+                log.touch()
+                os.truncate(log, length)
 
 
 def _moment(tensor: Tensor, key: str) -> Tensor:

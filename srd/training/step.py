@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from srd.config import Engine, Recipe
@@ -39,16 +40,20 @@ class AuxiliaryLoss:
 
 @dataclass
 class StepSums:
-    """What a process has of a step's losses: its part of their means (nats per token), and its padded tokens."""
+    """This process's share of a step's sums: of the mean losses (nats per token), and of the padded tokens."""
 
-    means: dict[str, Tensor]
-    """`loss`, then its parts, then `corpus`."""
+    means: dict[str, Float[Tensor, ""]]
+    """`loss`, then its terms `ce` and `kd` where there are any, then `corpus`."""
     padded_tokens: int
 
-    def totals(self) -> Tensor:
+    def totals(self) -> Float[Tensor, " sums"]:
         """All numbers in one tensor, so that they are summed over the processes in one message."""
-        last = next(iter(self.means.values()))
-        return torch.stack([*self.means.values(), torch.full((), self.padded_tokens, device=last.device)])
+        loss = self.means["loss"]
+        return torch.stack([*self.means.values(), torch.full((), self.padded_tokens, device=loss.device)])
+
+    def named(self, totals: list[float]) -> tuple[dict[str, float], float]:
+        """The mean losses by name, and the padded tokens, from what `totals` has become on its way."""
+        return dict(zip(self.means, totals[:-1], strict=True)), totals[-1]
 
 
 class Updater:
@@ -57,50 +62,59 @@ class Updater:
     def __init__(
         self, state: TrainingState, recipe: Recipe, engine: Engine, pad_id: int, auxiliary: AuxiliaryLoss | None = None
     ) -> None:
-        self.state, self.recipe, self.engine, self.pad_id, self.auxiliary = state, recipe, engine, pad_id, auxiliary
+        self.state = state
+        self.recipe = recipe
+        self.engine = engine
+        self.pad_id = pad_id
+        self.auxiliary = auxiliary
         self._sparse_embedding()
 
     def _sparse_embedding(self) -> None:
-        """On a processor, a micro-batch gives the gradient of the embeddings it read, not of the whole vocabulary's.
-
-        A GPU would have to wait for itself to sort them.
-        """
+        """On a processor, a micro-batch gives the gradient of the embeddings it read, not of the whole vocabulary's."""
+        # A dense one is V x H zeros with a few rows in them, filled and added up once a micro-batch. A GPU does that
+        # fast, and would have to wait for itself to sort the rows of a sparse one.
         embedding = unwrapped(self.state.model).get_input_embeddings()
         if isinstance(embedding, nn.Embedding) and self.state.device.type == "cpu":
             embedding.sparse = True
 
     def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
         """One optimiser update over exactly `rows`; returns its row of `metrics.jsonl`."""
-        state, c, begin = self.state, self.state.counters, time.monotonic()
+        state, counters = self.state, self.state.counters
+        begin = time.monotonic()
         sums = self.gradients(rows, objective, settings)
         totals = sums.totals()
         processes.add_up([p.grad for p in state.parameters.values() if p.grad is not None])
         processes.add_up([totals])
+        # After the sum over processes: the norm is that of the whole step's gradient, the same everywhere.
         norm = nn.utils.clip_grad_norm_(state.parameters.values(), self.recipe.clip_norm)
         # The one wait for the device in a step: losses, padded tokens and norm come over together. A `.item()` for
         # each of them would stop the queue of kernels as many times.
-        *values, padded_tokens, norm = torch.cat([totals, norm.reshape(1)]).tolist()
-        means = dict(zip(sums.means, values, strict=True))
-        self._check_finite(means["loss"], sum(values) + norm, rows)
+        *numbers, gradient_norm = torch.cat([totals, norm.reshape(1)]).tolist()
+        means, padded_tokens = sums.named(numbers)
+        self._check_finite(means["loss"], sum(numbers) + gradient_norm, rows)
         state.optimiser.step()
+        # Set to none, not to zero: an addition less in the next step, and no memory held between the two.
         state.optimiser.zero_grad(set_to_none=True)
         tokens = sum(row.num_tokens for row in rows)
-        c.phase_step, c.step, c.sample_passes = c.phase_step + 1, c.step + 1, c.sample_passes + len(rows)
-        c.tokens, c.supervised_tokens = c.tokens + tokens, c.supervised_tokens + sum(len(row.response) for row in rows)
+        counters.phase_step += 1
+        counters.step += 1
+        counters.sample_passes += len(rows)
+        counters.tokens += tokens
+        counters.supervised_tokens += sum(len(row.response) for row in rows)
         by_student = {"train/student_share": sum(row.by_student for row in rows) / len(rows)}
         return {
-            "step": c.step,
-            "phase": c.phase,
+            "step": counters.step,
+            "phase": counters.phase,
             **{f"train/{name}_nats": value for name, value in means.items()},
             **(by_student if state.on_policy is not None else {}),
             "train/learning_rate": state.optimiser.param_groups[0]["lr"],
-            "train/gradient_norm": norm,
+            "train/gradient_norm": gradient_norm,
             "train/padding_share": 1 - tokens / padded_tokens,
             "train/tokens_per_second": tokens / (time.monotonic() - begin),
         }
 
     def gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> StepSums:
-        """This process's part of the gradient of the step's losses, left in the parameters, and of their means.
+        """This process's share of the gradient of the step's losses, left in the parameters, and of their means.
 
         Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
         """
@@ -135,31 +149,38 @@ class Updater:
                 f"out of memory with one sample of {longest} tokens at a time; set engine.gradient_checkpointing=true, "
                 "lower engine.loss_positions or model.max_tokens, or take a smaller model (`srd plan` estimates it)"
             )
+        # Among the counters, so that a killed run goes on with what it has found and need not run out again.
         self.state.counters.micro_batch_tokens = self.micro_batch_tokens // 2
         tokens = self.micro_batch_tokens
         say(f"out of memory: micro-batches of {tokens} tokens from here on (engine.micro_batch_tokens)")
 
     def accumulate(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, weight: float) -> StepSums:
-        """Add this process's part of the gradient of `weight` times the mean loss of `rows`.
+        """Add this process's share of the gradient of `weight` times the mean loss of `rows`.
 
-        Returns its parts of the unweighted means and of the padded tokens.
+        Returns its share of the unweighted means and of the padded tokens.
         """
-        state, totals, padded_tokens = self.state, dict[str, Tensor](), 0
+        state = self.state
+        totals: dict[str, Tensor] = {}
+        padded_tokens = 0
+        # Of the whole step, on every process: the mean of means of micro-batches would weigh a token by how many others
+        # it shares its micro-batch with.
         count = sum(len(row.response) for row in rows)
         # Sorted by length before every N-th is taken, so that no process has all the long ones.
         mine = processes.share(sorted(rows, key=lambda row: row.num_tokens)) if processes.count() > 1 else rows
         # A process without a row computes one that counts for nothing: it has to be there when gradients are summed.
         own = 1 / count if mine else 0.0
         state.model.train()
-        for part in pack(mine or rows[:1], self.micro_batch_tokens):
-            batch = collate(part, self.pad_id).to(state.device)
+        for batch_rows in pack(mine or rows[:1], self.micro_batch_tokens):
+            batch = collate(batch_rows, self.pad_id).to(state.device)
             padded_tokens += batch.input_ids.numel() if mine else 0
             with autocast(state.device, self.engine):
                 sums = objective(state.model, batch, settings)
             (sums.loss * (weight * own)).backward()
+            # Added up on the device and left there: a number asked for here would be a wait a micro-batch.
             for name, value in sums.by_name().items():
                 totals[name] = totals.get(name, torch.zeros((), device=state.device)) + value.detach()
         state.model.eval()
+        # Clipping, the sum over processes and AdamW want dense gradients; once a step that is cheap.
         for p in state.parameters.values():
             if p.grad is not None and p.grad.is_sparse:  # an embedding that is not the head as well
                 p.grad = p.grad.to_dense()
@@ -167,9 +188,10 @@ class Updater:
 
     def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
         """A `UserError` unless the step's numbers are finite, with the samples in a file; before the weights change."""
-        if math.isfinite(total):
+        if math.isfinite(total):  # a sum is finite only where all of its terms are
             return
-        step, path = self.state.counters.step, self.state.folder / NOT_FINITE
+        step = self.state.counters.step
+        path = self.state.folder / NOT_FINITE
         if processes.is_first():
             path.write_text(json.dumps({"step": step, "ids": [row.id for row in rows]}))
         raise UserError(

@@ -29,19 +29,18 @@ class StudentResponses:
     def __init__(
         self, write: Write, settings: StudentData, rows: list[Encoded], seed: int, total_steps: int, max_tokens: int
     ) -> None:
-        self.write, self.settings, self.seed, self.total_steps, self.max_tokens = (
-            write,
-            settings,
-            seed,
-            total_steps,
-            max_tokens,
-        )
+        self.write = write
+        self.settings = settings
+        self.seed = seed
+        self.total_steps = total_steps
+        self.max_tokens = max_tokens
         self.by_id = {row.id: row for row in rows}
         self.steps_ahead = settings.every_steps
         self.share = settings.share
         self.dev_loss_mark: float | None = None
         self.generated_tokens = 0
         self.window: dict[int, list[Encoded]] = {}
+        """Rows of the steps that have been decided and are still to come, by step."""
         self.replay: deque[Encoded] = deque(maxlen=settings.replay_capacity)
 
     def rows(self, step: int, upcoming: list[list[Encoded]]) -> list[Encoded]:
@@ -53,13 +52,16 @@ class StudentResponses:
     def observe(self, dev_loss: float) -> None:
         """Raise the share when the dev loss (nats per token) has grown by the margin since it was last taken as the
         measure."""
-        s = self.settings
+        settings = self.settings
         if self.dev_loss_mark is None:
             self.dev_loss_mark = dev_loss
-        elif s.adaptive and dev_loss >= self.dev_loss_mark + s.loss_margin:
-            self.share, self.dev_loss_mark = min(1.0, self.share + s.share_step), dev_loss
+        elif settings.adaptive and dev_loss >= self.dev_loss_mark + settings.loss_margin:
+            self.share = min(1.0, self.share + settings.share_step)
+            self.dev_loss_mark = dev_loss
 
     def state(self) -> dict[str, Any]:
+        """What `restore` needs, as JSON can hold it; rows are their ids, with the response where the student wrote
+        it."""
         return {
             "share": self.share,
             "dev_loss_mark": self.dev_loss_mark,
@@ -69,50 +71,59 @@ class StudentResponses:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.share, self.dev_loss_mark, self.generated_tokens = (
-            state["share"],
-            state["dev_loss_mark"],
-            state["generated_tokens"],
-        )
+        """Go on from what `state` gave."""
+        self.share = state["share"]
+        self.dev_loss_mark = state["dev_loss_mark"]
+        self.generated_tokens = state["generated_tokens"]
         self.replay = deque((self._load(row) for row in state["replay"]), self.settings.replay_capacity)
         self.window = {int(step): [self._load(row) for row in rows] for step, rows in state["window"].items()}
 
     def _write_ahead(self, step: int, upcoming: list[list[Encoded]]) -> None:
         """Decide and fill the steps from `step` on; all fresh responses are written together, with the weights of
         now."""
-        kinds = {}
-        for number in range(step, step + len(upcoming)):
-            kinds[number] = self._kind(
-                number, planned=sum(len(upcoming[n - step]) for n, kind in kinds.items() if kind == "fresh")
-            )
-        fresh = [
-            (number, row)
-            for number, rows in enumerate(upcoming, start=step)
-            if kinds[number] == "fresh"
-            for row in rows
-        ]
+        steps = range(step, step + len(upcoming))
+        kinds = self._kinds(step, upcoming)
+        fresh = [(number, row) for number in steps if kinds[number] == "fresh" for row in upcoming[number - step]]
         seeds = [_stream(self.seed, number) for number, _ in fresh]
         responses = self.write([row for _, row in fresh], seeds) if fresh else []
-        self.window = {number: [] for number in kinds}
+        self.window = {number: [] for number in steps}
         for (number, row), response in zip(fresh, responses, strict=True):
             self.generated_tokens += len(response)
             room = self.max_tokens - len(row.prompt)
             self.window[number].append(replace(row, response=response[:room], by_student=True))
-        for number, rows in enumerate(upcoming, start=step):
+        # In the order of the steps: one that replays may draw what an earlier one of this window has written.
+        for number in steps:
+            references = upcoming[number - step]
             if kinds[number] == "fresh":
                 self.replay.extend(self.window[number])
+            elif kinds[number] == "replay":
+                self.window[number] = self._again(number, len(references))
             else:
-                self.window[number] = self._again(number, len(rows)) if kinds[number] == "replay" else rows
+                self.window[number] = references
+
+    def _kinds(self, step: int, upcoming: list[list[Encoded]]) -> dict[int, str]:
+        """Whose responses each step from `step` on has."""
+        kinds: dict[int, str] = {}
+        # Rows that earlier steps of the window will have written count as if they were in the buffer already: a step's
+        # kind must not depend on how many steps are decided together.
+        planned = 0
+        for number, rows in enumerate(upcoming, start=step):
+            kinds[number] = self._kind(number, planned)
+            if kinds[number] == "fresh":
+                planned += len(rows)
+        return kinds
 
     def _kind(self, step: int, planned: int) -> str:
         """Whose responses a step has; the replay buffer is filled before it is used."""
-        s, (writes, anew) = self.settings, np.random.default_rng([self.seed, step, DECISION]).random(2)
+        settings = self.settings
+        writes, anew = np.random.default_rng([self.seed, step, DECISION]).random(2)
         if writes >= self.share:
             return "references"
-        if s.replay_capacity == 0 or len(self.replay) + planned < s.replay_capacity:
+        if settings.replay_capacity == 0 or len(self.replay) + planned < settings.replay_capacity:
             return "fresh"
         done = step / max(1, self.total_steps - 1)
-        return "fresh" if anew < {"constant": 0.5, "decreasing": 1 - done, "increasing": done}[s.fresh] else "replay"
+        fresh_share = {"constant": 0.5, "decreasing": 1 - done, "increasing": done}[settings.fresh]
+        return "fresh" if anew < fresh_share else "replay"
 
     def _again(self, step: int, count: int) -> list[Encoded]:
         """A seeded choice from the replay buffer."""

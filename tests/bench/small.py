@@ -162,7 +162,7 @@ def loss_peak_memory() -> Figure:
     return ratio(dense, chunked, ">= 8", text)
 
 
-def _loss(positions: int, chunk: int) -> dict[str, float]:
+def _loss(positions: int, size: int) -> dict[str, float]:
     """Bytes that the loss of `positions` and its gradient add to this process at their peak."""
     import torch
 
@@ -174,15 +174,15 @@ def _loss(positions: int, chunk: int) -> dict[str, float]:
     heads = [torch.nn.Parameter(torch.randn(VOCABULARY, HIDDEN) / HIDDEN**0.5) for _ in range(2)]
     targets = torch.randint(VOCABULARY, (positions,))
 
-    def parts(piece: torch.Tensor, some: slice) -> LossSums:
-        logits = piece @ heads[0].T
+    def chunk_sums(states: torch.Tensor, chunk: slice) -> LossSums:
+        logits = states @ heads[0].T
         with torch.no_grad():
-            taught = piece @ heads[1].T
+            taught = states @ heads[1].T
         values = divergence_at(taught, logits, "forward_kl", 1.0, 0)
-        return LossSums(0.3 * cross_entropy(logits, targets[some]).sum() + 0.7 * values.sum())
+        return LossSums(0.3 * cross_entropy(logits, targets[chunk]).sum() + 0.7 * values.sum())
 
     before = _peak_bytes()
-    summed_by_chunks(parts, hidden, [heads[0]], chunk).loss.backward()
+    summed_by_chunks(chunk_sums, hidden, [heads[0]], size).loss.backward()
     return {"extra_bytes": _peak_bytes() - before}
 
 

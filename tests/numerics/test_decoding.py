@@ -1,4 +1,4 @@
-"""Answers decoded in places that rows enter and leave are those of the library, one prompt at a time."""
+"""Answers decoded in slots that rows enter and leave are those of the library, one prompt at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,8 +54,8 @@ def test_greedy_answers_are_the_library_s(kind: str) -> None:
     net, asked, stops = KINDS[kind](), prompts(), set(range(1, 80))
     expected = [by_library(net, prompt, 30, stops) for prompt in asked]
     assert len({len(ids) for ids in expected}) >= 3, "rows leave at different steps"
-    for places, max_tokens in ((1, 4096), (3, 20), (8, 64), (24, 4096), (100, 4096)):
-        assert decode(net, asked, greedy, stops, 30, places, max_tokens) == expected
+    for slots, max_tokens in ((1, 4096), (3, 20), (8, 64), (24, 4096), (100, 4096)):
+        assert decode(net, asked, greedy, stops, 30, slots, max_tokens) == expected
 
 
 def test_long_answers_outgrow_their_columns() -> None:

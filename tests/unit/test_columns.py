@@ -37,6 +37,14 @@ def test_a_whole_number_is_a_float_where_one_is_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read, [1.0, np.nan, -np.inf])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_float_that_json_has_no_word_for_is_refused_before_anything_is_written(tmp_path: Path, value: float) -> None:
+    columns = {"id": np.array(["a", "b", "c"]), "fused": np.array([1.0, value, 2.0]), "rank": np.arange(3)}
+    with pytest.raises(UserError, match=f"columns.jsonl: fused of row 2 is {value}; expected a finite number"):
+        write_columns(tmp_path / "columns.jsonl", columns)
+    assert not (tmp_path / "columns.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
