@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from srd.commands.begin import begin
 from srd.commands.terminal import clock, print_table, size
 from srd.config import Config, Plan
 from srd.errors import UserError
 from srd.pipeline import graph
+from srd.pipeline.begin import begin
 from srd.pipeline.make import make
 from srd.plan.estimate import estimate, refuse_unfit
 from srd.plan.lengths import Folders

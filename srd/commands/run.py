@@ -1,9 +1,9 @@
 """`srd run`, and one stage by its own word."""
 
-from srd.commands.begin import begin
 from srd.config import Config
 from srd.metrics import METRICS
 from srd.pipeline import graph
+from srd.pipeline.begin import begin
 from srd.pipeline.make import make, make_all
 from srd.report.study import file_run
 from srd.runtime.progress import say

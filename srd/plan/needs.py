@@ -13,8 +13,7 @@ from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
 from srd.plan.work import Device, Need
 from srd.selection.curricula import CURRICULA
-from srd.selection.filter import kept_count
-from srd.selection.ranking import SIGNALS
+from srd.selection.ranking import SIGNALS, kept_count
 from srd.stages.costs import forward_flops, training_flops
 
 HELD = ("weights", "gradients", "optimiser", "teacher", "teacher's head")

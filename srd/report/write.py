@@ -2,7 +2,9 @@
 
 import base64
 import json
+from html import escape
 from pathlib import Path
+from string import Template
 
 from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
@@ -70,10 +72,24 @@ def _markdown(
 
 
 def _html(study: str, rows: list[Result], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
-    import jinja2
+    """The whole report in one file, pictures included; every text of a study is escaped."""
+    parts = [f"<h1>Study {escape(study)}</h1>"]
+    parts += [part for title, cells in tables.items() for part in (f"<h2>{escape(title)}</h2>", _html_table(*cells))]
+    parts.append('<div class="notes">' + "".join(f"<p>{escape(note)}</p>" for note in notes) + "</div>")
+    for title, path in plots.items():
+        image = base64.b64encode(path.read_bytes()).decode()
+        parts += [f"<h2>{escape(title)}</h2>", f'<img alt="{escape(title)}" src="data:image/png;base64,{image}">']
+    parts += ["<h2>Artefacts</h2>", f"<ul>{''.join(map(_html_artefacts, rows))}</ul>"]
+    template = Template((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
+    return template.substitute(study=escape(study), body="\n".join(parts))
 
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
-    images = {title: base64.b64encode(path.read_bytes()).decode() for title, path in plots.items()}
-    return environment.get_template("template.html").render(
-        study=study, tables=tables, images=images, notes=notes, rows=rows
-    )
+
+def _html_table(header: list[str], lines: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table></div>'
+
+
+def _html_artefacts(row: Result) -> str:
+    codes = " ".join(f"<code>{escape(name)}</code>" for name in row.fingerprints)
+    return f"<li>{escape(row.arm)}, {escape(row.suite)}: {codes}</li>"

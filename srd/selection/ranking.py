@@ -1,12 +1,11 @@
 """Difficulty ranking: signals to ranks, ranks to one order. Pure functions over columns, free of input order.
 
-With the filter and a curriculum it chooses data for any trainer, from difficulties that need not come from here:
+With its filter and a curriculum it chooses data for any trainer, from difficulties that need not come from here:
 
     >>> import numpy as np
     >>> from srd.config import Curriculum
     >>> from srd.selection.curricula import baby_step
-    >>> from srd.selection.filter import easiest
-    >>> from srd.selection.ranking import rank
+    >>> from srd.selection.ranking import easiest, rank
     >>> loss = np.array([0.5, 2.0, 1.0, 3.0])  # larger is harder
     >>> ranking = rank({"id": np.array(["a", "b", "c", "d"]), "loss": loss, "words": np.array([9, 20, 5, 40])}, 60.0)
     >>> ranking["id"].tolist(), ranking["words_rank"].tolist()
@@ -20,6 +19,7 @@ Axes: N samples.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from srd.store.rows import Sample
 
 # The graph imports this file for the names of the signals; the tests check the shapes.
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
 
 
 def uniform(id: str, seed: int | str) -> float:
@@ -145,3 +145,22 @@ def rank(values: Columns, k: float) -> Columns:
     order = np.lexsort((values["id"], -fused))
     columns = {"id": values["id"], **ranks, "fused": fused}
     return {**{name: column[order] for name, column in columns.items()}, "rank": np.arange(1, len(order) + 1)}
+
+
+def kept_count(samples: int, keep: float) -> int:
+    """⌊λN⌋."""
+    # λN may be a whole number that floats put just below itself (0.29 · 100 = 28.999…): it must not lose a sample.
+    return math.floor(samples * keep + 1e-9)
+
+
+def easiest(ranking: Columns, keep: float) -> Columns:
+    """The first ⌊λN⌋ of the columns `id, rank`, in their order; none left is a `UserError`."""
+    count = kept_count(len(ranking["rank"]), keep)
+    if count == 0:
+        raise UserError(f"filter.keep={keep}: no samples left of {len(ranking['rank'])}; raise it or use more data")
+    return chosen(ranking, np.argsort(ranking["rank"])[:count])
+
+
+def chosen(ranking: Columns, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " N"]) -> Columns:
+    """The rows of the columns with these indices, or where `rows` holds."""
+    return {name: values[rows] for name, values in ranking.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srd.selection.filter import chosen, easiest
+from srd.selection.ranking import chosen, easiest
 from srd.store.artefacts import Work
 from srd.store.columns import Columns, read_columns, write_columns
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 from srd.config import Engine, Logger
 from srd.errors import UserError
@@ -25,9 +26,10 @@ from srd.runtime.progress import say
 from srd.store.files import digest, replace_text
 from srd.store.manifests import MANIFEST, read_manifest
 from srd.store.provenance import provenance
-from srd.store.settings import typed
 
 Settings = TypeVar("Settings")
+
+
 Context = TypeVar("Context")
 
 
@@ -223,3 +225,10 @@ def _rows(path: Path) -> int | None:
         return None
     with path.open("rb") as file:
         return sum(1 for _ in file)
+
+
+def typed(kind: type[Settings], values: dict[str, Any]) -> Settings:
+    """`values` as a `kind`, sections too; one that the dataclass has no field for is an OmegaConf error."""
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
+    assert isinstance(settings, kind)
+    return settings

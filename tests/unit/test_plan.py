@@ -17,7 +17,7 @@ from srd.errors import UserError
 from srd.models.facts import facts_of
 from srd.models.load import num_parameters
 from srd.pipeline import graph
-from srd.plan.advice import changes, refuse
+from srd.plan.estimate import changes, refuse
 from srd.plan.lengths import Lengths
 from srd.plan.machines import GPUS
 from srd.plan.needs import RunEstimate

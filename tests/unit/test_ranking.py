@@ -13,8 +13,7 @@ from srd.distillation.schedules import cosine, phase_values, schedule
 from srd.errors import UserError
 from srd.report.noise import roc_auc
 from srd.selection.curricula import CURRICULA, baby_step, none
-from srd.selection.filter import easiest
-from srd.selection.ranking import SIGNALS, difficulties, mean_ranks, rank
+from srd.selection.ranking import SIGNALS, difficulties, easiest, mean_ranks, rank
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
 from tests.small import config

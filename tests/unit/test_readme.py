@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from srd import cli
-from srd.commands.table import tables
+from srd.commands.report import tables
 from tests.conftest import ROOT
 from tests.small import config
 

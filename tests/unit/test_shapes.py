@@ -14,8 +14,7 @@ from srd.distillation.divergences import forward_kl
 from srd.distillation.loss import cross_entropy, distillation_loss
 from srd.generation.sampling import draw
 from srd.models.heads import head_logits
-from srd.selection.filter import chosen
-from srd.selection.ranking import mean_ranks
+from srd.selection.ranking import chosen, mean_ranks
 from srd.text.batches import position_ids_of
 from tests.conftest import ROOT
 from tests.small import model

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from srd.commands.table import read_table, tables
+from srd.commands.report import read_table, tables
 from srd.config import Config
 from srd.report.published import published
 from tests.small import config

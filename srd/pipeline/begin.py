@@ -1,12 +1,29 @@
-"""`teacher.signal=auto` made a choice: before a run, because it decides which artefacts there are."""
+"""What every command that works on artefacts does first: outputs that can be written, and the teacher's signal chosen,
+because it decides which artefacts there are.
+"""
 
+import os
 from dataclasses import replace
 
 from srd.config import DTYPE_BYTES, Config
+from srd.errors import UserError
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
 from srd.runtime.progress import say
+from srd.store.artefacts import prepare
+
+
+def begin(cfg: Config, planning: bool = False) -> Config:
+    """The config ready for work: outputs can be written, and the teacher's signal is chosen."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    if int(world) > 1:
+        raise UserError(
+            f"WORLD_SIZE={world}: srd starts its processes itself; leave torchrun or accelerate launch away and add "
+            f"engine.processes={world}"
+        )
+    prepare(cfg.outputs)
+    return with_teacher_signal(cfg, planning)
 
 
 def with_teacher_signal(cfg: Config, planning: bool = False) -> Config:
