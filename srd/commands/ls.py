@@ -17,8 +17,9 @@ def ls(words: list[str]) -> None:
         raise UserError(f"unknown kind '{rest[0]}'; {nearest(rest[0], kinds)}")
     for group in [kind for kind in kinds[:-1] if not rest or kind == rest[0]]:
         print(group)
+        width = max(map(len, options(group)))
         for name, path in options(group).items():
-            print(f"  {name:<28} {_headline(path)}")
+            print(f"  {name:<{width}}  {_headline(path)}")
     if not rest or rest[0] == "artefacts":
         print(f"artefacts in {outputs}")
         for path in sorted(outputs.glob("*/*/manifest.json")):
