@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from srd.commands.compose import conf_folder, run_hydra
+from srd.commands.compose import options, run_hydra
 from srd.commands.run import run
 from srd.commands.terminal import one_word, outputs_of, print_table
 from srd.errors import UserError, look_up
@@ -42,8 +42,8 @@ class Table:
 
     def overrides(self) -> list[str]:
         """The words of the sweep, as Hydra reads them."""
-        ablations = sorted(path.stem for path in (conf_folder() / "experiment/ablation").glob("*.yaml"))
-        on_top = [f"[{self.ablations_of},ablation/{name}]" for name in ablations if self.ablations_of is not None]
+        ablations = [name for name in options("experiment") if name.startswith("ablation/")]
+        on_top = [f"[{self.ablations_of},{name}]" for name in ablations if self.ablations_of is not None]
         swept = [f"{key}={','.join(map(str, values))}" for key, values in self.sweep.items()]
         return [f"experiment={','.join([*self.arms, *on_top])}", *swept, f"study={self.study}"]
 
@@ -70,4 +70,4 @@ def read_table(name: str) -> Table:
 
 def tables() -> dict[str, Path]:
     """Every table by name."""
-    return {path.stem: path for path in sorted((conf_folder() / "table").glob("*.yaml"))}
+    return options("table")
