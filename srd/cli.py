@@ -114,12 +114,12 @@ def usage() -> str:
         "",
         *(f"  {word:<10} {command.help}" for word, command in COMMANDS.items()),
         "",
-        "  srd run                                    the embedded default: tiny models, Python's own docstrings",
-        "  srd run experiment=NAME                    a row of a paper's table (srd ls experiment)",
-        "  srd run -m filter.keep=0.5,0.75,1.0        a sweep; what the arms share is made once",
-        "  srd run --cfg job                          the whole config, without running",
+        "  srd run                              the embedded default, on a laptop",
+        "  srd run experiment=NAME              a row of a table (srd ls experiment)",
+        "  srd run -m filter.keep=0.5,0.75,1.0  a sweep; what arms share is made once",
+        "  srd run --cfg job                    the whole config, without running",
         "",
-        "The same command again continues what was interrupted. Artefacts are in outputs/.",
+        "The same command again continues what was interrupted; artefacts: outputs/.",
     ]
     return "\n".join(lines)
 

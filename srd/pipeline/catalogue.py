@@ -33,10 +33,7 @@ STAGES: dict[str, Stage] = {
     "samples": Stage("raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", on_demand=True, common=True),
     "tokenizer": Stage("train a tokenizer on the training split", f"{GRAPH}:tokenizers", on_demand=True, common=True),
     "finetune": Stage(
-        "fine-tune the teacher or warm-start the student (role=teacher|student)",
-        f"{GRAPH}:finetunings",
-        shared=True,
-        common=True,
+        "fine-tune one of the models (role=teacher|student)", f"{GRAPH}:finetunings", shared=True, common=True
     ),
     "answers": Stage("the teacher answers the training prompts", f"{GRAPH}:answers", on_demand=True, shared=True),
     "reflect": Stage(

@@ -36,6 +36,7 @@ def pair(cfg: Config) -> Pair:
 
 def samples(dataset: Dataset) -> Node:
     """The samples of a data set, cut and split."""
+    # An option that is off is not in the settings at all: what was made before there was the option stays valid.
     strict = {"strict": True} if dataset.strict else {}
     settings = {
         "name": dataset.name,
@@ -106,6 +107,7 @@ def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals; only those of the student need its reflections."""
     reflected = {"reflections": reflect(cfg)} if any(SIGNALS[name].is_reflected for name in signals) else {}
     written = {"samples": samples(cfg.dataset)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
+    # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
 
@@ -130,6 +132,7 @@ def partition(cfg: Config) -> Node:
         "phases": cfg.num_phases,
         **{key: value for key, value in used.items() if value is not None},
     }
+    # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.
     inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
     return _node("partition", settings, inputs)
 
@@ -154,9 +157,11 @@ def distill(cfg: Config) -> Node:
         settings["order"] = "kept"
     if cfg.method.responses == "teacher":
         inputs["answers"] = answers(cfg)
+    # Without a divergence τ and α have nothing to act on: all schedules of supervised training are one artefact.
     if cfg.method.divergence is not None:
         settings["schedule"] = phase_values(cfg.schedule, cfg.num_phases)
         if cfg.caches_teacher:
+            # The teacher's weights are behind the cache's fingerprint and not named again: the student reads no more.
             inputs["cache"] = cache(cfg)
         else:
             teacher, more = _model(cfg, "teacher")

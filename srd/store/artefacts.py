@@ -104,10 +104,12 @@ def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder, node):
+        # Asked again, because another process may have finished it while this one waited for the lock.
         if node.is_complete(outputs):
             say(f"{node}  made by another process, reused")
             return folder
         partial = folder.with_name(folder.name + ".partial")
+        # A manifest in the partial folder: everything was made, and the kill came before the rename.
         if not (partial / MANIFEST).is_file():
             _fill(node, outputs, partial, make)
         _finish(partial, folder)
