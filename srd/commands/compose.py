@@ -102,6 +102,8 @@ def explain(error: Exception) -> str:
     key = getattr(cause, "full_key", None)
     if key and "not in" in text:
         return f"unknown key '{key}'; {_nearest_key(key)}"
+    if "No match in the defaults list" in text and isinstance(error, HydraException):
+        return f"{text.split('. ')[0]}: experiments bring protocols, and a table runs as `srd table NAME`"
     if "In '" in text and "not find" in text:
         return f"{text}; groups: {', '.join(groups())}"
     return f"{key}: {text}" if key and key not in text else text
@@ -110,6 +112,13 @@ def explain(error: Exception) -> str:
 def groups() -> list[str]:
     """The config groups."""
     return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+
+
+def options(group: str) -> dict[str, Path]:
+    """The options of a config group by name, in alphabetical order."""
+    folder = conf_folder() / group
+    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def _nearest_key(key: str) -> str:

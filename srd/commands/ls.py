@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from srd.commands.terminal import outputs_of
+from srd.commands.terminal import hanging, outputs_of
 from srd.errors import UserError, nearest
 from srd.store.manifests import read_manifest
 
 
 def ls(words: list[str]) -> None:
     """`srd ls [KIND]`: config options, or artefacts."""
-    from srd.commands.compose import conf_folder, groups
+    from srd.commands.compose import groups, options
 
     outputs, rest = outputs_of(words)
     kinds = [*groups(), "artefacts"]
@@ -17,9 +17,10 @@ def ls(words: list[str]) -> None:
         raise UserError(f"unknown kind '{rest[0]}'; {nearest(rest[0], kinds)}")
     for group in [kind for kind in kinds[:-1] if not rest or kind == rest[0]]:
         print(group)
-        for path in sorted((conf_folder() / group).rglob("*.yaml")):
-            name = str(path.relative_to(conf_folder() / group).with_suffix(""))
-            print(f"  {name:<28} {_headline(path)}")
+        found = options(group)
+        longest = max(len(name) for name in found)
+        for name, path in found.items():
+            print(hanging(f"  {name:<{longest}}  ", _headline(path)))
     if not rest or rest[0] == "artefacts":
         print(f"artefacts in {outputs}")
         for path in sorted(outputs.glob("*/*/manifest.json")):

@@ -1,12 +1,11 @@
 """`srd report [STUDY]`, and `srd table NAME [overrides]`: every arm of a table as one sweep, then its report."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from srd.commands.compose import conf_folder, run_hydra
+from srd.commands.compose import options, run_hydra
 from srd.commands.run import run
 from srd.commands.terminal import one_word, outputs_of, print_table
 from srd.errors import UserError, look_up
@@ -42,8 +41,8 @@ class Table:
 
     def overrides(self) -> list[str]:
         """The words of the sweep, as Hydra reads them."""
-        ablations = sorted(path.stem for path in (conf_folder() / "experiment/ablation").glob("*.yaml"))
-        on_top = [f"[{self.ablations_of},ablation/{name}]" for name in ablations if self.ablations_of is not None]
+        ablations = [name for name in options("experiment") if name.startswith("ablation/")]
+        on_top = [f"[{self.ablations_of},{name}]" for name in ablations if self.ablations_of is not None]
         swept = [f"{key}={','.join(map(str, values))}" for key, values in self.sweep.items()]
         return [f"experiment={','.join([*self.arms, *on_top])}", *swept, f"study={self.study}"]
 
@@ -53,7 +52,7 @@ def table(words: list[str]) -> None:
     names = [word for word in words if "=" not in word]
     overrides = [word for word in words if "=" in word]
     if len(names) != 1:
-        raise UserError(f"srd table: expected one table, got {len(names)}; choices: {', '.join(tables())}")
+        raise UserError(f"srd table: expected one table, got {len(names)}; choices: {', '.join(options('table'))}")
     chosen = read_table(names[0])
     run_hydra("run", ["-m", *chosen.overrides(), *overrides], run)
     outputs, _ = outputs_of(overrides)
@@ -63,11 +62,6 @@ def table(words: list[str]) -> None:
 
 def read_table(name: str) -> Table:
     """A table by name; an unknown one is a `UserError`."""
-    written = OmegaConf.to_container(OmegaConf.load(look_up(tables(), name, "table")))
+    written = OmegaConf.to_container(OmegaConf.load(look_up(options("table"), name, "table")))
     assert isinstance(written, dict)
     return typed(Table, {str(key): value for key, value in written.items()})
-
-
-def tables() -> dict[str, Path]:
-    """Every table by name."""
-    return {path.stem: path for path in sorted((conf_folder() / "table").glob("*.yaml"))}

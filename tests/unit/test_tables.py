@@ -6,7 +6,8 @@ from itertools import product
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from srd.commands.report import read_table, tables
+from srd.commands.compose import options
+from srd.commands.report import read_table
 from srd.config import Config
 from srd.report.published import published
 from tests.small import config
@@ -18,7 +19,7 @@ ARMS |= {name.replace("gpt2", "openllama2"): count for name, count in ARMS.items
 
 
 def test_every_table_is_counted() -> None:
-    assert tables().keys() == ARMS.keys()
+    assert options("table").keys() == ARMS.keys()
 
 
 def jobs(table: str) -> list[tuple[str, ...]]:
