@@ -55,31 +55,6 @@ def test_the_promised_options_exist() -> None:
     assert len(wanted) == 64
 
 
-def test_every_file_says_what_it_is() -> None:
-    headers = {path: path.read_text(encoding="utf-8").removeprefix("# @package _global_\n") for path in FILES}
-    headers = {path: text.removeprefix("# @package hydra\n") for path, text in headers.items()}
-    assert not [str(path) for path, text in headers.items() if not text.startswith("# ")]
-    assert len(headers) > 90
-
-
-def test_a_model_brings_nothing_but_a_model() -> None:
-    models = sorted((conf_folder() / "model").glob("*.yaml"))
-    assert not [path.name for path in models if "@package" in path.read_text(encoding="utf-8")]
-    assert len(models) == 7
-
-
-def test_no_two_experiments_repeat_each_other() -> None:
-    """Three settings in a row that stand in two files belong into one that both start from."""
-    places: dict[tuple[str, ...], set[str]] = {}
-    experiments = sorted((conf_folder() / "experiment").rglob("*.yaml"))
-    for path in experiments:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-        for start in range(len(lines) - 3):
-            places.setdefault(tuple(lines[start : start + 4]), set()).add(name_of(path))
-    assert not {lines: files for lines, files in places.items() if len(files) > 1}
-    assert len(experiments) > 25
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -101,6 +76,7 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("schedule.temperature.end=-1", "schedule.temperature.end=-1.0: expected more than 0"),
         ("schedule.sft_weight.by=epoch", "schedule.sft_weight.by=epoch: expected phase, step or constant"),
         ("schedule.sft_weight.values=[0.1]", r"expected one value for each of 3 phases"),
+        ("schedule.sft_weight={values:[0.1],by:step}", "schedule.sft_weight.by=step: expected phase or constant with"),
         ("schedule.temperature.end=null", "schedule.temperature.end=null: expected a number, or schedule.temperature"),
         ("curriculum.sizes=[0.5,0.5]", r"expected curriculum.phases=3 shares above 0 that add up to 1"),
         ("curriculum.order=sorted", "expected shuffled or kept"),
@@ -114,6 +90,7 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("method.student_data.share=2", r"expected a probability in \[0, 1\]"),
         ("method.student_data.fresh=never", "expected constant, decreasing, increasing"),
         ("method.student_data.replay_capacity=3", "expected 0 or at least distill.batch_sequences=16"),
+        ("table=gpt2", "override 'table': experiments bring protocols, and a table runs as `srd table NAME`"),
         ("published=pocl/fkl", "did you mean 'pocl_gpt2'"),
         ("role=pupil", "unknown role 'pupil'"),
         ("engine.precision=int8", "expected float32 or bfloat16"),
