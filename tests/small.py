@@ -1,20 +1,22 @@
 """Small objects for tests: a byte-level tokenizer, random models, a composed config."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.commands.compose import conf_folder, to_config
-from srd.config import Config
+from srd.config import Config, Engine, Recipe
 from srd.distillation.loss import distillation_loss
 from srd.stages.tokenizer import train_bpe
 from srd.text.encoding import Encoded
+from srd.training.loop import Training
 
 SIZES: dict[str, dict[str, Any]] = {
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
@@ -119,3 +121,17 @@ def mean_divergence(
     labels = torch.zeros(int(chosen.sum()), dtype=torch.long)
     sums = distillation_loss(teacher[chosen], student[chosen], labels, name, temperature, 0.0, power, **parameters)
     return sums.loss / len(labels)
+
+
+def random_logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Logits of some spread, [4, 6, 31] unless another shape is named."""
+    return 3 * torch.randn(*(shape or (4, 6, 31)), generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def training(
+    folder: Path, student: nn.Module, recipe: Recipe | None = None, micro_batch_tokens: int = 10_000, **options: Any
+) -> Training:
+    """A training that logs to its folder alone."""
+    folder.mkdir(exist_ok=True)
+    engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
+    return Training(student, recipe or Recipe(), engine, folder, 0, lambda row: None, **options)

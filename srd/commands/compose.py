@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -16,7 +16,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from srd.commands.validate import validate
 from srd.config import Config
-from srd.errors import UserError, nearest
+from srd.errors import UserError, look_up, nearest
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -42,6 +42,7 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
             say(f"job {settings.job.num}: {settings.job.override_dirname.replace(',', ' ') or 'defaults'}")
         try:
             if not failures:
+                _refuse_unknown_recipe(settings.runtime.choices)
                 task(to_config(composed))
         except (UserError, OSError, KeyboardInterrupt, OmegaConfBaseException) as error:
             if wants_traceback:
@@ -64,6 +65,14 @@ def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -
         sys.argv = before
         if wants_traceback is None:
             del os.environ[FULL_ERROR]
+
+
+def _refuse_unknown_recipe(choices: Mapping[str, str | None]) -> None:
+    """A `UserError` for a recipe that is asked for by name and is not there: most models have none of their own, so
+    Hydra passes over one that it does not find."""
+    recipe = choices.get("recipe")
+    if recipe is not None and recipe != choices["model"]:
+        look_up(options("recipe"), recipe, "recipe")
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -90,9 +99,9 @@ def explain(error: Exception) -> str:
     cause = error
     while cause.__cause__ is not None and isinstance(cause.__cause__, HydraException | OmegaConfBaseException):
         cause = cause.__cause__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"unknown option '{group}={name}'; {nearest(name, error.options)}"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.partition("/")
+        return f"unknown option '{group}={name}'; {nearest(name, options(group))}"
     text = " ".join(str(cause).split(" full_key:")[0].splitlines()[0].split())
     if isinstance(cause, MissingMandatoryValue):
         key = getattr(cause, "full_key", "")
@@ -115,10 +124,10 @@ def groups() -> list[str]:
 
 
 def options(group: str) -> dict[str, Path]:
-    """The options of a config group by name, in alphabetical order."""
+    """The options of a group by name, in order; one in a folder of the group has the folder in its name."""
     folder = conf_folder() / group
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    return dict(sorted(found.items()))
+    paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    return dict(sorted(paths.items()))
 
 
 def _nearest_key(key: str) -> str:

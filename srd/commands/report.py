@@ -1,6 +1,7 @@
 """`srd report [STUDY]`, and `srd table NAME [overrides]`: every arm of a table as one sweep, then its report."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -52,7 +53,7 @@ def table(words: list[str]) -> None:
     names = [word for word in words if "=" not in word]
     overrides = [word for word in words if "=" in word]
     if len(names) != 1:
-        raise UserError(f"srd table: expected one table, got {len(names)}; choices: {', '.join(options('table'))}")
+        raise UserError(f"srd table: expected one table, got {len(names)}; choices: {', '.join(tables())}")
     chosen = read_table(names[0])
     run_hydra("run", ["-m", *chosen.overrides(), *overrides], run)
     outputs, _ = outputs_of(overrides)
@@ -62,6 +63,11 @@ def table(words: list[str]) -> None:
 
 def read_table(name: str) -> Table:
     """A table by name; an unknown one is a `UserError`."""
-    written = OmegaConf.to_container(OmegaConf.load(look_up(options("table"), name, "table")))
+    written = OmegaConf.to_container(OmegaConf.load(look_up(tables(), name, "table")))
     assert isinstance(written, dict)
     return typed(Table, {str(key): value for key, value in written.items()})
+
+
+def tables() -> dict[str, Path]:
+    """Every table by name."""
+    return options("table")

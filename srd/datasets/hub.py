@@ -8,7 +8,7 @@ from srd.datasets.jsonl import pick
 from srd.errors import UserError
 from srd.runtime.progress import say
 
-SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
+SPLIT_NAMES = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def source(dataset: Dataset) -> dict[str, Any]:
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
     splits = fetch(dataset)
-    others = sorted(set(splits) - set(SPLITS))
-    if not set(splits) & set(SPLITS):
+    others = sorted(set(splits) - set(SPLIT_NAMES))
+    if not set(splits) & set(SPLIT_NAMES):
         raise UserError(f"{dataset.hub}: splits {', '.join(others)}; expected train and, if any, validation and test")
     if others:
         say(f"{dataset.hub}: splits {', '.join(others)} are not used")
@@ -34,7 +34,7 @@ def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
         if split in others:
             continue
         for number, row in enumerate(rows):
-            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLITS[split]}
+            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLIT_NAMES[split]}
 
 
 def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:

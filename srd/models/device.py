@@ -8,7 +8,8 @@ from srd.runtime import processes
 
 
 def device(engine: Engine) -> torch.device:
-    """The device of the engine settings (this rank's own, of several GPUs); one that is not there is a `UserError`."""
+    """The device of the engine settings (of several GPUs, this process's own); one that is not there is a
+    `UserError`."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if engine.device == "auto":
         return _for_each_rank(torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind])))

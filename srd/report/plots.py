@@ -66,7 +66,7 @@ def _coloured(runs: list[Run]) -> list[tuple[Run, Any]]:
 
 
 def _legend(axes: Axes, title: str) -> None:
-    """Beside the axes, where it hides nothing however long it is."""
+    """To the right of the axes, where it hides nothing however long it is."""
     axes.legend(
         frameon=False,
         loc="upper left",

@@ -61,7 +61,7 @@ def add_up(tensors: list[Any]) -> None:
         return
     import torch
 
-    for bucket in _buckets(tensors):
+    for bucket in buckets(tensors):
         flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
         _distributed().all_reduce(flat)
         for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
@@ -117,17 +117,17 @@ def _worker(number: int, processes: int, folder: Path, program: Callable[..., An
     torch.distributed.destroy_process_group()
 
 
-def _buckets(tensors: list[Any]) -> list[list[Any]]:
+def buckets(tensors: list[Any]) -> list[list[Any]]:
     """Neighbours of one kind, together at most `BUCKET` numbers or one tensor."""
-    buckets: list[list[Any]] = []
+    found: list[list[Any]] = []
     numel = 0
     for tensor in tensors:
-        if not buckets or numel + tensor.numel() > BUCKET or tensor.dtype != buckets[-1][0].dtype:
-            buckets.append([])
+        if not found or numel + tensor.numel() > BUCKET or tensor.dtype != found[-1][0].dtype:
+            found.append([])
             numel = 0
-        buckets[-1].append(tensor)
+        found[-1].append(tensor)
         numel += tensor.numel()
-    return buckets
+    return found
 
 
 def _distributed() -> Any:

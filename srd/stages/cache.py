@@ -112,7 +112,7 @@ def _fill(
     engine: Engine,
     pad: int,
 ) -> None:
-    """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every rank at a
+    """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every process at a
     time."""
     with bar("cache", len(places), done["items"]) as advance:
         for first in range(done["batches"], len(plan), processes.count()):

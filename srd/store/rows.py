@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from srd.errors import UserError
 
 Row = TypeVar("Row")
-METRICS = "metrics"
+METRICS_FIELD = "metrics"
 """The field whose entries are columns of the file."""
 
 
@@ -71,7 +71,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Score:
-    """One judged answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
+    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
 
     task: str
     id: str
@@ -95,7 +95,7 @@ def dump(row: Any) -> str:
         return json.dumps(row, ensure_ascii=False) + "\n"
     values: dict[str, Any] = {}
     for name, value in asdict(row).items():
-        values |= value if name == METRICS else {name: value}
+        values |= value if name == METRICS_FIELD else {name: value}
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
@@ -125,8 +125,8 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     rows = []
     for row in read_dicts(path):
         values = {key: value for key, value in row.items() if key in names}
-        if METRICS in names:
-            values[METRICS] = {key: value for key, value in row.items() if key not in names}
+        if METRICS_FIELD in names:
+            values[METRICS_FIELD] = {key: value for key, value in row.items() if key not in names}
         rows.append(kind(**values))
     return rows
 

@@ -18,17 +18,6 @@ FEW = Engine(generation_sequences=3, micro_batch_tokens=7)
 """Fewer places than rows, and prompts that are read in parts."""
 
 
-@pytest.mark.parametrize(
-    "settings", [GREEDY, SAMPLING, Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6)]
-)
-def test_a_row_does_not_depend_on_its_neighbours(settings: Generation) -> None:
-    net, rows = model(), encoded()
-    together = answer(net, rows, tokenizer(), settings, [10] * len(rows), ENGINE)
-    alone = [answer(net, [row], tokenizer(), settings, [10], ENGINE)[0] for row in rows]
-    assert together == alone
-    assert len(rows) == 8
-
-
 def test_greedy_is_the_library_greedy() -> None:
     net, row = model(), encoded()[2]
     theirs = net.generate(

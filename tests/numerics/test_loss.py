@@ -1,46 +1,32 @@
 """The loss over a batch: one reducer, no trace of padding, micro-batches or masked positions."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 
-from srd.config import Engine, Method, Recipe
+from srd.config import Method
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.loss import cross_entropy, distillation, divergence_at, losses_at
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import logits_at
 from srd.text.batches import collate
-from srd.training.loop import Training
-from srd.training.order import PhaseWork
-from tests.small import encoded, mean_divergence, model
-
-
-def logits(seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return 3 * torch.randn(3, 7, 31, generator=torch.Generator().manual_seed(seed)).to(dtype)
+from tests.small import encoded, mean_divergence, model, random_logits, training
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_masked_positions_do_not_matter(name: str) -> None:
-    mask = torch.rand(3, 7, generator=torch.Generator().manual_seed(5)) < 0.6
-    teacher, student = logits(1), logits(2)
+    mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(5)) < 0.6
+    teacher, student = random_logits(1), random_logits(2)
     noisy = torch.where(mask.unsqueeze(-1), student, torch.full_like(student, torch.nan))
     assert mean_divergence(teacher, noisy, mask, name) == mean_divergence(teacher, student, mask, name)
 
 
-def test_an_empty_mask_has_no_mean() -> None:
-    with pytest.raises(AssertionError, match="no supervised position"):
-        mean_divergence(logits(1), logits(2), torch.zeros(3, 7), "forward_kl")
-
-
 def test_temperature_power_two_keeps_the_gradient_of_forward_kl_from_vanishing() -> None:
     def norm(temperature: float, power: int) -> float:
-        student = logits(2).requires_grad_()
-        mean_divergence(logits(1), student, torch.ones(3, 7), "forward_kl", temperature, power).backward()
+        student = random_logits(2).requires_grad_()
+        mean_divergence(random_logits(1), student, torch.ones(4, 6), "forward_kl", temperature, power).backward()
         assert student.grad is not None
         return float(student.grad.norm())
 
@@ -48,52 +34,12 @@ def test_temperature_power_two_keeps_the_gradient_of_forward_kl_from_vanishing()
     assert norm(8.0, 0) < 0.05 * norm(1.0, 0)
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_padding_side_and_neighbours_do_not_matter(kind: str) -> None:
-    net, rows = model(kind), encoded()
-    alone = torch.cat([logits_at(net, collate([row], 0), 300) for row in rows])
-    for side in ("right", "left"):
-        together = logits_at(net, collate(rows, 0, side), 300)
-        torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
-
-
-@contextmanager
-def training(tmp_path: Path, micro_batch_tokens: int, student: nn.Module) -> Iterator[Training]:
-    engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
-    yield Training(student, Recipe(), engine, tmp_path, 0, lambda row: None)
-
-
-@pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
-def test_micro_batches_do_not_matter(tmp_path: Path, sft_weight: float) -> None:
-    rows, results = encoded(8), []
-    work = PhaseWork(rows, distillation(OnlineTeacher(model(seed=1), 300), Method(), 300))
-    widest = max(row.num_tokens for row in rows)
-    for tokens in (widest, 4 * widest, 1000 * widest):
-        student = model(seed=2).requires_grad_(True)
-        folder = tmp_path / str(tokens)
-        folder.mkdir()
-        with training(folder, tokens, student) as run:
-            sums = run.updater.accumulate(rows, work.objective, PhaseLoss(2.0, sft_weight), 1)
-        results.append(
-            (
-                float(sums.means["loss"]),
-                {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None},
-                sums.padded_tokens,
-            )
-        )
-    assert len({padded for *_, padded in results}) >= 2, "the splits must differ for the test to say anything"
-    for loss, gradients, _ in results[1:]:
-        assert loss == pytest.approx(results[0][0], rel=1e-6)
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, results[0][1][name], rtol=1e-4, atol=1e-6)
-
-
 def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
     rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
-    with training(tmp_path, 40, student) as run:
-        sums = run.updater.accumulate(
-            rows, distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3), 1
-        )
+    objective = distillation(OnlineTeacher(teacher, 300), Method(), 300)
+    sums = training(tmp_path, student, micro_batch_tokens=40).updater.accumulate(
+        rows, objective, PhaseLoss(2.0, 0.3), 1
+    )
     batch = collate(rows, 0)
     p, q = logits_at(teacher, batch, 300).detach().double(), logits_at(student, batch, 300).detach().double()
     kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).mean(), cross_entropy(q, batch.labels).mean()

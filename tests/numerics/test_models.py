@@ -14,20 +14,7 @@ from srd.models.heads import logits_at
 from srd.models.load import load_model
 from srd.pipeline.graph import pair
 from srd.text.batches import collate
-from tests.small import SIZES, config, encoded, model, tokenizer
-
-
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("kind", SIZES)
-def test_gathered_logits_equal_the_full_forward(kind: str, tied: bool) -> None:
-    net, batch = model(kind, tie_word_embeddings=tied), collate(encoded(), 0)
-    full = net(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids).logits
-    torch.testing.assert_close(logits_at(net, batch, 300), full[batch.supervised])
-
-
-def test_rows_that_pad_the_vocabulary_are_cut() -> None:
-    net, batch = model(vocabulary=320), collate(encoded(), 0)
-    assert logits_at(net, batch, 300).shape == (len(batch.labels), 300)
+from tests.small import config, encoded, model, tokenizer
 
 
 def test_a_layer_subset_is_those_layers_and_generates() -> None:

@@ -117,10 +117,10 @@ def test_sums_go_in_buckets_of_one_kind() -> None:
         torch.zeros(n, dtype=dtype)
         for n, dtype in [(3, torch.float32), (processes.BUCKET, torch.float32), (2, torch.float32), (2, torch.float64)]
     ]
-    assert [[len(tensor) for tensor in bucket] for bucket in processes._buckets(tensors)] == [
+    assert [[len(tensor) for tensor in bucket] for bucket in processes.buckets(tensors)] == [
         [3],
         [processes.BUCKET],
         [2],
         [2],
     ]
-    assert [[len(tensor) for tensor in bucket] for bucket in processes._buckets(tensors[:1] * 3)] == [[3, 3, 3]]
+    assert [[len(tensor) for tensor in bucket] for bucket in processes.buckets(tensors[:1] * 3)] == [[3, 3, 3]]

@@ -1,4 +1,4 @@
-"""The loop around the loss: order of the data, course of the learning rate, hand-over, the loss auxiliary."""
+"""The loop around the loss: order of the data, course of the learning rate, hand-over, the auxiliary loss."""
 
 import gzip
 import json
@@ -19,15 +19,13 @@ from srd.training.corpus import corpus_rows, read_corpus
 from srd.training.loop import Training
 from srd.training.order import PhaseWork
 from srd.training.step import AuxiliaryLoss
-from tests.small import encoded, model, texts, tokenizer
+from tests.small import encoded, model, texts, tokenizer, training
 
 
-def training(folder: Path, **options: Any) -> Training:
-    folder.mkdir(exist_ok=True)
+def started(folder: Path, **options: Any) -> Training:
+    """Two epochs of steps of three rows."""
     recipe = Distill(epochs=2, batch_sequences=3, learning_rate=1e-2)
-    return Training(
-        model(seed=2).requires_grad_(True), recipe, Engine(device="cpu"), folder, 0, lambda row: None, **options
-    )
+    return training(folder, model(seed=2).requires_grad_(True), recipe, micro_batch_tokens=4096, **options)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -35,7 +33,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class Spy:
-    """A on_policy that changes nothing and remembers what each step was given."""
+    """On-policy data that changes nothing and remembers what each step was given."""
 
     steps_ahead = 2
 
@@ -63,7 +61,7 @@ def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
         return reference_loss(300)(net, batch, settings)
 
     phase = PhaseWork(encoded(8), objective, prefetch=lambda rows: expected.append(sorted(row.id for row in rows)))
-    training(tmp_path / "run").train([phase], lambda *_: None)
+    started(tmp_path / "run").train([phase], lambda *_: None)
     assert len(seen) == 6
     assert expected == seen[1:]
 
@@ -71,7 +69,7 @@ def test_a_step_tells_what_the_next_one_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path, shuffled: bool) -> None:
     rows, spy = encoded(8), Spy()
-    training(tmp_path / "run", on_policy=spy).train(
+    started(tmp_path / "run", on_policy=spy).train(
         [PhaseWork(rows, reference_loss(300), shuffled=shuffled)], lambda *_: None
     )
     epochs = [[id for step in spy.seen[start : start + 3] for id in step] for start in (0, 3)]
@@ -84,7 +82,7 @@ def test_an_epoch_sees_every_sample_once_in_kept_or_seeded_order(tmp_path: Path,
 @pytest.mark.parametrize("restarts", [True, False])
 def test_the_learning_rate_restarts_in_every_phase_or_runs_through(tmp_path: Path, restarts: bool) -> None:
     phases = [PhaseWork(encoded(count), reference_loss(300)) for count in (3, 6, 9)]
-    training(tmp_path / "run", restarts=restarts).train(phases, lambda *_: None)
+    started(tmp_path / "run", restarts=restarts).train(phases, lambda *_: None)
     rates = [row["train/learning_rate"] for row in metrics(tmp_path / "run")]
     assert len(rates) == 2 * (1 + 2 + 3)
     peaks = [step for step, rate in enumerate(rates) if rate == pytest.approx(1e-2)]
@@ -96,13 +94,13 @@ def test_loss_settings_follow_the_share_of_all_steps(tmp_path: Path) -> None:
     phases = [
         PhaseWork(encoded(count), reference_loss(300), lambda share: PhaseLoss(1 + share, 0.5)) for count in (3, 6)
     ]
-    training(tmp_path / "run").train(phases, lambda *_: None)
+    started(tmp_path / "run").train(phases, lambda *_: None)
     temperatures = [row["train/temperature"] for row in metrics(tmp_path / "run")]
     assert temperatures == pytest.approx([1 + step / 5 for step in range(6)])
 
 
 def test_weights_that_were_kept_come_back(tmp_path: Path) -> None:
-    run = training(tmp_path / "run")
+    run = started(tmp_path / "run")
     before = {name: p.detach().clone() for name, p in run.state.parameters.items()}
     run.state.snapshot()
     run.train([PhaseWork(encoded(6), reference_loss(300))], lambda *_: None)
@@ -111,9 +109,9 @@ def test_weights_that_were_kept_come_back(tmp_path: Path) -> None:
     assert all(torch.equal(before[name], p) for name, p in run.state.parameters.items())
 
 
-def test_the_loss_beside_adds_its_weighted_mean(tmp_path: Path) -> None:
+def test_the_auxiliary_loss_adds_its_weighted_mean(tmp_path: Path) -> None:
     main, aside = encoded(6)[:3], encoded(8)[5:]
-    with_corpus = training(tmp_path / "with", auxiliary=AuxiliaryLoss(lambda step: aside, reference_loss(300), 0.7))
+    with_corpus = started(tmp_path / "with", auxiliary=AuxiliaryLoss(lambda step: aside, reference_loss(300), 0.7))
     sums = with_corpus.updater.gradients(main, reference_loss(300), PhaseLoss())
     student = model(seed=2).requires_grad_(True)
     losses = [
@@ -155,7 +153,7 @@ def test_out_of_memory_halves_the_micro_batches_and_changes_no_number(
 
     done = {}
     for name, objective in (("wide", reference_loss(300)), ("narrow", narrow)):
-        done[name] = training(tmp_path / name)
+        done[name] = started(tmp_path / name)
         done[name].train([PhaseWork(encoded(8), objective)], lambda *_: None)
     assert done["narrow"].updater.micro_batch_tokens == 64, (
         "small enough for the cut with the least padding to have batches of one row"
@@ -176,7 +174,7 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
             raise torch.OutOfMemoryError("no more")
         return reference_loss(300)(net, batch, settings)
 
-    def started(folder: Path) -> Training:
+    def begun(folder: Path) -> Training:
         folder.mkdir(exist_ok=True)
         net = model("gpt2", seed=2, resid_pdrop=0.3).requires_grad_(True)
         return Training(
@@ -184,17 +182,17 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
         )
 
     phase = PhaseWork(encoded(8), narrow)
-    straight = started(tmp_path / "straight")
+    straight = begun(tmp_path / "straight")
     straight.train([phase], lambda *_: None)
 
     def dies(count: float, note: str = "") -> None:
         if killed.state.counters.step == 3:
             raise KeyboardInterrupt
 
-    killed = started(tmp_path / "killed")
+    killed = begun(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
         killed.train([phase], dies)
-    again = started(tmp_path / "killed")
+    again = begun(tmp_path / "killed")
     assert 0 < again.state.counters.step < 6
     assert again.updater.micro_batch_tokens < again.engine.micro_batch_tokens
     again.train([phase], lambda *_: None)
@@ -207,7 +205,7 @@ def test_a_row_that_alone_is_too_much_is_one_line(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("no more")
 
     with pytest.raises(UserError, match="out of memory with one sample of 11 tokens"):
-        training(tmp_path / "run").train([PhaseWork(encoded(8), full)], lambda *_: None)
+        started(tmp_path / "run").train([PhaseWork(encoded(8), full)], lambda *_: None)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

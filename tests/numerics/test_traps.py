@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from srd.config import Engine, Generation, Method, Recipe, StudentData
+from srd.config import Engine, Generation, Method, StudentData
 from srd.distillation.chunks import LossSums
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.loss import Objective, cross_entropy, distillation, divergence_at
@@ -24,27 +24,17 @@ from srd.stages.samples import clean
 from srd.store.rows import Phase, Sample, sample_id
 from srd.text.batches import collate
 from srd.text.encoding import Encoded, encode
-from srd.training.loop import Training
 from srd.training.state import NOT_FINITE
 from srd.training.step import step_seed
 from srd.training.student_data import StudentResponses
-from tests.small import config, encoded, mean_divergence, model, tokenizer
+from tests.small import SIZES, config, encoded, mean_divergence, model, random_logits, tokenizer, training
 
 CASES = 22
 
 
-def logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return 3 * torch.randn(*(shape or (4, 6, 31)), generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def step_loss(
-    rows: list[Encoded], objective: Objective, settings: PhaseLoss, folder: Path, micro_batch_tokens: int = 10_000
-) -> float:
+def step_loss(rows: list[Encoded], objective: Objective, settings: PhaseLoss, folder: Path) -> float:
     """The loss of one optimiser step as the training loop reports it."""
-    folder.mkdir(exist_ok=True)
-    student = model(seed=2).requires_grad_(True)
-    engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
-    run = Training(student, Recipe(), engine, folder, 0, lambda row: None)
+    run = training(folder, model(seed=2).requires_grad_(True))
     return run.updater.step(rows, objective, settings)["train/loss_nats"]
 
 
@@ -61,16 +51,17 @@ def test_trap_01_shift_logits_at_t_predict_the_token_at_t_plus_1() -> None:
     torch.testing.assert_close(cross_entropy(logits_at(net, batch, 300), batch.labels), by_hand)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_trap_02_padding_is_not_counted(side: str) -> None:
-    teacher, student, rows = model(seed=1), model(seed=2), encoded(4)
+def test_trap_02_padding_and_neighbours_are_not_counted(side: str, kind: str) -> None:
+    teacher, student, rows = model(kind, seed=1), model(kind, seed=2), encoded()
+    alone = torch.cat([logits_at(student, collate([row], 0), 300) for row in rows])
+    torch.testing.assert_close(logits_at(student, collate(rows, 0, side), 300), alone, rtol=1e-4, atol=1e-4)
     longer = Encoded("f" * 16, [3] * 40, [4] * 20, False)
     objective, settings = distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
     narrow = objective(student, collate(rows, 0, side), settings).loss
-    wide = (
-        objective(student, collate([*rows, longer], 0, side), settings).loss
-        - objective(student, collate([longer], 0), settings).loss
-    )
+    with_longer = objective(student, collate([*rows, longer], 0, side), settings).loss
+    wide = with_longer - objective(student, collate([longer], 0), settings).loss
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
 
@@ -102,7 +93,7 @@ def test_trap_04_a_cut_prompt_keeps_its_end_and_trains_no_prompt_token() -> None
 
 def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> None:
     with pytest.raises(AssertionError, match="no supervised position"):
-        mean_divergence(logits(1), logits(2), torch.zeros(4, 6), "forward_kl")
+        mean_divergence(random_logits(1), random_logits(2), torch.zeros(4, 6), "forward_kl")
     assert all(row.response for row in encoded(20)), (
         "a row always has a response token: its EOS or the first it was cut to"
     )
@@ -112,20 +103,32 @@ def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> N
     assert len(cut.response) == 1
 
 
-@pytest.mark.parametrize("tokens", [16, 40, 10_000])
-def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, tokens: int) -> None:
-    rows, teacher = encoded(8), model(seed=1)
-    objective, settings = distillation(OnlineTeacher(teacher, 300), Method(), 300), PhaseLoss(2.0, 0.3)
-    sums = [objective(model(seed=2), collate([row], 0), settings).loss.item() for row in rows]
-    expected = sum(sums) / sum(len(row.response) for row in rows)
-    assert step_loss(rows, objective, settings, tmp_path / "run", tokens) == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
+def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, sft_weight: float) -> None:
+    """The loss is that of its rows one by one, and loss and gradient do not depend on the micro-batches."""
+    rows, settings, results = encoded(8), PhaseLoss(2.0, sft_weight), []
+    objective = distillation(OnlineTeacher(model(seed=1), 300), Method(), 300)
+    one_by_one = [float(objective(model(seed=2), collate([row], 0), settings).loss.detach()) for row in rows]
+    widest = max(row.num_tokens for row in rows)
+    for tokens in (widest, 4 * widest, 1000 * widest):
+        student = model(seed=2).requires_grad_(True)
+        run = training(tmp_path / str(tokens), student, micro_batch_tokens=tokens)
+        sums = run.updater.accumulate(rows, objective, settings, 1)
+        gradients = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+        results.append((float(sums.means["loss"]), gradients, sums.padded_tokens))
+    assert len({padded for *_, padded in results}) >= 2, "the splits must differ for the test to say anything"
+    for loss, gradients, _ in results:
+        assert loss == pytest.approx(sum(one_by_one) / sum(len(row.response) for row in rows), rel=1e-5)
+        assert loss == pytest.approx(results[0][0], rel=1e-6)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, results[0][1][name], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_trap_07_temperature_power_acts_on_the_gradient(name: str) -> None:
     def gradient(temperature: float, power: int) -> Tensor:
-        student = logits(2).double().requires_grad_()
-        mean_divergence(logits(1).double(), student, torch.ones(4, 6), name, temperature, power).backward()
+        student = random_logits(2).double().requires_grad_()
+        mean_divergence(random_logits(1).double(), student, torch.ones(4, 6), name, temperature, power).backward()
         assert student.grad is not None
         return student.grad
 
@@ -146,7 +149,7 @@ def test_trap_08_the_sampling_temperature_never_reaches_the_loss() -> None:
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_trap_09_half_precision_logits_make_no_negative_divergence(name: str) -> None:
     for dtype in (torch.bfloat16, torch.float16):
-        teacher = logits(1, 64, 5000, dtype=dtype)
+        teacher = random_logits(1, 64, 5000, dtype=dtype)
         assert float(divergence_at(teacher, teacher, name, 1.0, 0).abs().max()) == 0
         assert float(divergence_at(teacher, teacher + torch.tensor(0.01, dtype=dtype), name, 1.0, 0).min()) >= -1e-6
 
@@ -158,6 +161,7 @@ def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
         PhaseLoss(2.0, 0.3),
     )
     student = model(seed=2, vocabulary=320)
+    assert logits_at(student, collate(rows, 0), 300).shape[1] == 300
     before = objective(student, collate(rows, 0), settings).loss
     with torch.no_grad():
         student.get_output_embeddings().weight[300:] += 50.0  # pyright: ignore
@@ -165,7 +169,7 @@ def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
 
 
 def test_trap_11_no_class_is_left_out() -> None:
-    teacher, student = logits(1, 2, 1000), logits(2, 2, 1000)
+    teacher, student = random_logits(1, 2, 1000), random_logits(2, 2, 1000)
     for name in DIVERGENCES:
         gradient = torch.autograd.functional.jacobian(
             lambda x, name=name: divergence_at(teacher, x, name, 1.0, 0).sum(), student
@@ -185,13 +189,13 @@ def test_trap_12_mixtures_are_smooth_at_masked_classes_and_tiny_masses(beta: flo
         assert torch.isfinite(student.grad).all(), name
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"), [("gemma2", {}), ("cohere", {}), ("gpt2", {}), ("llama", {"tie_word_embeddings": True})]
-)
-def test_trap_13_the_head_keeps_its_post_processing(kind: str, more: dict[str, Any]) -> None:
-    net, batch = model(kind, **more), collate(encoded(5), 0)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", SIZES)
+def test_trap_13_the_head_keeps_its_post_processing(kind: str, tied: bool) -> None:
+    net, batch = model(kind, tie_word_embeddings=tied), collate(encoded(), 0)
     whole = net(input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids).logits
     torch.testing.assert_close(logits_at(net, batch, 300), whole[batch.supervised])
+    assert len(SIZES) == 7
 
 
 def test_trap_14_a_wrapper_s_own_forward_is_called() -> None:
@@ -277,12 +281,20 @@ def test_trap_19_everything_the_teacher_s_signal_depends_on_is_in_its_key(overri
     assert graph.distill(config(override)).fingerprint != graph.distill(config()).fingerprint
 
 
-def test_trap_20_an_answer_does_not_depend_on_the_shape_of_its_batch() -> None:
-    net, rows = model(), encoded(6)
-    for settings in (Generation(temperature=0.0, max_new_tokens=8), Generation(temperature=1.0, max_new_tokens=8)):
-        together = [a.ids for a in answer(net, rows, tokenizer(), settings, [7] * 6, Engine())]
-        alone = [answer(net, [row], tokenizer(), settings, [7], Engine())[0].ids for row in rows]
-        assert together == alone
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Generation(temperature=0.0, max_new_tokens=6),
+        Generation(temperature=1.0, max_new_tokens=6),
+        Generation(temperature=0.7, top_k=20, top_p=0.9, max_new_tokens=6),
+    ],
+)
+def test_trap_20_an_answer_does_not_depend_on_the_shape_of_its_batch(settings: Generation) -> None:
+    net, rows = model(), encoded()
+    together = answer(net, rows, tokenizer(), settings, [10] * len(rows), Engine())
+    alone = [answer(net, [row], tokenizer(), settings, [10], Engine())[0] for row in rows]
+    assert together == alone
+    assert len(rows) == 8
 
 
 def test_trap_21_every_sample_is_scored_once(tmp_path: Path) -> None:

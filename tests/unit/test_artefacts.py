@@ -1,12 +1,13 @@
 """An artefact is complete or absent, whenever the process that makes it dies."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from srd.errors import UserError
-from srd.store.artefacts import Node, Work, _finish, build, closure, prepare, require
+from srd.store.artefacts import Node, Work, build, closure, prepare, require
 from srd.store.manifests import read_manifest
 from srd.store.partial import fill
 from srd.store.rows import write_rows
@@ -67,13 +68,16 @@ def test_death_before_the_manifest_keeps_the_partial_folder_for_the_next(tmp_pat
 def test_death_between_manifest_and_rename_needs_no_second_making(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dies(partial: Path, folder: Path) -> None:
-        raise Dies
+    def dies(source: Path, target: Path) -> None:
+        if Path(target) == LEAF.folder(tmp_path):
+            raise Dies
+        rename(source, target)
 
-    monkeypatch.setattr("srd.store.artefacts._finish", dies)
-    with pytest.raises(Dies):
-        build(LEAF, tmp_path, make)
-    monkeypatch.setattr("srd.store.artefacts._finish", _finish)
+    rename = os.replace
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", dies)
+        with pytest.raises(Dies):
+            build(LEAF, tmp_path, make)
 
     def never(work: Work) -> None:
         pytest.fail("made twice")

@@ -1,79 +1,29 @@
-"""The files of `conf/`: each says what it is, none repeats another, none sets what is not its own to set."""
+"""The files of `conf/` as they are read: listed by their first line, inherited from, and set over one another."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from srd.cli import main
-from srd.commands.compose import conf_folder, options
-from srd.config import Model
+from srd.commands.compose import conf_folder
 from tests.small import config
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
-PACKAGE = "# @package"
 
 
-def comments(path: Path) -> list[str]:
-    """The lines of a file's header, without the one that Hydra reads."""
+def headline(path: Path) -> str:
+    """The first line of a file that Hydra does not read."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    if lines[0].startswith(PACKAGE):
-        lines = lines[1:]
-    header = []
-    for line in lines:
-        if not line.startswith("#"):
-            break
-        header.append(line)
-    return header
-
-
-def test_every_file_says_what_it_is() -> None:
-    assert not [str(path) for path in FILES if not comments(path)]
-    assert len(FILES) > 90
+    return lines[1] if lines[0].startswith("# @package") else lines[0]
 
 
 def test_the_first_line_of_an_option_is_a_sentence_that_can_be_listed() -> None:
     """`srd ls` shows the first line alone."""
     listed = [path for path in FILES if path.parent != conf_folder()]
-    assert not [str(path) for path in listed if not comments(path)[0].endswith(".")]
+    assert not [str(path) for path in listed if not headline(path).endswith(".")]
     assert not [str(path) for path in FILES if max(map(len, path.read_text(encoding="utf-8").splitlines())) > 120]
     assert len(listed) > 90
-
-
-def test_a_model_brings_nothing_but_a_model() -> None:
-    """Without a package or a defaults list of its own, what a file of a group sets lies in the group's section."""
-    models = options("model")
-    for name, path in models.items():
-        assert PACKAGE not in path.read_text(encoding="utf-8"), name
-        assert set(OmegaConf.load(path)) <= {field.name for field in fields(Model)}, name
-    assert len(models) == 7
-
-
-def test_every_recipe_is_a_models() -> None:
-    """A recipe comes with the model of its name; one of another name would never be read."""
-    assert options("recipe").keys() <= options("model").keys()
-    assert len(options("recipe")) == 1
-
-
-def test_no_two_experiments_repeat_each_other() -> None:
-    """Three settings in a row that stand in two files belong into one that both start from."""
-    places: dict[tuple[str, ...], set[str]] = {}
-    experiments = options("experiment")
-    for name, path in experiments.items():
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
-        for three in zip(lines, lines[1:], lines[2:], strict=False):
-            places.setdefault(three, set()).add(name)
-    assert not {lines: names for lines, names in places.items() if len(names) > 1}
-    assert len(experiments) > 25
-    assert len(places) > 100
-
-
-def test_every_section_stands_in_the_table_of_contents() -> None:
-    contents = (conf_folder() / "config.yaml").read_text(encoding="utf-8")
-    sections = [field.name for field in fields(type(config()))]
-    assert not [name for name in sections if f"\n#   {name} " not in contents and f"\n  - {name}: " not in contents]
-    assert len(sections) == 21
 
 
 def lengths(*overrides: str) -> list[int]:

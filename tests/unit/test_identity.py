@@ -1,6 +1,7 @@
 """Every key of the config either changes what some artefact is known by, or never can: here is why."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -187,9 +188,10 @@ def leaves() -> set[str]:
     return {key for key in every if not any(other.startswith(f"{key}.") for other in every)}
 
 
-def artefacts(*overrides: str) -> set[str]:
+@cache
+def artefacts(*overrides: str) -> frozenset[str]:
     """All artefacts of a run, by their fingerprints."""
-    return {str(node) for node in closure(graph.evaluations(config(*overrides)))}
+    return frozenset(str(node) for node in closure(graph.evaluations(config(*overrides))))
 
 
 @pytest.fixture

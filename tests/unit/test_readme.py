@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from srd import cli
-from srd.commands.compose import options
+from srd.commands.report import tables
 from tests.conftest import ROOT
 from tests.small import config
 
@@ -35,16 +35,31 @@ def test_every_command_of_the_readme_composes(line: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_make_target_of_the_readme_exists(target: str) -> None:
     if target.startswith("table-"):
-        assert target.removeprefix("table-") in options("table")
+        assert target.removeprefix("table-") in tables()
     else:
         assert re.search(f"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 def test_the_tree_of_the_readme_is_the_tree() -> None:
-    tree = README.split("## The tree")[1].split("## ")[0]
+    tree = README.split("## The tree")[1].split("## ")[0].split("```")[1]
+    named = re.findall(r"\w+\.py", tree)
     modules = [path.name for path in (ROOT / "srd").rglob("*.py") if path.name not in ("__init__.py", "__main__.py")]
-    assert len(modules) > 35
-    assert not [name for name in modules if name.removesuffix(".py") not in tree]
+    assert sorted(named) == sorted(modules)
+    assert len(modules) > 75
+    folders = [path.name for path in (ROOT / "srd").iterdir() if path.is_dir() and (path / "__init__.py").is_file()]
+    groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
+    assert not [name for name in [*folders, *groups] if f"{name}/" not in tree]
+
+
+def test_the_way_from_the_readme_to_the_loss_is_there() -> None:
+    way = re.findall(r"`((?:conf|srd)/[\w/.]+)`", README.split("From here to the loss")[1].split("\n\n")[0])
+    assert len(way) == 4
+    assert all((ROOT / path).is_file() for path in way)
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") < 250
+    assert "not tried" not in README
 
 
 def test_the_glossary_has_every_fixed_word() -> None:

@@ -1,15 +1,17 @@
 """Every table composes, arm by arm, and its arms compare with arms that it has."""
 
+import re
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from srd.commands.compose import options
-from srd.commands.report import read_table
+from srd.commands.report import read_table, tables
 from srd.config import Config
 from srd.report.published import published
+from tests.conftest import Cli
 from tests.small import config
 
 pytestmark = pytest.mark.slow  # hundreds of compositions
@@ -19,7 +21,7 @@ ARMS |= {name.replace("gpt2", "openllama2"): count for name, count in ARMS.items
 
 
 def test_every_table_is_counted() -> None:
-    assert options("table").keys() == ARMS.keys()
+    assert tables().keys() == ARMS.keys()
 
 
 def jobs(table: str) -> list[tuple[str, ...]]:
@@ -58,3 +60,15 @@ def test_published_rows_of_the_gpt2_table_are_all_used() -> None:
     rows = {f"pocl_gpt2/{row}" for row in published()["pocl_gpt2"]["rows"]}
     assert rows - named == {"pocl_gpt2/teacher"}
     assert len(rows) == 17
+
+
+def test_a_table_runs_its_arms_and_ends_with_its_report(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
+    """Further words are overrides of every arm; one of a key that the table sweeps takes the place of its values."""
+    done = cli("table", "study", *smoke, "experiment=study/plain", "method=fkl,rkl", "distill.seed=10", cwd=tmp_path)
+    assert re.findall(r"job (\d+): ", done.stderr) == ["0", "1"]
+    assert (tmp_path / "outputs/report/study/report.md").is_file()
+    for words, message in ((["table"], "expected one table, got 0"), (["table", "stody"], "did you mean 'study'")):
+        line = cli(*words, cwd=tmp_path, code=2).stderr.strip()
+        assert message in line
+        assert ", ".join(sorted(ARMS)) in line
+        assert "\n" not in line
