@@ -111,6 +111,8 @@ def explain(error: Exception) -> str:
     key = getattr(cause, "full_key", None)
     if key and "not in" in text:
         return f"unknown key '{key}'; {_nearest_key(key)}"
+    if "No match in the defaults list" in text and isinstance(error, HydraException):
+        return f"{text.split('. ')[0]}: experiments bring protocols, and a table runs as `srd table NAME`"
     if "In '" in text and "not find" in text:
         return f"{text}; groups: {', '.join(groups())}"
     return f"{key}: {text}" if key and key not in text else text

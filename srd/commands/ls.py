@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from srd.commands.terminal import outputs_of
+from srd.commands.terminal import hanging, outputs_of
 from srd.errors import UserError, nearest
 from srd.store.manifests import read_manifest
 
@@ -17,9 +17,10 @@ def ls(words: list[str]) -> None:
         raise UserError(f"unknown kind '{rest[0]}'; {nearest(rest[0], kinds)}")
     for group in [kind for kind in kinds[:-1] if not rest or kind == rest[0]]:
         print(group)
-        width = max(map(len, options(group)))
-        for name, path in options(group).items():
-            print(f"  {name:<{width}}  {_headline(path)}")
+        found = options(group)
+        longest = max(len(name) for name in found)
+        for name, path in found.items():
+            print(hanging(f"  {name:<{longest}}  ", _headline(path)))
     if not rest or rest[0] == "artefacts":
         print(f"artefacts in {outputs}")
         for path in sorted(outputs.glob("*/*/manifest.json")):

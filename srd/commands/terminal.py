@@ -1,6 +1,8 @@
 """The terminal: words that Hydra does not read, tables, short texts."""
 
 import re
+import shutil
+import textwrap
 from pathlib import Path
 
 from rich import box
@@ -35,6 +37,14 @@ def clock(seconds: float) -> str:
 def shortened(text: str, limit: int = 160) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def hanging(label: str, text: str) -> str:
+    """A label and its text, folded beside it to the terminal's width; one line where there is no terminal."""
+    columns = shutil.get_terminal_size(fallback=(0, 0)).columns
+    if columns < 2 * len(label):
+        return label + text
+    return textwrap.fill(text, columns, initial_indent=label, subsequent_indent=" " * len(label))
 
 
 def one_word(words: list[str], command: str, what: str, default: str | None = None) -> str:

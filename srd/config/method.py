@@ -16,15 +16,15 @@ class Ramp:
     end: float | None = None
     """Value in the last phase, or at the last step."""
     by: str = "phase"
-    """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start
-    throughout."""
+    """phase: linear over the phases, constant inside each; step: linear over all steps; constant: the start, or the
+    first of `values`, throughout."""
     values: list[float] | None = None
     """One value a phase; start and end are then not read."""
 
     def validate(self, key: str, low: float, high: float, expected: str) -> None:
         """A `UserError` unless it is a line or a list, and every value is in [low, high]."""
         require(self.by in ("phase", "step", "constant"), f"{key}.by", self.by, "phase, step or constant")
-        require(self.values is None or self.by == "phase", f"{key}.by", self.by, f"phase with {key}.values")
+        require(self.values is None or self.by != "step", f"{key}.by", self.by, f"phase or constant with {key}.values")
         for name in ("start", "end"):
             value = getattr(self, name)
             require(value is not None or self.values is not None, f"{key}.{name}", "null", f"a number, or {key}.values")

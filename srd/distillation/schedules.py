@@ -54,7 +54,7 @@ def _values(ramp: Ramp, phases: int, key: str) -> list[Value]:
     if ramp.values is not None:
         if len(ramp.values) != phases:
             raise UserError(f"{key}.values={ramp.values}: expected one value for each of {phases} phases")
-        return list(ramp.values)
+        return [ramp.values[0]] * phases if ramp.by == "constant" else list(ramp.values)
     start, end = ramp.line
     if ramp.by == "step":
         return [[start, end]] * phases

@@ -194,6 +194,8 @@ def test_each_setting_can_be_held_listed_or_moved_with_the_steps() -> None:
     held = schedule(phase_values(Schedule(temperature=Ramp(1.5, 2.0, by="constant")), 3))
     assert [of_phase(1.0).temperature for of_phase in held] == [1.5] * 3
     assert [of_phase(1.0).sft_weight for of_phase in held] == pytest.approx([0.3, 0.2, 0.1])
+    first = schedule(phase_values(Schedule(sft_weight=Ramp(values=[0.2, 0.1, 0.0], by="constant")), 3))
+    assert [of_phase(1.0).sft_weight for of_phase in first] == [0.2] * 3
     with pytest.raises(UserError, match="expected one value for each of 2 phases"):
         schedule(phase_values(Schedule(sft_weight=listed), 2))
 
