@@ -129,9 +129,9 @@ def random_logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) ->
 
 
 def training(
-    folder: Path, student: nn.Module, recipe: Recipe | None = None, micro_batch_tokens: int = 10_000, **options: Any
+    folder: Path, student: nn.Module, recipe: Recipe | None = None, engine: Engine | None = None, **options: Any
 ) -> Training:
     """A training that logs to its folder alone."""
     folder.mkdir(exist_ok=True)
-    engine = Engine(device="cpu", micro_batch_tokens=micro_batch_tokens)
+    engine = engine or Engine(device="cpu")
     return Training(student, recipe or Recipe(), engine, folder, 0, lambda row: None, **options)

@@ -27,6 +27,7 @@ from srd.text.encoding import Encoded
 from srd.training.loop import Training
 from tests.bench.measure import REPEATS, Figure, ratio, timed, turn_about
 from tests.bench.shapes import Shapes
+from tests.small import training
 
 RECIPE = Distill(learning_rate=1e-4, batch_sequences=16)
 LOSS = PhaseLoss(temperature=1.0, sft_weight=0.3)
@@ -92,7 +93,7 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     vocabulary = shapes.teacher["vocab_size"]
     objective = distillation(CachedTeacher(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine)
     student = shapes.model("student", where, seed=1).requires_grad_(True)
-    ours = Training(student, RECIPE, shapes.engine, folder, 0, lambda row: None)
+    ours = training(folder, student, RECIPE, shapes.engine)
     plain = {name: Plain(shapes.model("student", where, seed=1), teacher, shapes) for name in ("padded", "dynamic")}
     peak: dict[str, int] = {}
 
@@ -146,13 +147,13 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     return figures
 
 
-def _compiled(training: Training, rows: list[Encoded], objective: Objective, compiled: Objective, text: str) -> Figure:
+def _compiled(run: Training, rows: list[Encoded], objective: Objective, compiled: Objective, text: str) -> Figure:
     """Our step against our step with `engine.compile`; the first two compile, for one size and for all, and are not
     counted."""
-    first = [timed(training.step, rows, compiled, LOSS)[0] for _ in range(2)]
+    first = [timed(run.updater.step, rows, compiled, LOSS)[0] for _ in range(2)]
     sides = {"as it is": objective, "compiled": compiled}
     seconds, _ = turn_about(
-        {name: lambda i, side=side: training.step(rows, side, LOSS) for name, side in sides.items()}, 2 * REPEATS
+        {name: lambda i, side=side: run.updater.step(rows, side, LOSS) for name, side in sides.items()}, 2 * REPEATS
     )
     return ratio(seconds["as it is"], seconds["compiled"], ">= 1", text, first_steps_seconds=first)
 
