@@ -1,7 +1,6 @@
 """What all tests share: small models and data made on the spot, and the real command line."""
 
 import importlib
-import json
 import multiprocessing
 import os
 import subprocess
@@ -14,6 +13,8 @@ from unittest.mock import patch
 
 import pytest
 from jaxtyping import install_import_hook
+
+from tests.reading import write_jsonl
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -77,9 +78,7 @@ def make_rows(count: int) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in make_rows(40)))
-    return path
+    return write_jsonl(tmp_path_factory.mktemp("data") / "rows.jsonl", make_rows(40))
 
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

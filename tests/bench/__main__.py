@@ -25,6 +25,7 @@ from tests.bench import distill, reflect, small
 from tests.bench.measure import Figure
 from tests.bench.shapes import CPU, GPU, TINY, Shapes
 from tests.conftest import ROOT
+from tests.reading import read_json
 
 EXPECTED = ROOT / "tests" / "bench"
 """Where the ratios stand that `check` guards: expected.json for the processor, expected-gpu.json for a GPU."""
@@ -43,7 +44,7 @@ def main() -> int:
     if words.what == "check" and words.tiny:
         parser.error("tiny shapes have no ratios that stand")
     if words.of is not None:
-        return check(json.loads(words.of.read_text())["figures"], _expected(words.gpu))
+        return check(read_json(words.of)["figures"], _expected(words.gpu))
     target = words.out or ROOT / "outputs" / "bench" / ("bench-gpu.json" if words.gpu else "bench.json")
     expected = _expected(words.gpu) if words.what == "check" else {}
     begin = time.time()
@@ -83,7 +84,7 @@ def _expected(gpu: bool) -> dict[str, float]:
     path = EXPECTED / ("expected-gpu.json" if gpu else "expected.json")
     if not path.is_file():
         raise UserError(f"{path}: no such file; write the ratios of a run that stands into it")
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def check(figures: dict[str, dict[str, Any]], expected: dict[str, float]) -> int:

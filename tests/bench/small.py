@@ -13,6 +13,7 @@ from typing import Any
 from srd.config import Config
 from tests.bench.measure import REPEATS, Figure, cost, ratio, timed, turn_about
 from tests.conftest import ROOT, SHARED, command, environment, make_rows
+from tests.reading import write_jsonl
 
 LARGE_PAGES = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """For the peaks of memory alone: the same ones in three quarters of the time."""
@@ -197,7 +198,7 @@ def program() -> dict[str, Figure]:
     """Seconds of `srd --help`, and of a finished run called again."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in make_rows(40)))
+        write_jsonl(folder / "rows.jsonl", make_rows(40))
         run = command("run", "debug=smoke", "dataset=jsonl", f"dataset.path={folder / 'rows.jsonl'}", "engine=cpu")
 
         def call(words: list[str]) -> None:

@@ -7,12 +7,12 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from srd.cli import main
 from tests.conftest import ROOT, make_rows
+from tests.reading import manifest, read_json, read_jsonl, write_jsonl
 
 CURVES = ROOT / "tests/e2e/curves.json"
 KEYS = ("train/loss_nats", "train/gradient_norm")
@@ -37,14 +37,14 @@ SMALL = [
 def curves(name: str, folder: Path) -> dict[str, dict[str, list[float]]]:
     """Loss and gradient norm of every step of the run's stages that train, by stage and role."""
     data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in make_rows(80)))
+    write_jsonl(data, make_rows(80))
     small = [] if name == "smoke" else SMALL
     options = ["dataset=jsonl", f"dataset.path={data}", f"outputs={folder / 'out'}", "engine=cpu", "engine.threads=1"]
     assert main(["run", *RUNS[name], *small, *options, "evaluate.targets=[distill]"]) == 0
     found = {}
     for path in sorted((folder / "out").glob("*/*/metrics.jsonl")):
-        settings = json.loads((path.parent / "manifest.json").read_text())["settings"]
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+        settings = manifest(path.parent)["settings"]
+        rows = read_jsonl(path)
         stage = f"{path.parts[-3]} {settings.get('role', '')}".strip()
         found[stage] = {key: [row[key] for row in rows] for key in KEYS}
     return found
@@ -53,7 +53,7 @@ def curves(name: str, folder: Path) -> dict[str, dict[str, list[float]]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_has_the_curve_that_it_had(name: str, tmp_path: Path) -> None:
-    expected, found = json.loads(CURVES.read_text())[name], curves(name, tmp_path)
+    expected, found = read_json(CURVES)[name], curves(name, tmp_path)
     assert found.keys() == expected.keys() == {"distill", "finetune student", "finetune teacher"}
     for stage, values in found.items():
         for key in KEYS:
@@ -64,7 +64,7 @@ def test_a_run_has_the_curve_that_it_had(name: str, tmp_path: Path) -> None:
 
 
 def test_every_run_is_pinned_and_long_enough_to_say_something() -> None:
-    pinned = json.loads(CURVES.read_text())
+    pinned = read_json(CURVES)
     assert pinned.keys() == RUNS.keys()
     assert sum(len(stage[KEYS[0]]) for run in pinned.values() for stage in run.values()) > 50
 

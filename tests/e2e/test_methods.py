@@ -1,6 +1,5 @@
 """Every method, curriculum and schedule end to end on the smallest run; what they leave behind is what they say."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from srd.commands.compose import conf_folder
 from tests.conftest import Cli
+from tests.reading import manifest, read_json, read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +34,8 @@ def arms(cli: Cli, smoke: list[str], folder: Path) -> dict[str, dict[str, Any]]:
         "arm=${method.name}",
         cwd=folder,
     )
-    entries = [json.loads(path.read_text()) for path in (folder / "outputs/report/smoke/runs").glob("*.json")]
+    entries = [read_json(path) for path in (folder / "outputs/report/smoke/runs").glob("*.json")]
     return {entry["method"]: entry for entry in entries}
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any]], folder: Path) -> None:
@@ -48,7 +44,7 @@ def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any
     assert len({entry["distill"] for entry in arms.values()}) == len(METHODS)
     losses = {}
     for name, entry in arms.items():
-        metrics = rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")
+        metrics = read_jsonl(folder / "outputs" / entry["distill"] / "metrics.jsonl")
         assert len(metrics) == 2 * (1 + 1 + 2), "two epochs of 2, 4 and 6 samples in batches of 4"
         losses[name] = tuple(row["train/loss_nats"] for row in metrics)
     # Until the dev loss grows, DistiLLM trains on the references with its divergence; its teacher is live, the other's
@@ -59,35 +55,28 @@ def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any
 
 
 def test_the_student_writes_as_often_as_the_method_says(arms: dict[str, dict[str, Any]], folder: Path) -> None:
-    shares = {
-        name: [
-            row.get("train/student_share", 0.0) for row in rows(folder / "outputs" / entry["distill"] / "metrics.jsonl")
-        ]
-        for name, entry in arms.items()
-    }
+    steps = {name: read_jsonl(folder / "outputs" / entry["distill"] / "metrics.jsonl") for name, entry in arms.items()}
+    shares = {name: [row.get("train/student_share", 0.0) for row in rows] for name, rows in steps.items()}
     assert set(shares["on_policy_rkl"]) == {1.0}
     assert set(shares["gkd"]) == set(shares["imitkd"]) == {0.0, 1.0}
     assert shares["gkd"] == shares["imitkd"], "who writes is drawn from seed and step alone"
     assert {name for name, values in shares.items() if any(values)} == {"gkd", "imitkd", "on_policy_rkl"}
-    ledgers = {
-        name: json.loads((folder / "outputs" / arms[name]["distill"] / "manifest.json").read_text())["ledger"]
-        for name in METHODS
-    }
+    ledgers = {name: manifest(folder / "outputs" / arms[name]["distill"])["ledger"] for name in METHODS}
     assert {name for name in METHODS if ledgers[name]["generated_tokens"]} == {"gkd", "imitkd", "on_policy_rkl"}
 
 
 def test_sequence_level_distillation_trains_on_the_teacher_s_answers(
     arms: dict[str, dict[str, Any]], folder: Path
 ) -> None:
-    manifest = json.loads((folder / "outputs" / arms["seqkd"]["distill"] / "manifest.json").read_text())
-    answers = rows(folder / "outputs" / manifest["inputs"]["answers"] / "answers.jsonl")
+    seqkd = manifest(folder / "outputs" / arms["seqkd"]["distill"])
+    answers = read_jsonl(folder / "outputs" / seqkd["inputs"]["answers"] / "answers.jsonl")
     assert len(answers) == 8
-    sft = json.loads((folder / "outputs" / arms["sft"]["distill"] / "manifest.json").read_text())
+    sft = manifest(folder / "outputs" / arms["sft"]["distill"])
     assert "answers" not in sft["inputs"]
-    assert manifest["ledger"]["supervised_tokens"] != sft["ledger"]["supervised_tokens"]
+    assert seqkd["ledger"]["supervised_tokens"] != sft["ledger"]["supervised_tokens"]
     by_id = {row["id"]: len(row["token_ids"]) for row in answers}
-    phases = rows(folder / "outputs" / manifest["inputs"]["phases"] / "phases.jsonl")
-    assert manifest["ledger"]["supervised_tokens"] == 2 * sum(by_id[id] for phase in phases for id in phase["ids"])
+    phases = read_jsonl(folder / "outputs" / seqkd["inputs"]["phases"] / "phases.jsonl")
+    assert seqkd["ledger"]["supervised_tokens"] == 2 * sum(by_id[id] for phase in phases for id in phase["ids"])
 
 
 def test_every_curriculum_trains_on_its_phases(
@@ -101,14 +90,14 @@ def test_every_curriculum_trains_on_its_phases(
         "curriculum.order=kept",
     ]
     cli("run", "-m", *smoke, f"curriculum={','.join(CURRICULA)}", *more, cwd=folder)
-    entries = [json.loads(path.read_text()) for path in (folder / "outputs/report/curricula/runs").glob("*.json")]
+    entries = [read_json(path) for path in (folder / "outputs/report/curricula/runs").glob("*.json")]
     assert sorted(entry["arm"] for entry in entries) == CURRICULA
     passes = {}
     for entry in entries:
-        manifest = json.loads((folder / "outputs" / entry["distill"] / "manifest.json").read_text())
-        phases = rows(folder / "outputs" / manifest["inputs"]["phases"] / "phases.jsonl")
-        assert manifest["ledger"]["sample_passes"] == sum(len(phase["ids"]) for phase in phases)
-        passes[entry["arm"]] = manifest["ledger"]["sample_passes"]
+        made = manifest(folder / "outputs" / entry["distill"])
+        phases = read_jsonl(folder / "outputs" / made["inputs"]["phases"] / "phases.jsonl")
+        assert made["ledger"]["sample_passes"] == sum(len(phase["ids"]) for phase in phases)
+        passes[entry["arm"]] = made["ledger"]["sample_passes"]
     assert passes == {"none": 6, "baby_step": 12, "one_pass": 6, "reversed": 12, "random_order": 12, "mixed": 7}
 
 
@@ -137,8 +126,8 @@ def test_a_study_that_knows_its_noise_reports_how_well_it_was_found(cli: Cli, sm
     assert "| plain | no ranking | 5 of 20 |" in table
     assert "rouge_l 0." in table
     assert "fused 0." in table
-    corrupted = rows(next((tmp_path / "outputs/samples").glob("*/corrupted.jsonl")))
-    samples = {row["id"]: row for row in rows(next((tmp_path / "outputs/samples").glob("*/samples.jsonl")))}
+    corrupted = read_jsonl(next((tmp_path / "outputs/samples").glob("*/corrupted.jsonl")))
+    samples = {row["id"]: row for row in read_jsonl(next((tmp_path / "outputs/samples").glob("*/samples.jsonl")))}
     assert len(corrupted) == 5
     assert all(row["id"] in samples and row["was"] not in samples for row in corrupted)
 
@@ -162,6 +151,6 @@ def test_a_filter_by_chance_is_made_stage_by_stage(cli: Cli, smoke: list[str], t
 def test_one_phase_is_the_same_data_under_every_curriculum(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
     one = [*smoke, "curriculum.phases=1", "curriculum.order=kept", "evaluate.targets=[distill]"]
     cli("run", *one, "curriculum=reversed", "curriculum.phases=1", cwd=tmp_path)
-    ranking = [row["id"] for row in rows(next((tmp_path / "outputs/rank").glob("*/ranking.jsonl")))]
-    phases = rows(next((tmp_path / "outputs/partition").glob("*/phases.jsonl")))
+    ranking = [row["id"] for row in read_jsonl(next((tmp_path / "outputs/rank").glob("*/ranking.jsonl")))]
+    phases = read_jsonl(next((tmp_path / "outputs/partition").glob("*/phases.jsonl")))
     assert [phase["ids"] for phase in phases] == [ranking[:6]], "easy to hard, whatever the name"

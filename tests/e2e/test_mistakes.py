@@ -1,6 +1,5 @@
 """Every mistake a user can make: one clear line, exit code 2, no traceback, nothing lost."""
 
-import json
 import os
 import resource
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli, command, environment, make_rows
+from tests.reading import read_json, write_jsonl
 from tests.small import model, tokenizer
 
 pytestmark = pytest.mark.slow
@@ -56,7 +56,7 @@ def test_a_mistake_on_the_command_line(
 
 
 def rows_file(path: Path, rows: list[dict[str, str]]) -> list[str]:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(path, rows)
     return ["debug=smoke", "dataset=jsonl", f"dataset.path={path}", "engine=cpu"]
 
 
@@ -236,7 +236,7 @@ def test_a_loss_that_is_not_finite_names_the_samples(cli: Cli, smoke: list[str],
     line = only_line(done)
     assert "is not finite at step" in line
     saved = next((tmp_path / "outputs/finetune").glob("*/not-finite.json"))
-    assert len(json.loads(saved.read_text())["ids"]) == 4
+    assert len(read_json(saved)["ids"]) == 4
 
 
 @pytest.mark.parametrize("words", [["--help"], ["ls"]])

@@ -1,6 +1,5 @@
 """The real command line, end to end on the smallest models: stages, reuse, sweeps, reports."""
 
-import json
 import shutil
 import subprocess
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli, command, environment
+from tests.reading import read_json, read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 def manifests(folder: Path) -> dict[str, dict[str, object]]:
     return {
-        str(path.parent.relative_to(folder / "outputs")): json.loads(path.read_text())
+        str(path.parent.relative_to(folder / "outputs")): read_json(path)
         for path in (folder / "outputs").glob("*/*/manifest.json")
     }
 
@@ -103,10 +103,7 @@ def test_a_manifest_names_its_causes(finished: Path) -> None:
 
 
 def test_logged_scalars_are_complete_and_a_phase_has_its_settings(finished: Path) -> None:
-    rows = [
-        json.loads(line)
-        for line in next((finished / "outputs/distill").glob("*/metrics.jsonl")).read_text().splitlines()
-    ]
+    rows = read_jsonl(next((finished / "outputs/distill").glob("*/metrics.jsonl")))
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     wanted = "loss_nats ce_nats kd_nats learning_rate temperature sft_weight gradient_norm tokens_per_second"
     assert {f"train/{name}" for name in wanted.split()} <= rows[0].keys()
@@ -168,7 +165,7 @@ def test_an_edited_artefact_stops_the_next_stage_with_the_file(
 def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], copy: Path) -> None:
     cli("run", *smoke, "curriculum=none", "filter.keep=1", cwd=copy)
     done = cli("report", "smoke", cwd=copy)
-    report = json.loads((copy / "outputs/report/smoke/report.json").read_text())
+    report = read_json(copy / "outputs/report/smoke/report.json")
     by_arm = {row["arm"]: row for row in report["rows"]}
     assert set(by_arm) == {"teacher (random)", "student (random)", "fkl", "fkl+baby_step-3, keep 0.75"}
     curated, plain = by_arm["fkl+baby_step-3, keep 0.75"], by_arm["fkl"]
@@ -191,7 +188,7 @@ def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], co
 
 def test_predictions_are_kept_for_every_id_and_seed(finished: Path) -> None:
     for path in (finished / "outputs/evaluate").glob("*/scores.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = read_jsonl(path)
         assert len(rows) == 8
         assert {row["seed"] for row in rows} == {10, 20}
         assert rows == sorted(rows, key=lambda row: (row["task"], row["id"], row["seed"]))
@@ -207,7 +204,7 @@ def test_tensorboard_gets_the_same_scalars(cli: Cli, smoke: list[str], copy: Pat
 def test_the_report_says_what_was_planned_and_how_faithful_the_cache_is(cli: Cli, smoke: list[str], copy: Path) -> None:
     """The plan's FLOPs are the ledgers' where lengths decide them; a second run keeps the plan that was filed."""
     entry_file = next((copy / "outputs/report/smoke/runs").glob("*.json"))
-    planned = json.loads(entry_file.read_text())["planned"]
+    planned = read_json(entry_file)["planned"]
     assert len(planned) == 8
     checked = 0
     for manifest in manifests(copy).values():
@@ -220,7 +217,7 @@ def test_the_report_says_what_was_planned_and_how_faithful_the_cache_is(cli: Cli
     stored = sum(path.stat().st_size for path in [*cache.glob("hidden-*"), cache / "head.safetensors"])
     assert planned["cache"]["disk_bytes"] == pytest.approx(stored, rel=0.05)
     cli("run", *smoke, cwd=copy)
-    assert json.loads(entry_file.read_text())["planned"] == planned
+    assert read_json(entry_file)["planned"] == planned
     cli("report", "smoke", cwd=copy)
     report = (copy / "outputs/report/smoke/report.md").read_text()
     assert "| distill | " in report.split("## The plan")[1]

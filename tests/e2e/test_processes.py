@@ -1,6 +1,5 @@
 """`engine.processes=2` gives the artefacts of one process, and can be killed like it."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from tests.conftest import Cli
 from tests.e2e.test_resume import assert_same, kill_when, progress
+from tests.reading import manifest, read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ SHARED = {"reflect": 1, "cache": 1, "distill": 1}
 
 
 def rows(outputs: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in next(outputs.glob(name)).read_text().splitlines()]
+    return read_jsonl(next(outputs.glob(name)))
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def test_two_processes_give_the_artefacts_of_one(one: Path, two: Path) -> None:
     assert names == {str(path.parent.relative_to(two)) for path in two.glob("*/*/manifest.json")}, (
         "the engine is in no fingerprint"
     )
-    manifests = {name: json.loads((two / name / "manifest.json").read_text()) for name in names}
+    manifests = {name: manifest(two / name) for name in names}
     shared = {name: m for name, m in manifests.items() if m["engine"]["processes"] == 2}
     assert {stage: sum(m["stage"] == stage for m in shared.values()) for stage in SHARED} == SHARED
     assert len(shared) == sum(SHARED.values())
     assert all(m["ledger"]["peak_memory_bytes"] > 1e7 for m in shared.values())
     for name, ours in shared.items():
-        theirs = json.loads((one / name / "manifest.json").read_text())
+        theirs = manifest(one / name)
         assert set(ours["files"]) == set(theirs["files"])
         for key in ("sample_passes", "training_tokens", "scored_tokens", "steps"):
             assert ours["ledger"].get(key) == theirs["ledger"].get(key), (name, key)

@@ -12,6 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from tests.conftest import Cli, command, environment, forked
+from tests.reading import manifest, read_json, read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def straight(cli: Cli, overrides: list[str], tmp_path_factory: pytest.TempPathFa
 def progress(folder: Path) -> int:
     """How far a partial artefact has come: rows answered or training steps saved; 0 before it has begun."""
     for place in folder.glob("*.partial/*.progress.json"):
-        return int(json.loads(place.read_text())["items"])
+        return int(read_json(place)["items"])
     for state in folder.glob("*.partial/state.safetensors"):
         with safe_open(state, "pt") as file:
             return int(json.loads(file.metadata()["counters"])["step"])
@@ -77,17 +78,14 @@ def assert_same(ours: Path, straight: Path, stage: str) -> None:
                 assert without_speed(folder / name) == without_speed(reference / name)
             else:
                 assert (folder / name).read_bytes() == (reference / name).read_bytes(), f"{folder.name}/{name}"
-        cost, expected = (json.loads((place / "manifest.json").read_text())["ledger"] for place in (folder, reference))
+        cost, expected = (manifest(place)["ledger"] for place in (folder, reference))
         for key in ("sample_passes", "training_tokens", "generated_tokens", "flops", "steps"):
             assert cost.get(key) == expected.get(key), key
     assert compared >= 1
 
 
 def without_speed(path: Path) -> list[dict[str, object]]:
-    return [
-        {k: v for k, v in json.loads(line).items() if k != "train/tokens_per_second"}
-        for line in path.read_text().splitlines()
-    ]
+    return [{k: v for k, v in row.items() if k != "train/tokens_per_second"} for row in read_jsonl(path)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +104,7 @@ def test_killed_at_several_points_equals_straight(
     outputs = tmp_path / "outputs"
     shutil.copytree(straight, outputs)
     for folder in [path for path in (outputs / stage).iterdir() if stage != "finetune" or path.is_dir()]:
-        role = json.loads((folder / "manifest.json").read_text())["settings"].get("role") if folder.is_dir() else None
+        role = manifest(folder)["settings"].get("role") if folder.is_dir() else None
         if folder.is_dir() and role != "teacher":
             shutil.rmtree(folder)
     kills = 0
@@ -138,7 +136,7 @@ def test_on_policy_distillation_killed_at_several_points_equals_straight(
     cli(*words, cwd=ours)
     assert_same(ours / "outputs", reference / "outputs", "distill")
     metrics = next((ours / "outputs/distill").glob("*/metrics.jsonl"))
-    shares = [json.loads(line)["train/student_share"] for line in metrics.read_text().splitlines()]
+    shares = [row["train/student_share"] for row in read_jsonl(metrics)]
     assert {0.0, 1.0} == set(shares)
 
 

@@ -1,6 +1,5 @@
 """Every divergence is what its docstring says, to float64, and what the official code computes."""
 
-import json
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from srd.distillation.divergences import DIVERGENCES, check_parameters
 from srd.errors import UserError
+from tests.reading import read_json
 from tests.small import mean_divergence
 
 TEMPERATURES = (1.0, 1.5, 2.0)
@@ -107,10 +107,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("name", "temperature"), product(GOLDEN, TEMPERATURES))
 def test_parity_with_the_official_code(shared: Path, name: str, temperature: float) -> None:
-    arrays, values = (
-        np.load(shared / "golden/divergences.npz"),
-        json.loads((shared / "golden/divergences.json").read_text()),
-    )
+    arrays, values = (np.load(shared / "golden/divergences.npz"), read_json(shared / "golden/divergences.json"))
     teacher, student, labels = (torch.from_numpy(arrays[key]) for key in ("teacher_logits", "student_logits", "labels"))
     key, parameters, power, omitted_entropy = GOLDEN[name]
     mask = labels != -100

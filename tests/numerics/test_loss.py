@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srd.config import Method
+from srd.config import Engine, Method
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.loss import cross_entropy, distillation, divergence_at, losses_at
 from srd.distillation.schedules import PhaseLoss
@@ -37,9 +37,8 @@ def test_temperature_power_two_keeps_the_gradient_of_forward_kl_from_vanishing()
 def test_the_loss_is_the_declared_mixture_over_all_tokens_of_the_step(tmp_path: Path) -> None:
     rows, teacher, student = encoded(6), model(seed=1), model(seed=2).requires_grad_(True)
     objective = distillation(OnlineTeacher(teacher, 300), Method(), 300)
-    sums = training(tmp_path, student, micro_batch_tokens=40).updater.accumulate(
-        rows, objective, PhaseLoss(2.0, 0.3), 1
-    )
+    run = training(tmp_path, student, engine=Engine(device="cpu", micro_batch_tokens=40))
+    sums = run.updater.accumulate(rows, objective, PhaseLoss(2.0, 0.3), 1)
     batch = collate(rows, 0)
     p, q = logits_at(teacher, batch, 300).detach().double(), logits_at(student, batch, 300).detach().double()
     kd, ce = divergence_at(p, q, "forward_kl", 2.0, 2).mean(), cross_entropy(q, batch.labels).mean()

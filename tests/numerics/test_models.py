@@ -14,6 +14,7 @@ from srd.models.heads import logits_at
 from srd.models.load import load_model
 from srd.pipeline.graph import pair
 from srd.text.batches import collate
+from tests.reading import read_json
 from tests.small import config, encoded, model, tokenizer
 
 
@@ -101,9 +102,7 @@ def test_random_weights_are_the_same_wherever_a_stage_starts_from_them() -> None
 
 
 def test_a_saved_adapter_has_the_same_bytes_in_every_process(tmp_path: Path) -> None:
-    import json
-
     save_model(trainable(model(seed=3), Lora(rank=2), seed=1), tokenizer(), tmp_path)
-    modules = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    modules = read_json(tmp_path / "adapter_config.json")["target_modules"]
     assert modules == sorted(modules)
     assert len(modules) > 1

@@ -1,6 +1,5 @@
 """Two processes do what one does: the same losses, the same weights, every row once and in its order."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.runtime import processes
 from srd.stages.cache import build, compare
-from srd.training.loop import Training
 from srd.training.order import PhaseWork
 from srd.training.step import step_seed
-from tests.small import encoded, model, tokenizer
+from tests.reading import read_jsonl
+from tests.small import encoded, model, tokenizer, training
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +27,11 @@ ROWS, BATCH, EPOCHS = 7, 3, 3
 
 def everything(folder: Path) -> dict[str, Any]:
     """What a stage does with a model, for one process or several: train, answer, score, cache."""
-    folder.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     rows, engine = encoded(ROWS), Engine(device="cpu", micro_batch_tokens=16, generation_sequences=2)
     net = model(vocabulary=len(tokenizer()), seed=2).requires_grad_(True)
     recipe = Distill(epochs=EPOCHS, batch_sequences=BATCH, learning_rate=1e-2)
-    run = Training(net, recipe, engine, folder, 0, lambda row: None)
+    run = training(folder, net, recipe, engine)
     loss = reference_loss(len(tokenizer()), Engine(loss_positions=4))
     run.train([PhaseWork(rows, loss)], lambda count, note="": None)
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
@@ -78,10 +76,7 @@ def test_two_ranks_train_as_one(both: tuple[Path, dict[str, Any], dict[str, Any]
     assert len(two["weights"]) == 2
     assert torch.equal(*two["weights"]), "the processes' weights are equal to the last bit"
     torch.testing.assert_close(two["weights"][0], one["weights"][0], rtol=1e-4, atol=1e-5)
-    steps = [
-        [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("one", "two")
-    ]
+    steps = [read_jsonl(folder / name / "metrics.jsonl") for name in ("one", "two")]
     assert len(steps[0]) == len(steps[1]) == 9
     for alone, shared in zip(*steps, strict=True):
         for key in ("train/loss_nats", "train/gradient_norm"):

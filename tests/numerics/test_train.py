@@ -19,17 +19,18 @@ from srd.training.corpus import corpus_rows, read_corpus
 from srd.training.loop import Training
 from srd.training.order import PhaseWork
 from srd.training.step import AuxiliaryLoss
+from tests.reading import read_jsonl
 from tests.small import encoded, model, texts, tokenizer, training
 
 
 def started(folder: Path, **options: Any) -> Training:
     """Two epochs of steps of three rows."""
     recipe = Distill(epochs=2, batch_sequences=3, learning_rate=1e-2)
-    return training(folder, model(seed=2).requires_grad_(True), recipe, micro_batch_tokens=4096, **options)
+    return training(folder, model(seed=2).requires_grad_(True), recipe, **options)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return read_jsonl(folder / "metrics.jsonl")
 
 
 class Spy:
@@ -175,11 +176,8 @@ def test_a_halving_is_remembered_when_a_run_goes_on(tmp_path: Path) -> None:
         return reference_loss(300)(net, batch, settings)
 
     def begun(folder: Path) -> Training:
-        folder.mkdir(exist_ok=True)
         net = model("gpt2", seed=2, resid_pdrop=0.3).requires_grad_(True)
-        return Training(
-            net, Distill(epochs=2, batch_sequences=3), Engine(device="cpu", save_steps=1), folder, 0, lambda row: None
-        )
+        return training(folder, net, Distill(epochs=2, batch_sequences=3), Engine(device="cpu", save_steps=1))
 
     phase = PhaseWork(encoded(8), narrow)
     straight = begun(tmp_path / "straight")
@@ -212,9 +210,8 @@ def test_a_row_that_alone_is_too_much_is_one_line(tmp_path: Path) -> None:
 def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(tmp_path: Path, kind: str) -> None:
     gradients, kept = [], []
     for on in (False, True):
-        net, folder = model(kind, num_hidden_layers=6).requires_grad_(True), tmp_path / f"{on}"
-        folder.mkdir()
-        run = Training(net, Distill(), Engine(device="cpu", gradient_checkpointing=on), folder, 0, lambda row: None)
+        net = model(kind, num_hidden_layers=6).requires_grad_(True)
+        run = training(tmp_path / f"{on}", net, engine=Engine(device="cpu", gradient_checkpointing=on))
         bytes_kept = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: bytes_kept.append(t.nbytes) or t, lambda t: t):  # noqa: B023
             run.updater.gradients(encoded(8), reference_loss(300), PhaseLoss())
@@ -232,7 +229,7 @@ def test_a_step_in_micro_batches_has_the_gradient_of_the_whole_batch(tmp_path: P
     (reference_loss(300)(net, collate(rows, 0), PhaseLoss()).loss / sum(len(row.response) for row in rows)).backward()
     whole = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
     net.zero_grad()
-    run = Training(net, Distill(), Engine(device="cpu", micro_batch_tokens=24), tmp_path, 0, lambda row: None)
+    run = training(tmp_path, net, engine=Engine(device="cpu", micro_batch_tokens=24))
     run.updater.gradients(rows, reference_loss(300), PhaseLoss())
     parts = {name: p.grad for name, p in run.state.parameters.items() if p.grad is not None}
     assert len(whole) == len(parts) >= 20

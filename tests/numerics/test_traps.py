@@ -27,6 +27,7 @@ from srd.text.encoding import Encoded, encode
 from srd.training.state import NOT_FINITE
 from srd.training.step import step_seed
 from srd.training.student_data import StudentResponses
+from tests.reading import read_json
 from tests.small import SIZES, config, encoded, mean_divergence, model, random_logits, tokenizer, training
 
 CASES = 22
@@ -112,7 +113,8 @@ def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, sft_we
     widest = max(row.num_tokens for row in rows)
     for tokens in (widest, 4 * widest, 1000 * widest):
         student = model(seed=2).requires_grad_(True)
-        run = training(tmp_path / str(tokens), student, micro_batch_tokens=tokens)
+        engine = Engine(device="cpu", micro_batch_tokens=tokens)
+        run = training(tmp_path / str(tokens), student, engine=engine)
         sums = run.updater.accumulate(rows, objective, settings, 1)
         gradients = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
         results.append((float(sums.means["loss"]), gradients, sums.padded_tokens))
@@ -258,7 +260,7 @@ def test_trap_18_a_loss_that_is_not_finite_stops_with_the_samples(tmp_path: Path
     rows = encoded(3)
     with pytest.raises(UserError, match="not finite at step 0"):
         step_loss(rows, broken, PhaseLoss(), tmp_path / "run")
-    assert json.loads((tmp_path / "run" / NOT_FINITE).read_text())["ids"] == [row.id for row in rows]
+    assert read_json(tmp_path / "run" / NOT_FINITE)["ids"] == [row.id for row in rows]
 
 
 @pytest.mark.parametrize(

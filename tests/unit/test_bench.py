@@ -1,6 +1,5 @@
 """The guard of the benchmark says what has dropped, and nothing else."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from tests.bench.__main__ import DROP, EXPECTED, check
 from tests.bench.measure import cost, ratio
 from tests.bench.shapes import CPU, DOLLY, TINY
 from tests.conftest import ROOT
+from tests.reading import read_json
 
 
 def test_a_ratio_that_drops_by_more_than_a_quarter_fails(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +22,7 @@ def test_a_ratio_that_drops_by_more_than_a_quarter_fails(capsys: pytest.CaptureF
 
 
 def test_the_committed_ratios_are_those_of_the_table() -> None:
-    expected = json.loads((EXPECTED / "expected.json").read_text())
+    expected = read_json(EXPECTED / "expected.json")
     keys = [
         "distill_vs_padded",
         "distill_vs_dynamic",

@@ -13,12 +13,12 @@ from srd.errors import UserError
 from srd.stages.samples import clean, split
 from srd.store.rows import sample_id
 from tests.conftest import make_rows
+from tests.reading import write_jsonl
 
 
 def write(path: Path, rows: list[Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return write_jsonl(path, rows)
 
 
 def dataset(path: Path, **more: Any) -> Dataset:

@@ -1,6 +1,5 @@
 """Ranks, fusion and phases: golden order, ties, independence of input order."""
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from srd.selection.curricula import CURRICULA, baby_step, none
 from srd.selection.ranking import SIGNALS, difficulties, easiest, mean_ranks, rank
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
+from tests.reading import read_json
 from tests.small import config
 
 
@@ -54,7 +54,7 @@ def ranked(rows: list[Reflection], signals: list[str], k: float = 60, seed: int 
 
 
 def test_golden_order_of_the_official_code(shared: Path) -> None:
-    golden = json.loads((shared / "golden/ranking.json").read_text())
+    golden = read_json(shared / "golden/ranking.json")
     rows = [Reflection(str(s["id"]), "", {"rouge_l": s["rouge_l"]}, s["ce"], 1) for s in golden["samples"]]
     ours = rank(difficulties(["rouge_l", "nll"], [], reflected(rows), 0), golden["rrf_k"])["id"].astype(int).tolist()
     assert ours == golden["easy_to_hard_ids"]
@@ -138,7 +138,7 @@ def test_baby_step_is_cumulative_and_ends_with_all() -> None:
 
 
 def test_the_cumulative_sizes_of_the_official_code(shared: Path) -> None:
-    golden = json.loads((shared / "golden/ranking.json").read_text())
+    golden = read_json(shared / "golden/ranking.json")
     ids = [str(id) for id in golden["easy_to_hard_ids"]]
     official = next(value for key, value in golden.items() if "size" in key)
     kept = ids[: 3 * (len(ids) // 4)]
