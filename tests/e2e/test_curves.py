@@ -16,19 +16,22 @@ from tests.reading import manifest, read_json, read_jsonl, write_jsonl
 
 CURVES = ROOT / "tests/e2e/curves.json"
 KEYS = ("train/loss_nats", "train/gradient_norm")
-LARGEST, MEAN = 2e-3, 2e-4
+LARGEST, MEAN = 1e-3, 1e-4
 """Relative differences that a step may have, and all steps in the mean. Another processor sums float32 products in
-another order, which moves single steps by some 1e-5 and grows along a run; a wrong factor, an order of rows or a
+another order, which grows along a run: with the kernels of SSE and of AVX2 in place of AVX-512's, and with other
+micro-batches, single steps of these runs moved by 4e-5 at most and means by 2e-5. A wrong factor, an order of rows or a
 missing token moves all of them by 1e-2 and more."""
 RUNS = {
     "smoke": ["debug=smoke"],
-    "demo, plain": ["experiment=demo/plain", "distill.epochs=2"],
+    "demo, plain": ["experiment=demo/plain", "distill.epochs=4"],
     "demo, SRD": ["experiment=demo/srd", "distill.epochs=1", "rank.signals=[length]"],
 }
 """The smallest run, and the demo's two recipes on fewer samples than it has, ranked by length: an order by greedy
-answers could turn on a near tie, and the curve with it."""
+answers could turn on a near tie, and the curve with it.
+
+They keep the demo's vocabulary: with one of 300, single steps of the SRD run moved by 7e-3 with other micro-batches."""
 SMALL = [
-    "dataset.limit=48", "dataset.dev_samples=4", "dataset.test_samples=4", "model.vocabulary=300",
+    "dataset.limit=48", "dataset.dev_samples=4", "dataset.test_samples=4",
     "model.teacher.finetune.epochs=2", "distill.dev_samples=4", "distill.batch_sequences=8",
     "generation.max_new_tokens=4",
 ]  # fmt: skip
@@ -50,8 +53,9 @@ def curves(name: str, folder: Path) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "smoke")]
+)
 def test_a_run_has_the_curve_that_it_had(name: str, tmp_path: Path) -> None:
     expected, found = read_json(CURVES)[name], curves(name, tmp_path)
     assert found.keys() == expected.keys() == {"distill", "finetune student", "finetune teacher"}
