@@ -71,6 +71,7 @@ def test_pydoc_is_real_english_and_large_enough() -> None:
         (b'{"instruction": "a", "output": "b"}\n\xff\xfe\n', r"rows\.jsonl:2: not UTF-8"),
         (b"", r"rows\.jsonl: empty"),
         (b'{"instruction": "a"}\n', r"rows\.jsonl:1: no column 'output'; found instruction"),
+        (b'{"prompt": "a", "output": "b"}\n', r"rows\.jsonl:1: no column 'instruction'; found prompt, output"),
         (b"[1]\n", r"rows\.jsonl:1: expected a JSON object"),
         (b'{"instruction": "a", "output": 3}\n', r"rows\.jsonl:1: instruction, input and output must be text"),
     ],
