@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.commands.compose import conf_folder, to_config
-from srd.config import Config, Engine, Recipe
+from srd.config import Engine, Recipe
 from srd.distillation.loss import distillation_loss
 from srd.stages.tokenizer import train_bpe
 from srd.text.encoding import Encoded
@@ -54,17 +50,6 @@ SIZES: dict[str, dict[str, Any]] = {
         "logit_scale": 0.3,
     },
 }
-
-
-def composed(*overrides: str) -> DictConfig:
-    """What Hydra composes for these overrides."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
-def config(*overrides: str) -> Config:
-    return to_config(composed(*overrides))
 
 
 @cache

@@ -19,7 +19,7 @@ from srd.text.encoding import encode
 from tests.bench.measure import REPEATS, Figure, ratio, turn_about
 from tests.bench.shapes import DOLLY, Shapes
 from tests.bench.small import instructions
-from tests.small import config
+from tests.composing import config
 
 BATCH = 16
 """Prompts the plain side answers together."""

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config
 from tests.bench.measure import REPEATS, Figure, cost, ratio, timed, turn_about
+from tests.composing import config
 from tests.conftest import ROOT, SHARED, command, environment, make_rows
 from tests.reading import write_jsonl
 
@@ -114,7 +114,7 @@ def _rank(folder: Path) -> dict[str, float]:
     from srd.stages import filter, partition, rank
     from srd.store.artefacts import Work
 
-    cfg = _default()
+    cfg = config()
 
     def stages() -> None:
         before = {"reflections": folder}
@@ -129,18 +129,6 @@ def _rank(folder: Path) -> dict[str, float]:
 
     spent, _ = timed(stages)
     return {"seconds": spent, "peak_bytes": _peak_bytes()}
-
-
-def _default() -> Config:
-    """The default config, composed without loading torch."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.config_store import ConfigStore
-
-    from srd.commands.compose import conf_folder, to_config
-
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        return to_config(compose("config"))
 
 
 def loss_peak_memory() -> Figure:

@@ -14,8 +14,9 @@ from srd.models.heads import logits_at
 from srd.models.load import load_model
 from srd.pipeline.graph import pair
 from srd.text.batches import collate
+from tests.composing import config
 from tests.reading import read_json
-from tests.small import config, encoded, model, tokenizer
+from tests.small import encoded, model, tokenizer
 
 
 def test_a_layer_subset_is_those_layers_and_generates() -> None:

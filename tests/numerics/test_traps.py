@@ -27,8 +27,9 @@ from srd.text.encoding import Encoded, encode
 from srd.training.state import NOT_FINITE
 from srd.training.step import step_seed
 from srd.training.student_data import StudentResponses
+from tests.composing import config
 from tests.reading import read_json
-from tests.small import SIZES, config, encoded, mean_divergence, model, random_logits, tokenizer, training
+from tests.small import SIZES, encoded, mean_divergence, model, random_logits, tokenizer, training
 
 CASES = 22
 

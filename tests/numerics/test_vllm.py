@@ -14,7 +14,8 @@ from srd.errors import UserError
 from srd.generation.answerer import answer, answerer
 from srd.generation.decoding import decode
 from srd.pipeline import graph
-from tests.small import config, encoded, model, tokenizer
+from tests.composing import config
+from tests.small import encoded, model, tokenizer
 
 
 class StandIn(ModuleType):

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from srd.cli import main
 from srd.commands.compose import conf_folder
-from tests.small import config
+from tests.composing import config
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
 

@@ -14,7 +14,7 @@ from srd.config import Config, Model
 from srd.errors import UserError
 from srd.pipeline import graph
 from srd.store.artefacts import closure
-from tests.small import composed, config
+from tests.composing import composed, config
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
 APART = ("table", "protocol", "recipe")

@@ -10,7 +10,7 @@ from srd.commands.compose import keys
 from srd.config import Config
 from srd.pipeline import graph
 from srd.store.artefacts import closure
-from tests.small import config
+from tests.composing import config
 
 SMOKE = ("debug=smoke", "dataset=pydoc")
 PAIR = (

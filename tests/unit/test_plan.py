@@ -21,7 +21,7 @@ from srd.plan.estimate import changes, refuse
 from srd.plan.lengths import Lengths
 from srd.plan.machines import GPUS
 from srd.plan.needs import RunEstimate
-from tests.small import config
+from tests.composing import config
 
 ARCHITECTURES: list[dict[str, Any]] = [
     {

@@ -15,8 +15,8 @@ from srd.selection.curricula import CURRICULA, baby_step, none
 from srd.selection.ranking import SIGNALS, difficulties, easiest, mean_ranks, rank
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
+from tests.composing import config
 from tests.reading import read_json
-from tests.small import config
 
 
 def reflections(count: int = 30) -> list[Reflection]:

@@ -7,8 +7,8 @@ import pytest
 
 from srd import cli
 from srd.commands.report import tables
+from tests.composing import config
 from tests.conftest import ROOT
-from tests.small import config
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)

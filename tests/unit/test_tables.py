@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from srd.commands.report import read_table, tables
 from srd.config import Config
 from srd.report.published import published
+from tests.composing import config
 from tests.conftest import Cli
-from tests.small import config
 
 pytestmark = pytest.mark.slow  # hundreds of compositions
 

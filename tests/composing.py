@@ -1,0 +1,20 @@
+"""What Hydra makes of overrides; without torch, for the bench measures the memory of stages that do not load it."""
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+from srd.commands.compose import conf_folder, to_config
+from srd.config import Config
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What Hydra composes for these overrides."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def config(*overrides: str) -> Config:
+    """The checked config of these overrides."""
+    return to_config(composed(*overrides))
