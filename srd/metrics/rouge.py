@@ -36,6 +36,12 @@ def _tokens(text: str) -> list[str]:
     return [*map(_stems().__getitem__, text.lower().encode("ascii", "replace").translate(WORDS).split())]
 
 
+def forget() -> None:
+    """Let go of the words and texts that were met, for a measurement that is to begin with none."""
+    _stems.cache_clear()
+    _tokens.cache_clear()
+
+
 def rouge_l(prediction: str, references: list[str]) -> float:
     """ROUGE-L F-measure in [0, 1], best over the references (Lin 2004): that of rouge-score with its stemmer, to the
     last bit.

@@ -36,8 +36,7 @@ def rouge(count: int = 10_000) -> Figure:
         return [f"{text} {i}" for i, text in enumerate(random.Random(repeat).sample(references, len(references)))]
 
     def ours(repeat: int) -> list[float]:
-        rouge._stems.cache_clear()
-        rouge._tokens.cache_clear()
+        rouge.forget()
         return [
             rouge.rouge_l(answer, [reference]) for answer, reference in zip(answers(repeat), references, strict=True)
         ]

@@ -73,17 +73,6 @@ def test_no_ngram_repeats_where_that_is_asked() -> None:
     assert answer(net, rows[:1], tokenizer(), long, [1], ENGINE)[0].text == theirs
 
 
-def test_no_answer_holds_a_class_beyond_the_tokenizer() -> None:
-    net = model(vocabulary=400)
-    with torch.no_grad():
-        net.get_output_embeddings().weight[len(tokenizer()) :] *= 50
-    for settings in (GREEDY, SAMPLING):
-        assert all(given.text is not None for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE))
-        assert all(
-            len(given.text) <= 6 * 40 for given in answer(net, encoded(), tokenizer(), settings, [1] * 8, ENGINE)
-        )
-
-
 def test_reference_nll_is_the_mean_over_response_and_eos() -> None:
     net, rows = model(), encoded()
     together = reference_nll(net, [*rows, rows[0]], tokenizer(), Engine(micro_batch_tokens=20, loss_positions=3))[

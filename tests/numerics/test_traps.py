@@ -67,9 +67,13 @@ def test_trap_02_padding_and_neighbours_are_not_counted(side: str, kind: str) ->
     torch.testing.assert_close(wide, narrow, rtol=1e-4, atol=1e-4)
 
 
-def test_trap_03_pad_equal_to_eos_drops_no_eos() -> None:
-    rows = encoded(6)
-    batch = collate(rows, pad_id=1)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_trap_03_pad_equal_to_eos_drops_no_eos(side: str) -> None:
+    rows = encoded()
+    batch = collate(rows, pad_id=1, side=side)
+    assert batch.labels.tolist() == [id for row in rows for id in row.response]
+    assert int(batch.supervised.sum()) == sum(len(row.response) for row in rows)
+    assert not (batch.supervised & (batch.attention_mask == 0)).any()
     assert int((batch.labels == 1).sum()) == len(rows), "the EOS of every response is a target"
     assert batch.attention_mask.sum() == sum(row.num_tokens for row in rows), "and every real token is attended to"
 
@@ -96,35 +100,45 @@ def test_trap_04_a_cut_prompt_keeps_its_end_and_trains_no_prompt_token() -> None
 def test_trap_05_nothing_supervised_fails_early_and_never_divides_by_zero() -> None:
     with pytest.raises(AssertionError, match="no supervised position"):
         mean_divergence(random_logits(1), random_logits(2), torch.zeros(4, 6), "forward_kl")
-    assert all(row.response for row in encoded(20)), (
-        "a row always has a response token: its EOS or the first it was cut to"
-    )
     cut = encode(
         Sample("0" * 16, "ask " * 50, "", "", "train"), tokenizer(), config("model.max_prompt_tokens=111").model
     )
-    assert len(cut.response) == 1
+    assert len(cut.response) == 1, "a row always has a response token: its EOS, or the first that it was cut to"
 
 
-@pytest.mark.parametrize("sft_weight", [0.0, 0.3, 1.0])
-def test_trap_06_one_mean_over_the_step_however_it_is_cut(tmp_path: Path, sft_weight: float) -> None:
-    """The loss is that of its rows one by one, and loss and gradient do not depend on the micro-batches."""
-    rows, settings, results = encoded(8), PhaseLoss(2.0, sft_weight), []
-    objective = distillation(OnlineTeacher(model(seed=1), 300), Method(), 300)
-    one_by_one = [float(objective(model(seed=2), collate([row], 0), settings).loss.detach()) for row in rows]
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "sft_weight"), [("llama", 0.0), ("llama", 0.3), ("llama", 1.0), ("gpt2", 0.3), ("gemma2", 0.3)]
+)
+def test_trap_06_one_mean_over_the_step_however_it_is_cut(
+    tmp_path: Path, kind: str, sft_weight: float, tied: bool
+) -> None:
+    """The loss is that of its rows one by one; loss and gradient are those of the whole batch in one forward pass."""
+    still = {"tie_word_embeddings": tied, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+    rows, settings, paddings = encoded(8), PhaseLoss(2.0, sft_weight), set()
+    count = sum(len(row.response) for row in rows)
+    objective = distillation(OnlineTeacher(model(kind, seed=1), 300), Method(), 300)
+    one_by_one = [
+        float(objective(model(kind, seed=2, **still), collate([row], 0), settings).loss.detach()) for row in rows
+    ]
+    net = model(kind, seed=2, **still).requires_grad_(True)
+    assert (net.get_input_embeddings().weight is net.get_output_embeddings().weight) == tied
+    (objective(net, collate(rows, 0), settings).loss / count).backward()
+    whole = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert len(whole) >= 20
     widest = max(row.num_tokens for row in rows)
     for tokens in (widest, 4 * widest, 1000 * widest):
-        student = model(seed=2).requires_grad_(True)
-        engine = Engine(device="cpu", micro_batch_tokens=tokens)
-        run = training(tmp_path / str(tokens), student, engine=engine)
+        student = model(kind, seed=2, **still).requires_grad_(True)
+        run = training(tmp_path / str(tokens), student, engine=Engine(device="cpu", micro_batch_tokens=tokens))
         sums = run.updater.accumulate(rows, objective, settings, 1)
-        gradients = {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
-        results.append((float(sums.means["loss"]), gradients, sums.padded_tokens))
-    assert len({padded for *_, padded in results}) >= 2, "the splits must differ for the test to say anything"
-    for loss, gradients, _ in results:
-        assert loss == pytest.approx(sum(one_by_one) / sum(len(row.response) for row in rows), rel=1e-5)
-        assert loss == pytest.approx(results[0][0], rel=1e-6)
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, results[0][1][name], rtol=1e-4, atol=1e-6)
+        paddings.add(sums.padded_tokens)
+        assert float(sums.means["loss"]) == pytest.approx(sum(one_by_one) / count, rel=1e-5)
+        cut = {name: p.grad for name, p in run.state.parameters.items() if p.grad is not None}
+        assert cut.keys() == whole.keys()
+        for name, gradient in cut.items():
+            assert not gradient.is_sparse
+            torch.testing.assert_close(gradient, whole[name], rtol=1e-4, atol=1e-6, msg=name)
+    assert len(paddings) >= 2, "the splits must differ for the test to say anything"
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -169,6 +183,13 @@ def test_trap_10_rows_that_pad_the_vocabulary_have_no_mass() -> None:
     with torch.no_grad():
         student.get_output_embeddings().weight[300:] += 50.0  # pyright: ignore
     torch.testing.assert_close(objective(student, collate(rows, 0), settings).loss, before)
+    greedy, sampled = (Generation(temperature=temperature, max_new_tokens=6) for temperature in (0.0, 1.0))
+    with torch.no_grad():
+        student.get_output_embeddings().weight[len(tokenizer()) :] *= 50  # pyright: ignore
+    for decoding in (greedy, sampled):
+        ids = [id for a in answer(student, encoded(), tokenizer(), decoding, [1] * 8, Engine()) for id in a.ids]
+        assert max(ids) < len(tokenizer()) == 300
+        assert len(ids) >= 8
 
 
 def test_trap_11_no_class_is_left_out() -> None:

@@ -9,7 +9,7 @@ import torch
 from srd.config import Model, Side
 from srd.stages.tokenizer import train_bpe
 from srd.store.rows import Sample, sample_id
-from srd.text.batches import BATCH_SHARE, collate, pack, position_ids_of
+from srd.text.batches import BATCH_SHARE, pack, position_ids_of
 from srd.text.encoding import Encoded, encode, encode_all, eos_id, text_of
 from srd.text.prompts import TEMPLATES
 from tests.small import encoded, texts, tokenizer
@@ -51,15 +51,6 @@ def test_the_input_block_appears_only_with_an_input() -> None:
     without, with_input = (TEMPLATES["alpaca"](sample(input=text), tokenizer()) for text in ("", "more"))
     assert "### Input:" not in without
     assert "### Input:\nmore\n\n### Response:\n" in with_input
-
-
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_supervised_positions_predict_the_response(side: str) -> None:
-    rows = encoded()
-    batch = collate(rows, 0, side)
-    assert batch.labels.tolist() == [id for row in rows for id in row.response]
-    assert int(batch.supervised.sum()) == sum(len(row.response) for row in rows)
-    assert not (batch.supervised & (batch.attention_mask == 0)).any()
 
 
 def test_positions_count_from_the_first_token_whatever_the_padding() -> None:
