@@ -2,11 +2,13 @@
 
 Between the two lies everything that a loss over a large vocabulary needs: hidden states [N, H] are small enough to
 keep, logits [N, V] are not, so they are made from them a chunk at a time. `HeadAccess` is what a kind of model has to
-offer for that; `head_of` says who offers it for a given model.
+offer for that; `head_of` says who offers it for a given model, which `srd.models.trial` has found out when the model
+was loaded.
 
 Axes: B sequences, T tokens, N supervised positions, H hidden size, V vocabulary.
 """
 
+import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -28,7 +30,7 @@ class HeadAccess(Protocol):
     need no body to be replaced.
     """
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Keyword arguments of the model's forward pass over `batch`."""
         ...
 
@@ -46,18 +48,15 @@ class HeadAccess(Protocol):
 
 
 class CausalHead:
-    """`HeadAccess` of decoder-only models, whatever follows their head: bias, scale, soft-cap."""
+    """`HeadAccess` of decoder-only models, whatever stands between their body and their head and whatever follows it:
+    a scale, a bias, a soft-cap."""
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Prompt and response as one sequence."""
-        return {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "position_ids": batch.position_ids,
-        }
+        return arguments_of(model, batch.input_ids, batch.attention_mask, batch.position_ids)
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
-        """The last hidden state after the final norm."""
+        """What the head is given: the last hidden state after the final norm, scaled where the model scales it."""
         seen: list[Tensor] = []
 
         def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
@@ -66,48 +65,82 @@ class CausalHead:
             return (arguments[0][:, :0],)
 
         # Not a call of the body alone: what stands around a model (an adapter, data parallel) acts on the forward pass
-        # of the whole. That the head's input is the body's output is taken for granted here and in `logits`: a model
-        # with a scale between the two would have it applied twice, and needs an implementation of its own.
+        # of the whole.
         hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
         try:
-            model(**self.inputs(batch), use_cache=False)
+            model(**self.inputs(model, batch), use_cache=False)
         finally:
             hook.remove()
         return seen[0]
 
     def logits(self, model: nn.Module, hidden: Float[Tensor, "N H"], vocabulary: int) -> Float[Tensor, "N V"]:
-        """The model's forward pass with its body replaced by one that gives back `hidden`."""
+        """The model's forward pass without its body, its head given `hidden`."""
         # Models differ in what they do to their head's output, and transformers has no function for that step alone. To
         # write it again for each of them would be right until the next release; running their own forward pass is right
         # for models that nobody here has heard of.
         #
-        # The replaced body is an attribute of the model while this runs. So it is not re-entrant: a second thread, or a
-        # hook that calls the same model again, would run with these hidden states. The backward pass is safe: it reads
-        # tensors that autograd has kept, and what gradient checkpointing computes again lies inside the body.
+        # The hook gives the head its input, so what lies between body and head is passed over: `hidden` is taken behind
+        # it. The replaced body is an attribute of the model while this runs. So it is not re-entrant: a second thread,
+        # or a hook that calls the same model again, would run with these hidden states. The backward pass is safe: it
+        # reads tensors that autograd has kept, and what gradient checkpointing computes again lies inside the body.
         #
         # Under FSDP2 this breaks in two ways, which is why a sharded model needs an implementation of its own. Its
         # modules gather their weights in their forward pass, so every chunk may gather and free the head anew. And what
         # they gather are other tensors than the `parameters` with respect to which the chunked loss is differentiated:
         # torch.autograd.grad would find those unused, and the head would be trained by nothing.
         inner = unwrapped(model)
-        body = getattr(inner, inner.base_model_prefix)
-        setattr(inner, inner.base_model_prefix, FixedHiddenStates(hidden.unsqueeze(0)))
+        name = body_name(inner)
+        body = getattr(inner, name)
+        hook = inner.get_output_embeddings().register_forward_pre_hook(lambda *_: (hidden.unsqueeze(0),))
+        setattr(inner, name, FixedHiddenStates(body, hidden.unsqueeze(0)))
         try:
             # The ids are read by nobody; their shape is what a model may check.
             ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
             # Rows that pad the vocabulary to a round size hold noise and are cut.
             return inner(input_ids=ids, use_cache=False).logits.squeeze(0)[:, :vocabulary]
         finally:
-            setattr(inner, inner.base_model_prefix, body)
+            setattr(inner, name, body)
+            hook.remove()
 
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """Those of the head, tied or not, and whatever else stands outside the body."""
         inner = unwrapped(model)
-        in_body = {id(parameter) for parameter in getattr(inner, inner.base_model_prefix).parameters()}
+        in_body = {id(parameter) for parameter in getattr(inner, body_name(inner)).parameters()}
         outside = [parameter for parameter in inner.parameters() if id(parameter) not in in_body]
         # A tied head is the body's embedding as well, so it is named beside those outside; once, in a fixed order.
         named = dict.fromkeys((*outside, *inner.get_output_embeddings().parameters()))
         return [parameter for parameter in named if parameter.requires_grad]
+
+
+class WholePass:
+    """`HeadAccess` of models whose logits cannot be made from what enters their head: the forward pass gives the logits
+    themselves, row by row, and a loss is chunked behind them."""
+
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """As of any decoder-only model."""
+        return arguments_of(model, batch.input_ids, batch.attention_mask, batch.position_ids)
+
+    def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N V"]:
+        """The logits at the supervised positions, padded rows of the vocabulary too."""
+        # One row at a time, so that logits of a padded batch never exist; those at positions that nobody asks for are
+        # gone with the row.
+        found = []
+        for b, supervised in enumerate(batch.supervised):
+            row = {name: tensor[b : b + 1] for name, tensor in self.inputs(model, batch).items()}
+            found.append(model(**row, use_cache=False).logits[0][supervised])
+        return torch.cat(found)
+
+    def logits(self, model: nn.Module, hidden: Float[Tensor, "N V"], vocabulary: int) -> Float[Tensor, "N V"]:
+        """What is there already, cut to the vocabulary."""
+        return hidden[:, :vocabulary]
+
+    def parameters(self, model: nn.Module) -> list[nn.Parameter]:
+        """None: behind the forward pass nothing is left to do."""
+        return []
+
+
+ACCESS = "_srd_head_access"
+"""Attribute of a language model that says who reaches its head; without one it is a `CausalHead`."""
 
 
 def head_of(model: nn.Module) -> HeadAccess:
@@ -118,7 +151,7 @@ def head_of(model: nn.Module) -> HeadAccess:
             f"{type(inner).__name__} is an encoder-decoder model, whose head cannot be reached yet; "
             "choose a decoder-only (causal) language model"
         )
-    return CausalHead()
+    return getattr(inner, ACCESS, CausalHead())
 
 
 def hidden_at(model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
@@ -148,12 +181,58 @@ def unwrapped(model: nn.Module) -> Any:
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
+def arguments_of(
+    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor
+) -> dict[str, Tensor]:
+    """Those of a forward pass's arguments that the model knows: one that counts positions by the mask takes no ids of
+    them."""
+    given = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+    known = inspect.signature(unwrapped(model).forward).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    return given if takes_any else {name: tensor for name, tensor in given.items() if name in known}
+
+
+def body_name(inner: nn.Module) -> str:
+    """The attribute of a language model that holds all but its head: `base_model_prefix`, or what has the embedding
+    where a class names another."""
+    prefix = str(inner.base_model_prefix)
+    if isinstance(getattr(inner, prefix, None), nn.Module):
+        return prefix
+    embedding = inner.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+    return next(name for name, child in inner.named_children() if any(part is embedding for part in child.modules()))
+
+
+def body_name(inner: nn.Module) -> str:
+    """The attribute of a language model that holds all but its head: `base_model_prefix`, or what has the embedding
+    where a class names another."""
+    prefix = str(inner.base_model_prefix)
+    if isinstance(getattr(inner, prefix, None), nn.Module):
+        return prefix
+    embedding = inner.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+    return next(name for name, child in inner.named_children() if any(part is embedding for part in child.modules()))
+
+
 class FixedHiddenStates(nn.Module):
     """Stands where a body was and gives back the hidden states it was made with."""
 
-    def __init__(self, hidden: Float[Tensor, "1 N H"]) -> None:
+    def __init__(self, body: nn.Module, hidden: Float[Tensor, "1 N H"] | None = None) -> None:
         super().__init__()
+        # In a tuple, so that the body is no part of this module: its weights are nobody's while it is replaced.
+        self.body = (body,)
         self.hidden = hidden
 
     def forward(self, *arguments: Any, **named: Any) -> BaseModelOutputWithPastAndCrossAttentions:
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=self.hidden)  # pyright: ignore[reportArgumentType]
+        return BodyOutput(last_hidden_state=self.hidden)  # pyright: ignore[reportArgumentType]
+
+    def __getattr__(self, name: str) -> Any:
+        # A model may call a part of its body (`model.decoder`) and read what is written there (a multiplier).
+        found = getattr(self.body[0], name)
+        return self if isinstance(found, nn.Module) else found
+
+
+class BodyOutput(BaseModelOutputWithPastAndCrossAttentions):
+    """A body's output that has nothing but hidden states, whatever else a model may look for (a router's logits)."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
