@@ -20,6 +20,9 @@ class Lora:
     """Scale of the update, divided by the rank."""
     dropout: float = 0.1
     """Dropout on the adapter's input."""
+    target_modules: list[str] | None = None
+    """Last parts of the names of the layers that get an adapter (q_proj, v_proj); none: all linear layers but the
+    head."""
     merge: bool = True
     """Leave the best distilled weights as a whole model with the adapter folded in; false leaves the adapter alone."""
 
@@ -27,6 +30,7 @@ class Lora:
         require(self.rank >= 0, "lora.rank", self.rank, "0 (off) or more")
         require(self.alpha > 0, "lora.alpha", self.alpha, "more than 0")
         require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "a probability in [0, 1)")
+        require(self.target_modules != [], "lora.target_modules", [], "names of layers, or null for all linear ones")
 
 
 @dataclass

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from srd.errors import UserError
-from srd.models.heads import head_logits
+from srd.models.heads import FixedHiddenStates, body_name, head_logits
 from srd.store.files import disk_errors
 from srd.store.rows import read_dicts
 from srd.text.batches import Batch
@@ -115,8 +115,9 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
     # and takes no memory. Then its body goes and its head gets weights.
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
-    head = model.get_output_embeddings()
-    setattr(model, model.base_model_prefix, nn.Identity())
+    head, body = model.get_output_embeddings(), body_name(model)
+    # Kept beside, without weights: a model may read settings that are written there (a multiplier).
+    setattr(model, body, FixedHiddenStates(getattr(model, body)))
     head.load_state_dict(tensors, assign=True)
     # Whatever still has no memory was never saved: the model would compute with it after its head.
     left = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]

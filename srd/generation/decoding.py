@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srd.errors import UserError
-from srd.models.heads import unwrapped
+from srd.models.heads import arguments_of, unwrapped
 from srd.text.batches import position_ids_of
 
 # A move reads and writes all keys and values once, which is what the attention of one or two steps reads of them: one
@@ -235,14 +235,9 @@ def _read(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore
     # Masked positions hold token 0, which nothing ever looks at.
     ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in different], device=model.device)
     prefilled = DynamicCache()
-    output = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=position_ids_of(mask),
-        past_key_values=prefilled,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    texts = arguments_of(model, input_ids=ids, attention_mask=mask, position_ids=position_ids_of(mask))
+    last = arguments_of(model, logits_to_keep=1)
+    output = model(**texts, **last, past_key_values=prefilled, use_cache=True)
     number = {prompt: i for i, prompt in enumerate(different)}
     copies = torch.tensor([number[tuple(row.prompt)] for row in rows], device=model.device)
     store.admit(prefilled, copies)
@@ -257,7 +252,8 @@ def _step(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore
     # Aligned at the end: a row of n tokens is in the last n columns, the one to be written included.
     mask = (torch.arange(columns, device=model.device) >= columns - lengths).long()
     ids = torch.tensor([[row.ids[-1]] for row in rows], device=model.device)
-    output = model(input_ids=ids, attention_mask=mask, position_ids=lengths - 1, past_key_values=store, use_cache=True)
+    texts = arguments_of(model, input_ids=ids, attention_mask=mask, position_ids=lengths - 1)
+    output = model(**texts, past_key_values=store, use_cache=True)
     store.written()
     return output.logits[:, -1]
 
@@ -278,6 +274,11 @@ def _check_layers(model: PreTrainedModel) -> None:
     # A state that sums up the past has no columns to align, mask or give up. A sliding window is stored like any other
     # layer: the model's own mask hides what has left the window.
     decodable = {DynamicLayer, DynamicSlidingWindowLayer}
+    if not arguments_of(model, past_key_values=None):
+        raise UserError(
+            f"{type(unwrapped(model)).__name__} keeps no keys and values of the past, which cannot be decoded here; "
+            "choose a model that does"
+        )
     others = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - decodable
     if others:
         raise UserError(

@@ -62,11 +62,13 @@ def not_a_model(weights: Weights, role: str, error: Exception) -> UserError:
 
 def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
     """Keep the transformer blocks with these indices, in this order, in place (layer-subset student)."""
+    settings = model.config.get_text_config(decoder=True)
+    # A model with vision has a stack for it as well, which may be as high: the text's is in what takes its embedding.
     stacks = [
         (parent, name, child)
-        for parent in model.modules()
+        for parent in _text_parts(model)
         for name, child in parent.named_children()
-        if isinstance(child, nn.ModuleList) and len(child) == model.config.num_hidden_layers
+        if isinstance(child, nn.ModuleList) and len(child) == settings.num_hidden_layers
     ]
     if len(stacks) != 1:
         raise UserError(f"model.student.layers: {type(model).__name__} has no single stack of layers to choose from")
@@ -75,11 +77,44 @@ def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
     if outside or not layers or len(set(layers)) < len(layers):
         raise UserError(f"model.student.layers={layers}: expected different indices in 0 … {len(blocks) - 1}")
     setattr(parent, name, nn.ModuleList(blocks[layer] for layer in layers))
-    model.config.num_hidden_layers = len(layers)
-    if getattr(model.config, "layer_types", None):
-        model.config.layer_types = [model.config.layer_types[layer] for layer in layers]
+    for key, values in vars(settings).items():
+        # Types of layers, and whatever else is said of each.
+        if isinstance(values, list) and len(values) == len(blocks):
+            setattr(settings, key, [values[layer] for layer in layers])
+    settings.num_hidden_layers = len(layers)
     for index, block in enumerate(getattr(parent, name)):
         # The key-value cache files each layer's keys under this number.
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 module.layer_idx = index
+    _check_rebuilt(model, layers)
+
+
+@torch.no_grad()
+def _check_rebuilt(model: PreTrainedModel, layers: list[int]) -> None:
+    """A `UserError` unless the model that is made of the shortened config, with the same weights, computes the same:
+    what a layer is may hang on its number (a pattern of windows, experts or positions)."""
+    with torch.device("meta"):
+        rebuilt = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+    try:
+        rebuilt.load_state_dict(model.state_dict(), assign=True)
+        for (name, buffer), fresh in zip(model.named_buffers(), dict(rebuilt.named_buffers()), strict=True):
+            assert name == fresh, "buffers are those of one class"
+            holder, _, last = name.rpartition(".")
+            rebuilt.get_submodule(holder)._buffers[last] = buffer
+        ids = torch.arange(3, 11, device=model.device).unsqueeze(0) % model.get_input_embeddings().weight.shape[0]  # pyright: ignore
+        same = torch.allclose(rebuilt.eval()(input_ids=ids).logits, model(input_ids=ids).logits, rtol=1e-3, atol=1e-4)
+    except (RuntimeError, ValueError):
+        same = False
+    if not same:
+        raise UserError(
+            f"model.student.layers={layers}: {type(model).__name__} builds its layers by their number, and these would "
+            "be others when they are loaded again; keep whole periods of its pattern, or take another model"
+        )
+
+
+def _text_parts(model: PreTrainedModel) -> list[nn.Module]:
+    """The modules that hold the text's embedding themselves, or where there is none, all."""
+    embedding = model.get_input_embeddings()
+    around = [part for part in model.modules() if any(child is embedding for child in part.children())]
+    return [part for holder in around for part in holder.modules()] or list(model.modules())

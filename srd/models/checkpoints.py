@@ -3,28 +3,47 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Lora
 from srd.errors import UserError, first_line
+from srd.models.weights import UNREADABLE, check_finite
 from srd.runtime import processes
 from srd.store.files import disk_errors
 
 
-def trainable(model: PreTrainedModel, lora: Lora, seed: int) -> nn.Module:
+def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "student") -> nn.Module:
     """The model ready to train: all weights, or a seeded LoRA adapter in front of frozen ones."""
     if lora.rank == 0:
+        if model.dtype == torch.float16:
+            raise UserError(
+                f"model.{role}.dtype=float16: such weights cannot be trained, their gradients and steps vanish; set "
+                f"model.{role}.dtype=float32 (engine.precision=bfloat16 computes in half), or model.{role}.lora.rank"
+            )
         return model.requires_grad_(True)
     peft = load_peft()
     torch.manual_seed(seed)
-    adapter = peft.LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, task_type="CAUSAL_LM")
-    return peft.get_peft_model(model, adapter).eval()  # the loop turns its dropout on for the steps alone
+    # By name: peft has a choice of its own for some architectures, none for the others, and changes it.
+    targets = lora.target_modules or "all-linear"
+    sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    try:
+        adapter = peft.LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM")
+        adapted = peft.get_peft_model(model, adapter, revision=getattr(model.config, "_commit_hash", None))
+    except ValueError as error:
+        names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)})
+        raise UserError(
+            f"lora.target_modules={lora.target_modules}: {first_line(error)}; linear layers of "
+            f"{type(model).__name__}: {', '.join(names)}"
+        ) from None
+    return adapted.eval()  # the loop turns its dropout on for the steps alone
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -55,16 +74,42 @@ def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Calla
         os.replace(whole, folder)
 
 
-def merged_with(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
-    """The model with a LoRA adapter folded into its weights."""
-    peft = load_peft()
+def whole(model: nn.Module) -> PreTrainedModel:
+    """The model with its own adapter, if it has one, folded into its weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model  # pyright: ignore
+
+
+def merged_with(model: PreTrainedModel, adapter: str, key: str) -> PreTrainedModel:
+    """The model with a LoRA adapter folded into its weights; one that was made for another model is a `UserError` that
+    names the setting `key`."""
+    peft, file = load_peft(), Path(adapter) / "adapter_model.safetensors"
     try:
-        return peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (OSError, ValueError) as error:
+        saved = load_file(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of is looked at below
+            adapted = peft.PeftModel.from_pretrained(model, adapter)
+            placed = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"adapter {adapter}: cannot be loaded ({first_line(error)}); place adapter_config.json and "
-            "adapter_model.safetensors there"
+            f"{key}={adapter}: does not fit {type(model).__name__} or cannot be read ({reason}); expected "
+            "adapter_config.json and adapter_model.safetensors of an adapter that was trained on these weights"
         ) from None
+    # peft leaves at zero what it does not find, and drops what it has no place for: an adapter that does nothing.
+    lost = sorted(name for name in saved.keys() | placed.keys() if not _same(saved.get(name), placed.get(name)))
+    if lost:
+        raise UserError(
+            f"{key}={adapter}: {len(lost)} of its tensors have no place in the model or are missing ({lost[0]} …); it "
+            f"was trained on another model than {model.name_or_path or type(model).__name__}"
+        )
+    merged = adapted.merge_and_unload()
+    check_finite(merged, f"{key}={adapter}")
+    return merged
+
+
+def _same(saved: torch.Tensor | None, placed: torch.Tensor | None) -> bool:
+    """Whether a tensor of the file is the one in the model, but for its type."""
+    return saved is not None and placed is not None and torch.equal(saved.to(placed), placed)
 
 
 def load_peft() -> Any:

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from srd.config import Config, Side
 from srd.errors import UserError
 from srd.models.build import UNTRAINED, keep_layers, random_config
-from srd.models.load import from_hub, location, num_parameters
+from srd.models.checkpoints import trainable
+from srd.models.load import location, num_parameters, text_config
+from srd.models.weights import from_hub
 
 PROBE_TOKENS = 4
 """Tokens of the trial pass: few, so that attention scores, which fused kernels never store, weigh nothing."""
-
-
-LORA_TARGETS = ("q_proj", "v_proj", "c_attn", "query_key_value", "qkv_proj")
-"""Layers that peft adapts by default, of the architectures that srd names."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +60,12 @@ def facts_of(cfg: Config, role: str) -> Facts:
         raise UserError(
             f"{type(model).__name__} cannot be estimated without its weights ({str(error).splitlines()[0]})"
         ) from None
-    layers = int(model.config.num_hidden_layers)  # pyright: ignore
+    layers = int(text_config(model).num_hidden_layers)
+    parameters = num_parameters(model)
     hidden = int(head.weight.shape[1])  # pyright: ignore
     return Facts(
-        parameters=num_parameters(model),
-        trainable=_lora_parameters(model, side.lora.rank) if side.lora.rank > 0 else num_parameters(model),
+        parameters=parameters,
+        trainable=sum(p.numel() for p in trainable(model, side.lora, 0).parameters() if p.requires_grad),
         head_parameters=head.weight.numel(),  # pyright: ignore
         layers=layers,
         hidden=hidden,
@@ -82,7 +81,7 @@ def _config_of(side: Side, role: str, vocabulary: int | None) -> Any:
     if side.architecture is not None:
         return random_config(side, role, {"vocab_size": vocabulary or UNTRAINED})
     where, options = location(side)
-    return from_hub(AutoConfig, where, role, **options, trust_remote_code=side.trust_remote_code)
+    return from_hub(AutoConfig, where, f"model.{role}.name", **options, trust_remote_code=side.trust_remote_code)
 
 
 def _activation_bytes(model: PreTrainedModel) -> int:
@@ -118,10 +117,3 @@ def _pass(model: PreTrainedModel, **more: Any) -> None:
     ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device="meta")
     mask = torch.ones(1, 1, PROBE_TOKENS, PROBE_TOKENS, dtype=torch.bool, device="meta")
     model.base_model(input_ids=ids, attention_mask=mask, **{"use_cache": False, **more})
-
-
-def _lora_parameters(model: nn.Module, rank: int) -> int:
-    """Parameters of the adapters on the layers that peft chooses."""
-    # An adapter of rank r on a weight [out, in] is a pair [r, in] and [out, r]: r numbers for each of in + out.
-    weights = [module.weight for name, module in model.named_modules() if name.rpartition(".")[2] in LORA_TARGETS]
-    return sum(rank * sum(weight.shape) for weight in weights)  # pyright: ignore

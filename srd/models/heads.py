@@ -53,7 +53,7 @@ class CausalHead:
 
     def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Prompt and response as one sequence."""
-        return arguments_of(model, batch.input_ids, batch.attention_mask, batch.position_ids)
+        return _sequences(model, batch)
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
         """What the head is given: the last hidden state after the final norm, scaled where the model scales it."""
@@ -118,7 +118,7 @@ class WholePass:
 
     def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """As of any decoder-only model."""
-        return arguments_of(model, batch.input_ids, batch.attention_mask, batch.position_ids)
+        return _sequences(model, batch)
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N V"]:
         """The logits at the supervised positions, padded rows of the vocabulary too."""
@@ -137,6 +137,12 @@ class WholePass:
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """None: behind the forward pass nothing is left to do."""
         return []
+
+
+def _sequences(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    return arguments_of(
+        model, input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids
+    )
 
 
 ACCESS = "_srd_head_access"
@@ -181,25 +187,12 @@ def unwrapped(model: nn.Module) -> Any:
     return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
-def arguments_of(
-    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, position_ids: Tensor
-) -> dict[str, Tensor]:
+def arguments_of(model: nn.Module, **given: Any) -> dict[str, Any]:
     """Those of a forward pass's arguments that the model knows: one that counts positions by the mask takes no ids of
     them."""
-    given = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
     known = inspect.signature(unwrapped(model).forward).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     return given if takes_any else {name: tensor for name, tensor in given.items() if name in known}
-
-
-def body_name(inner: nn.Module) -> str:
-    """The attribute of a language model that holds all but its head: `base_model_prefix`, or what has the embedding
-    where a class names another."""
-    prefix = str(inner.base_model_prefix)
-    if isinstance(getattr(inner, prefix, None), nn.Module):
-        return prefix
-    embedding = inner.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-    return next(name for name, child in inner.named_children() if any(part is embedding for part in child.modules()))
 
 
 def body_name(inner: nn.Module) -> str:

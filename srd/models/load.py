@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Engine, Pair, Weights
-from srd.errors import UserError, first_line
+from srd.errors import UserError
 from srd.models.build import keep_layers, random_model, unquantised
 from srd.models.checkpoints import merged_with
 from srd.models.device import device
+from srd.models.weights import from_hub, load_weights
 
 # The stages show bars of their own, and what the library warns of is checked here and said in one line.
 transformers.utils.logging.disable_progress_bar()
@@ -74,9 +74,10 @@ def load_model(
         model = _initial(weights, role, tokenizer, seed)
     else:
         options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
-        model = AutoModelForCausalLM.from_pretrained(whole, **options)
+        model = load_weights(str(whole), f"model.{role}", use_safetensors=True, **options)
+        model.name_or_path = str(whole.resolve())
     for adapter in adapters:
-        model = merged_with(model, str(adapter))
+        model = merged_with(model, str(adapter), f"model.{role}")
     _check_size(model, role, tokenizer, pair.longest_tokens)
     nn.Module.to(model, device(engine))
     return model.eval()
@@ -89,12 +90,17 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
         raise UserError(
             f"model.{role}: {rows} embedding rows for {len(tokenizer)} tokens; its tokenizer belongs to another model"
         )
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = getattr(text_config(model), "max_position_embeddings", None)
     if positions is not None and longest_tokens > positions:
         raise UserError(
             f"model.{role}: {positions} positions, but a prompt with its answer may take {longest_tokens}; "
             "lower model.max_tokens, model.max_prompt_tokens or generation.max_new_tokens"
         )
+
+
+def text_config(model: PreTrainedModel) -> Any:
+    """The config of the language model, which in a model with vision is a part of the whole's."""
+    return model.config.get_text_config(decoder=True)
 
 
 def num_parameters(model: nn.Module) -> int:
@@ -110,13 +116,16 @@ def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, se
     options |= {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
     if weights.gguf_file is None:
         options["use_safetensors"] = True  # a pickle can run code
-    model = from_hub(AutoModelForCausalLM, where, role, **options)
+    model = load_weights(where, f"model.{role}.name" if weights.name else f"model.{role}.package", **options)
     if weights.gguf_file is not None:
         model = unquantised(model)
     if weights.adapter is not None:
-        model = merged_with(model, weights.adapter)
+        model = merged_with(model, weights.adapter, f"model.{role}.adapter")
     if weights.layers is not None:
         keep_layers(model, weights.layers)
+    # What an adapter names as its base has to be what it was trained on: weights that were changed here are nowhere.
+    changed = weights.gguf_file or weights.adapter or weights.layers
+    model.name_or_path = "" if changed else str(Path(where).resolve()) if Path(where).is_dir() else where
     return model
 
 
@@ -124,7 +133,8 @@ def _side_tokenizer(weights: Weights, role: str) -> PreTrainedTokenizerBase:
     if weights.architecture is not None:
         raise UserError(f"model.{role} has random weights and so no tokenizer; set model.vocabulary to train one")
     where, options = location(weights)
-    return from_hub(AutoTokenizer, where, role, **options, trust_remote_code=weights.trust_remote_code)
+    key = f"model.{role}.name" if weights.name else f"model.{role}.package"
+    return from_hub(AutoTokenizer, where, key, **options, trust_remote_code=weights.trust_remote_code)
 
 
 def location(weights: Weights) -> tuple[str, dict[str, Any]]:
@@ -137,18 +147,3 @@ def location(weights: Weights) -> tuple[str, dict[str, Any]]:
         return folders[0], {"gguf_file": weights.gguf_file}
     gguf = {"gguf_file": weights.gguf_file} if weights.gguf_file else {}
     return str(weights.name), {"revision": weights.revision, **gguf}
-
-
-def from_hub(factory: Any, where: str, role: str, **options: Any) -> Any:
-    """`factory.from_pretrained`, with one line for weights that cannot be had."""
-    try:
-        return factory.from_pretrained(where, **options)
-    except ImportError as error:
-        raise UserError(f"model.{role}: {where} needs a package that is not installed ({first_line(error)})") from None
-    except (OSError, ValueError, HfHubHTTPError) as error:
-        revision = f"@{options['revision']}" if options.get("revision") else ""
-        raise UserError(
-            f"model.{role}: weights of {where}{revision} cannot be loaded ({first_line(error)}); run again when the "
-            "hub can be reached, or place config.json, model.safetensors and the tokenizer files in a folder and set "
-            f"model.{role}.name=FOLDER"
-        ) from None

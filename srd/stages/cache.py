@@ -16,7 +16,7 @@ from srd.distillation.divergences import forward_kl
 from srd.distillation.hidden import INDEX, LAYOUT, STORED, CachedTeacher, layout, save_head, shard_name, write_states
 from srd.errors import UserError
 from srd.models.device import autocast
-from srd.models.heads import hidden_at, logits_at
+from srd.models.heads import WholePass, head_of, hidden_at, logits_at
 from srd.runtime import processes
 from srd.runtime.progress import bar, say
 from srd.stages.costs import forward_flops
@@ -49,6 +49,11 @@ def make(work: Work[Settings, Pair]) -> None:
     """Leave the states in shards, their index, and the teacher's head."""
     settings, loaded = work.settings, read_model(work, "teacher", work.settings.teacher)
     model, pad, vocabulary = loaded.model, loaded.pad_id, loaded.vocabulary
+    if isinstance(head_of(model), WholePass):
+        raise UserError(
+            f"teacher.signal=hidden: the logits of {type(model).__name__} cannot be made from what enters its head; "
+            "use teacher.signal=online"
+        )
     rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
     seconds = build(model, rows, work.path, settings.dtype, work.engine, pad)
     spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]

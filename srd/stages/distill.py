@@ -10,7 +10,7 @@ from srd.distillation.schedules import PhaseLoss, schedule
 from srd.distillation.teacher import OnlineTeacher, TeacherSignal
 from srd.errors import UserError
 from srd.generation.answerer import answer
-from srd.models.checkpoints import fold_adapter, trainable
+from srd.models.checkpoints import fold_adapter, save_model, trainable
 from srd.models.device import device
 from srd.models.load import num_parameters
 from srd.runtime import processes
@@ -70,6 +70,7 @@ Distillation = Work[Settings, Pair]
 def make(work: Distillation) -> None:
     """Leave `phase-0/ …`, `best/`, `metrics.jsonl` and `dev.jsonl`."""
     settings, loaded = work.settings, read_model(work, "student", work.settings.student)
+    _leave_base(work, loaded)
     student = trainable(loaded.model, settings.lora, settings.recipe.seed)
     teacher = _teacher(work, loaded.vocabulary)
     phases = _phases(work, loaded, teacher)
@@ -99,6 +100,14 @@ def make(work: Distillation) -> None:
     online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
     counters, size = training.state.counters, num_parameters(student)
     work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
+
+
+def _leave_base(work: Distillation, loaded: Loaded) -> None:
+    """Leave the weights that an adapter is a change of, where it stays one and they are nowhere else: an adapter names
+    its base, and must load on it as what was trained."""
+    if work.settings.lora.rank > 0 and not work.settings.merge and not loaded.model.name_or_path:
+        save_model(loaded.model, loaded.tokenizer, work.path / "base")
+        loaded.model.name_or_path = str((work.node.folder(work.outputs) / "base").resolve())
 
 
 def _teacher(work: Distillation, vocabulary: int) -> TeacherSignal | None:

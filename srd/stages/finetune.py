@@ -5,7 +5,7 @@ from typing import Any
 
 from srd.config import Finetune, Lora, Pair, Text
 from srd.distillation.loss import reference_loss
-from srd.models.checkpoints import save_model, trainable
+from srd.models.checkpoints import save_model, trainable, whole
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar
 from srd.stages.costs import training_flops, training_ledger
@@ -30,15 +30,15 @@ class Settings:
 
 
 def make(work: Work[Settings, Pair]) -> None:
-    """Leave `model/` (whole, or an adapter) and `metrics.jsonl`."""
+    """Leave `model/`, whole also where an adapter was trained, and `metrics.jsonl`."""
     settings, loaded = work.settings, read_model(work, work.settings.role, work.settings.weights)
     rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
-    model = trainable(loaded.model, settings.lora, settings.recipe.seed)
+    model = trainable(loaded.model, settings.lora, settings.recipe.seed, settings.role)
     with logger(work.logger, str(work.node), work.outputs) as log:
         training = Training(model, settings.recipe, work.engine, work.path, loaded.pad_id, log)
         steps, counters = num_steps([len(rows)], settings.recipe), training.state.counters
         with bar(f"finetune {settings.role}", steps, counters.step) as advance:
             training.train([PhaseWork(rows, reference_loss(loaded.vocabulary, work.engine))], advance)
-    save_model(model, loaded.tokenizer, work.path / "model")
+    save_model(whole(model), loaded.tokenizer, work.path / "model")
     work.scratch |= SCRATCH | {"dev.jsonl"}
     work.ledger |= training_ledger(counters, training_flops(loaded.parameters, counters.tokens))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from srd.config import Pair
 from srd.errors import UserError
 from srd.store.artefacts import Work
-from srd.store.rows import Sample, read_rows
+from srd.store.rows import Sample, read_lines, read_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -52,7 +52,11 @@ def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) ->
     """The model of a role, newest weights first among the stage's inputs; `identity` is the stage's setting that says
     which weights it starts from."""
     from srd.models.load import load_model, load_tokenizer
+    from srd.models.trial import try_out
+    from srd.text.encoding import encode
 
     tokenizer = load_tokenizer(work.context, work.inputs)
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
+    _, row = next(read_lines(work.inputs["samples"] / "samples.jsonl"))
+    try_out(model, encode(Sample(**row), tokenizer, work.settings.text), role)
     return Loaded(model, tokenizer)

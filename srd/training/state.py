@@ -21,6 +21,7 @@ from srd.runtime.loggers import Log
 from srd.store.files import disk_errors
 from srd.store.rows import dump
 from srd.text.encoding import Encoded
+from srd.training.rounding import say_lost_steps
 
 STATE = "state.safetensors"
 PHASE_BEST = "phase-best.safetensors"
@@ -89,6 +90,7 @@ class TrainingState:
         self.device = next(iter(self.parameters.values())).device
         self.counters = Counters()
         self.optimiser = self.new_optimiser()
+        say_lost_steps(list(self.parameters.values()), recipe.learning_rate)
         self._restore()
 
     def new_optimiser(self) -> torch.optim.AdamW:

@@ -1,0 +1,90 @@
+"""A model tried on a real row, once, when it is loaded: what everything after it takes for granted is seen to hold.
+
+Three passes over a few tokens show that the arguments it is given change nothing, that it sees no token before its
+turn, that padding is nothing to it, and that its logits are those made from what enters its head.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from srd.errors import UserError, first_line
+from srd.models.heads import ACCESS, CausalHead, WholePass
+from srd.models.weights import UNREADABLE
+from srd.text.batches import Batch, collate
+from srd.text.encoding import Encoded
+
+TRIAL_TOKENS = 16
+"""Tokens of the row that are read: enough to see a difference, few enough to cost next to nothing."""
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference of two computations of the same logits, as a share of the largest logit, by the type of the
+weights: ten to a hundred times what rounding makes, and far below what another model makes."""
+
+
+@torch.no_grad()
+def try_out(model: PreTrainedModel, row: Encoded, role: str) -> None:
+    """Find out how the head of `model` is reached, for `head_of`; a model that cannot be computed with here is a
+    `UserError` that says why."""
+    ids = (row.prompt + row.response)[:TRIAL_TOKENS]
+    ids = ids if len(ids) > 1 else ids * 2
+    kind, head = type(model).__name__, CausalHead()
+    whole, part = _row(ids), _row(ids[: (len(ids) + 1) // 2])
+    batches = [collate([whole], 0).to(model.device), collate([whole, part], 0, "left").to(model.device)]
+    try:
+        plain = model(input_ids=batches[0].input_ids, use_cache=False).logits[batches[0].supervised]
+        given, padded = (model(**head.inputs(model, b), use_cache=False).logits[b.supervised] for b in batches)
+    except UNREADABLE as error:
+        raise UserError(
+            f"model.{role}: {kind} cannot read a text ({first_line(error)}); choose a decoder-only (causal) language "
+            "model of attention layers"
+        ) from None
+    if not bool(torch.isfinite(plain).all()):
+        raise UserError(
+            f"model.{role}: the logits of {kind} are not finite in {model.dtype}; set model.{role}.dtype=float32, or "
+            "take other weights"
+        )
+    own = len(whole.response)
+    # The short row ends where the long one goes on: that its logits are those of the long row's beginning says that
+    # later tokens are not looked at, and that what pads it on the left is not either.
+    short = plain[: len(part.response)]
+    if not (agree(given, plain) and agree(padded[:own], plain)):
+        raise UserError(f"model.{role}: {kind} numbers positions in a way of its own; {_ANOTHER}")
+    if not agree(padded[own:], short):
+        alone = model(input_ids=collate([part], 0).input_ids.to(model.device)).logits[0, : len(short)]
+        why = (
+            "is changed by padding on the left"
+            if agree(alone, short)
+            else "looks at the tokens that follow (it is bidirectional)"
+        )
+        raise UserError(f"model.{role}: {kind} {why}; {_ANOTHER}")
+    if not _rebuilds(model, batches[0], plain):
+        setattr(model, ACCESS, WholePass())
+
+
+_ANOTHER = "choose a decoder-only (causal) language model"
+
+
+def _row(ids: list[int]) -> Encoded:
+    """The ids as one row whose every token but the first is supervised."""
+    return Encoded("0" * 16, ids[:1], ids[1:], False)
+
+
+def _rebuilds(model: PreTrainedModel, batch: Batch, plain: Float[Tensor, "N V"]) -> bool:
+    """Whether the logits made from what enters the head are the model's."""
+    head = CausalHead()
+    try:
+        return agree(head.logits(model, head.hidden_states(model, batch), plain.shape[1]), plain)
+    except (*UNREADABLE, StopIteration):
+        # Any model's code runs here without its body, and may ask for what is not there.
+        return False
+
+
+def agree(found: Float[Tensor, "N V"], right: Float[Tensor, "N V"]) -> bool:
+    """Whether two computations of the same logits agree, at most of the positions.
+
+    Not at all of them: where a router is undecided, rounding sends a token to another expert.
+    """
+    far = (found - right).abs().amax(-1).float() / right.abs().max().clamp(min=1e-6)
+    return found.shape == right.shape and bool(far.median() <= TOLERANCE[right.dtype])
