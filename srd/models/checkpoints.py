@@ -34,6 +34,7 @@ def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "studen
     # By name: peft has a choice of its own for some architectures, none for the others, and changes it.
     targets = lora.target_modules or "all-linear"
     sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft asks for an older name
     try:
         adapter = peft.LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM")
         adapted = peft.get_peft_model(model, adapter, revision=getattr(model.config, "_commit_hash", None))
@@ -51,8 +52,10 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     writes."""
     if not processes.is_first():
         return
+    # peft would ask for the base's config, on the hub if need be, to see whether the embedding was resized: it is not.
+    more = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
     with disk_errors(folder):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, **more)
     adapter = folder / "adapter_config.json"
     if adapter.is_file():
         # peft writes this list from a set, in an order that changes from process to process.

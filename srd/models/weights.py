@@ -5,7 +5,7 @@ and so is everything else that makes loaded weights other than those that the fi
 """
 
 from collections.abc import Iterable
-from os.path import commonprefix
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,10 @@ def wrapped_by(missing: Iterable[str], unexpected: Iterable[str]) -> str | None:
     """The wrapper's word without which the unexpected names are the missing ones; none where that does not explain all
     of them."""
     wanted, found = set(missing), set(unexpected)
-    words = (*WRAPPERS, commonprefix(sorted(found)).rpartition(".")[0] + ".")
-    fits = [word for word in words if wanted and {name.replace(word, "") for name in found} == wanted]
+    if not wanted or not found:
+        return None
+    shared = commonpath([name.replace(".", "/") for name in found]).replace("/", ".") + "."
+    fits = [word for word in (*WRAPPERS, shared) if {name.replace(word, "") for name in found} == wanted]
     return fits[0] if fits else None
 
 

@@ -113,6 +113,7 @@ def _with_facts(run: RunEstimate, cfg: Config) -> RunEstimate:
     teacher = replace(run.teacher, weight_bytes=DTYPE_BYTES[cfg.model.teacher.dtype])
     student = run.student
     if cfg.model.student.lora.rank > 0 and student.trainable == student.parameters:
-        # Two matrices of rank r by the width on two layers of every block, as peft's defaults are.
-        student = replace(student, trainable=4 * cfg.model.student.lora.rank * student.hidden * student.layers)
+        # Rank r by inputs and outputs of all linear layers of a block: of attention four of one width and one width, of
+        # the MLP three of one width and about three.
+        student = replace(student, trainable=20 * cfg.model.student.lora.rank * student.hidden * student.layers)
     return replace(run, cfg=cfg, teacher=teacher, student=student)

@@ -21,7 +21,7 @@ def lost_share(weights: list[Float[Tensor, "*axes"]], step: float) -> float:
             # A weight of m · 2^e with m in [1/2, 1) has neighbours 2^(e - digits) away, and less than half of that
             # rounds back to it.
             _, exponent = torch.frexp(weight.detach().float())
-            lost += int((step < torch.ldexp(torch.ones(()), exponent - DIGITS[weight.dtype] - 1)).sum())
+            lost += int((step < torch.exp2((exponent - DIGITS[weight.dtype] - 1).float())).sum())
         numel += weight.numel()
     return lost / numel
 
@@ -32,6 +32,6 @@ def say_lost_steps(weights: list[Float[Tensor, "*axes"]], learning_rate: float) 
     share = lost_share(weights, learning_rate)
     if share >= TOLD:
         say(
-            f"steps of learning_rate={learning_rate:g} are lost to rounding in {100 * share:.1f} % of the half-precision "
-            "weights; dtype=float32 beside engine.precision=bfloat16 keeps them, and so does an adapter (lora.rank)"
+            f"steps of learning_rate={learning_rate:g} are lost to rounding in {100 * share:.1f} % of the weights, "
+            "which are half-precision; dtype=float32 beside engine.precision=bfloat16 keeps them, and so does lora.rank"
         )
