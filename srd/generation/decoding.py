@@ -238,6 +238,11 @@ def _read(model: PreTrainedModel, rows: list[Continuation], store: KeyValueStore
     texts = arguments_of(model, input_ids=ids, attention_mask=mask, position_ids=position_ids_of(mask))
     last = arguments_of(model, logits_to_keep=1)
     output = model(**texts, **last, past_key_values=prefilled, use_cache=True)
+    if prefilled.get_seq_length() != width:
+        raise UserError(
+            f"{type(unwrapped(model)).__name__} keeps no keys and values of what it has read, which cannot be decoded "
+            "here; choose a model that does"
+        )
     number = {prompt: i for i, prompt in enumerate(different)}
     copies = torch.tensor([number[tuple(row.prompt)] for row in rows], device=model.device)
     store.admit(prefilled, copies)

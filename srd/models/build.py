@@ -10,6 +10,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel, 
 
 from srd.config import Weights
 from srd.errors import UserError, first_line
+from srd.models.weights import UNREADABLE
 
 
 def unquantised(model: PreTrainedModel) -> PreTrainedModel:
@@ -94,17 +95,16 @@ def keep_layers(model: PreTrainedModel, layers: list[int]) -> None:
 def _check_rebuilt(model: PreTrainedModel, layers: list[int]) -> None:
     """A `UserError` unless the model that is made of the shortened config, with the same weights, computes the same:
     what a layer is may hang on its number (a pattern of windows, experts or positions)."""
-    with torch.device("meta"):
-        rebuilt = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
     try:
+        with torch.device("meta"):
+            rebuilt = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
         rebuilt.load_state_dict(model.state_dict(), assign=True)
-        for (name, buffer), fresh in zip(model.named_buffers(), dict(rebuilt.named_buffers()), strict=True):
-            assert name == fresh, "buffers are those of one class"
+        for name, buffer in model.named_buffers():
             holder, _, last = name.rpartition(".")
             rebuilt.get_submodule(holder)._buffers[last] = buffer
-        ids = torch.arange(3, 11, device=model.device).unsqueeze(0) % model.get_input_embeddings().weight.shape[0]  # pyright: ignore
+        ids = torch.arange(3, 11, device=model.device).unsqueeze(0)
         same = torch.allclose(rebuilt.eval()(input_ids=ids).logits, model(input_ids=ids).logits, rtol=1e-3, atol=1e-4)
-    except (RuntimeError, ValueError):
+    except UNREADABLE:
         same = False
     if not same:
         raise UserError(

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from srd.config import Lora
 from srd.errors import UserError, first_line
@@ -31,20 +32,38 @@ def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "studen
         return model.requires_grad_(True)
     peft = load_peft()
     torch.manual_seed(seed)
-    # By name: peft has a choice of its own for some architectures, none for the others, and changes it.
-    targets = lora.target_modules or "all-linear"
+    linear = linear_layers(model)
     sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft asks for an older name
+    targets = lora.target_modules or linear
+    adapter = peft.LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM")
     try:
-        adapter = peft.LoraConfig(**sizes, target_modules=targets, task_type="CAUSAL_LM")
-        adapted = peft.get_peft_model(model, adapter, revision=getattr(model.config, "_commit_hash", None))
-    except ValueError as error:
-        names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it mends by itself, and of older names in other libraries
+            adapted = peft.get_peft_model(model, adapter, revision=getattr(model.config, "_commit_hash", None))
+    except (ValueError, TypeError) as error:
         raise UserError(
-            f"lora.target_modules={lora.target_modules}: {first_line(error)}; linear layers of "
-            f"{type(model).__name__}: {', '.join(names)}"
+            f"model.{role}.lora.target_modules={lora.target_modules}: {first_line(error)}; linear layers of "
+            f"{type(model).__name__}: {', '.join(linear)}"
         ) from None
     return adapted.eval()  # the loop turns its dropout on for the steps alone
+
+
+def linear_layers(model: PreTrainedModel) -> list[str]:
+    """Last parts of the names of all linear layers but the head, in order."""
+    # peft has a choice of its own, for some architectures only. Left out is what is no layer of one output: the head, a
+    # router, what a state space reads the weights of, and, where experts are one tensor, the names that peft takes for
+    # theirs, which it cannot drop out.
+    head, fixed = model.get_output_embeddings(), set()
+    if any("mamba" in key for key in (model.config.model_type, *vars(model.config))):
+        fixed |= {"out_proj", "x_proj", "dt_proj"}
+    if any(parameter.ndim == 3 for parameter in model.parameters()):
+        fixed |= {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
+    layers = {
+        name.rpartition(".")[2]
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear | Conv1D) and part is not head and "Router" not in type(part).__name__
+    }
+    return sorted(layers - fixed)
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -59,6 +59,7 @@ def load_weights(where: str, key: str, **options: Any) -> PreTrainedModel:
             "be trained or scored exactly; name the weights that it was made from"
         )
     _check_report(where, key, report)
+    _check_values(Path(where), key, model)
     check_finite(model, f"{key}={where}")
     return model
 
@@ -127,6 +128,23 @@ def _check_types(folder: Path, key: str) -> None:
                 f"{key}={folder}: {len(coded)} weights are codes ({_some(coded)}) and config.json names no "
                 "quantisation that they belong to; save the model with floating-point weights"
             )
+
+
+def _check_values(folder: Path, key: str, model: nn.Module) -> None:
+    """A `UserError` for a tensor whose first row is not that of its file: a class that draws tied or renamed weights
+    anew tells nobody."""
+    placed = model.state_dict()
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in set(file.keys()) & placed.keys():
+                saved, tensor = file.get_slice(name), placed[name]
+                if not saved.get_shape() or tensor.is_meta:
+                    continue
+                if not torch.equal(saved[:1].to(tensor), tensor[:1]):
+                    raise UserError(
+                        f"{key}={folder}: {name} is not what {path.name} holds once {type(model).__name__} has loaded "
+                        "it (a fault of this version of transformers); take another architecture or version"
+                    )
 
 
 def not_weights(path: Path, error: Exception) -> str:

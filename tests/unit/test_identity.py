@@ -99,6 +99,7 @@ def side(role: str) -> dict[str, Change]:
         f"{prefix}.lora.rank": Change("3", adapted),
         f"{prefix}.lora.alpha": Change("3", adapted),
         f"{prefix}.lora.dropout": Change("0.3", adapted),
+        f"{prefix}.lora.target_modules": Change("[q_proj]", adapted),
         **recipe(f"{prefix}.finetune"),
     }  # fmt: skip
 
@@ -211,7 +212,7 @@ def test_every_key_changes_an_artefact_or_says_why_it_never_does() -> None:
     assert not NEVER.keys() & CHANGES.keys()
     assert not NEVER.keys() - leaves(), "keys that are gone"
     assert not CHANGES.keys() - leaves(), "keys that are gone"
-    # A teacher leaves its fine-tuning through an adapter or whole; only the distilled student is merged by choice.
+    # Fine-tuning leaves whole weights; only the distilled student is merged by choice.
     assert leaves() - NEVER.keys() - CHANGES.keys() == {"model.teacher.lora.merge"}
     assert len(CHANGES) > 100
 
