@@ -203,7 +203,9 @@ def _fill(
             processes.wait()
             if processes.is_first():
                 store.written.extend(sum(len(row.response) for batch in batches for row in batch))
-                now = {"folder": store.folder.name, "batches": first + len(batches), "max_tokens": done["max_tokens"]}
+                ended = first + len(batches)
+                now = {"folder": store.folder.name, "batches": ended, "items": sum(map(len, plan[:ended]))}
+                now |= {"max_tokens": done["max_tokens"]}
                 state = {"states": store.written.mark, "seconds": clock.seconds}
                 replace_text(store.folder / PROGRESS, seal(now | state))
             advance(sum(sizes[first : first + len(batches)]))

@@ -79,7 +79,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srd.distillation.hidden.SHARD_BYTES", 16 * 4 * 9)
+    monkeypatch.setattr("srd.distillation.shards.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
     cache = CachedTeacher(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     assert len(cache.shards) > 2
