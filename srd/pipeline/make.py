@@ -31,10 +31,15 @@ HINTS = {
 
 
 def make(cfg: Config, node: Node) -> Path:
-    """Make one artefact; the inputs that have a command of their own must be there."""
+    """Make one artefact; the inputs that have a command of their own must be there.
+
+    What it goes back to and is there is checked, also where the artefact itself is finished and reads none of it.
+    """
     for child in closure([node])[:-1]:
         if STAGES[child.stage].on_demand:
             _build(cfg, child)
+        else:
+            child.is_complete(cfg.outputs)
     return _build(cfg, node)
 
 

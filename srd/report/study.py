@@ -120,7 +120,7 @@ def _entry_name(distilled: str, arm: str) -> str:
 
 def _read_entry(path: Path) -> dict[str, Any]:
     """What a study's file says, if it is as it was written and in its place; else a `UserError`."""
-    entry = unseal(path.read_bytes())
+    entry = unseal(path)
     names = {field.name for field in fields(Filed)}
     if entry is None or entry.keys() != names or path.name != _entry_name(entry["distill"], entry["arm"]):
         raise UserError(

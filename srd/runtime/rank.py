@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-POLL_SECONDS = 0.2
+WATCH_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
 
@@ -29,7 +29,7 @@ def end_with(parent: int) -> None:
 def _watch(parent: int) -> None:
     """For systems without such a signal."""
     while os.getppid() == parent:
-        time.sleep(POLL_SECONDS)
+        time.sleep(WATCH_SECONDS)
     os._exit(1)
 
 

@@ -214,7 +214,7 @@ def _fill(
 def read_progress(folder: Path) -> dict[str, Any] | None:
     """Where a killed run stopped, with the batches it began with; None where that is not to be believed."""
     place = folder / PROGRESS
-    done = unseal(place.read_bytes()) if place.is_file() else None
+    done = unseal(place) if place.exists() else None
     if done is not None and done["folder"] == folder.name:
         return done
     if place.exists():

@@ -55,7 +55,7 @@ class Node:
 
     def is_complete(self, outputs: str | Path) -> bool:
         """Whether the artefact is there; one that is not as it was made is a `UserError` (see `read_manifest`)."""
-        if not (self.folder(outputs) / MANIFEST).is_file():
+        if not (self.folder(outputs) / MANIFEST).exists():
             return False
         read_manifest(self.folder(outputs))
         return True

@@ -13,7 +13,7 @@ from srd.runtime.progress import say
 
 WAIT_SECONDS = 24 * 3600.0
 """A wait that is longer than any artefact should take ends with an error."""
-POLL_SECONDS = 0.1
+RETRY_SECONDS = 0.1
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _acquired(path: Path, wait_seconds: float) -> int | None:
         os.close(number)
         if time.monotonic() >= end:
             return None
-        time.sleep(POLL_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def _holder(path: Path) -> str:

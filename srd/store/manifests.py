@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from srd.store.seals import unseal
 MANIFEST = "manifest.json"
 FIELDS = {"stage", "version", "fingerprint", "settings", "inputs", "files", "ledger", "started"}
 SMALL_BYTES = 1 << 18
-"""Files up to this size are read whenever the manifest is; larger ones when what is in them is read (`file_of`)."""
+"""Files up to this size are read whenever the manifest is; larger ones where their time tells of a change, and when what
+is in them is read (`file_of`)."""
 
 
 def fingerprint_of(stage: str, version: int, settings: dict[str, Any], inputs: Mapping[str, str]) -> str:
@@ -31,7 +33,8 @@ def fingerprint_of(stage: str, version: int, settings: dict[str, Any], inputs: M
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The record of a finished artefact; what is not as it was made is a `UserError` that names it.
 
-    Checked are the record, its place, the names and sizes of all files, and the content of small ones.
+    Checked are the record, its place, the names and sizes of all files, and the content of those that are small or that
+    have been written to since.
     """
     manifest = read_record(folder)
     name = f"{manifest['stage']}/{manifest['fingerprint']}"
@@ -39,8 +42,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if f"{place.parent.name}/{place.name}" != name:
         raise UserError(f"{folder}: holds {name}; move it to its place, or delete the folder to make it again")
     _check_names(folder, manifest)
-    for file in manifest["files"]:
-        _check_content(folder, file, manifest, up_to_bytes=SMALL_BYTES)
+    for file, entry in manifest["files"].items():
+        # Files are written before their manifest: one with a later time may have been written to since.
+        if entry["bytes"] <= SMALL_BYTES or _is_later(folder / file, folder / MANIFEST):
+            _check_content(folder, file, manifest)
     return manifest
 
 
@@ -48,7 +53,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """The manifest alone, without a look at the files beside it."""
     path = folder / MANIFEST
     try:
-        manifest = unseal(path.read_bytes())
+        manifest = unseal(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: no such artefact; run `srd run` with its settings again") from None
     if manifest is None or not manifest.keys() >= FIELDS:
@@ -98,14 +103,22 @@ def _check_names(folder: Path, manifest: dict[str, Any]) -> None:
             raise UserError(f"{path}: changed since it was made; restore it, {mend}")
 
 
-def _check_content(folder: Path, name: str, manifest: dict[str, Any], up_to_bytes: int | None = None) -> None:
-    """A `UserError` for a file whose bytes are others than the manifest's; larger ones are not read where there is a
-    limit."""
-    entry, path = manifest["files"][name], folder / name
-    if (up_to_bytes is None or entry["bytes"] <= up_to_bytes) and known_digest(path) != entry["sha256"]:
+def _is_later(path: Path, other: Path) -> bool:
+    return path.stat().st_mtime_ns > other.stat().st_mtime_ns
+
+
+def _check_content(folder: Path, name: str, manifest: dict[str, Any]) -> None:
+    """A `UserError` for a file whose bytes are others than the manifest's."""
+    path = folder / name
+    if known_digest(path) != manifest["files"][name]["sha256"]:
         raise UserError(
             f"{path}: changed since it was made; restore it, or delete the folder {folder} to make it again"
         )
+    if _is_later(path, folder / MANIFEST):
+        # A copied artefact is read once and not by every command: its file gets the time that says so. Where that is
+        # not allowed it is read again.
+        with suppress(OSError):
+            os.utime(path, ns=(path.stat().st_atime_ns, (folder / MANIFEST).stat().st_mtime_ns))
 
 
 def long_name(stage: str, settings: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def fill(
 
 def _begun(work: Work, progress: Path, unsorted: Grown) -> dict[str, Any] | None:
     """How far a killed run came, its rows cut back to that; None where nothing is left that holds."""
-    done = unseal(progress.read_bytes()) if progress.is_file() else None
+    done = unseal(progress) if progress.exists() else None
     # What stands behind the last progress is half a batch, or a whole one whose progress was not written any more: it
     # is computed again, so it has to go. That also takes care of a torn last line.
     if done is not None and done["folder"] == work.path.name and unsorted.restore(done["rows"]):

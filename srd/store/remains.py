@@ -70,7 +70,7 @@ class Vouched:
             self._digests[place.name.removesuffix(NEXT)] = str(tree_digest(place))
         return dict(self._digests)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Put what was prepared in its place: the state that names it is saved."""
         for place in self._waiting():
             put(place, self.folder / place.name.removesuffix(NEXT))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 DIGEST = "digest"
@@ -12,11 +13,15 @@ def seal(record: dict[str, Any], indent: int | None = None) -> str:
     return json.dumps({**record, DIGEST: _digest(record)}, indent=indent, ensure_ascii=False) + "\n"
 
 
-def unseal(text: str | bytes) -> dict[str, Any] | None:
-    """The record of a sealed text; None where it is not as it was written, or was never sealed."""
+def unseal(path: Path) -> dict[str, Any] | None:
+    """The record in a sealed file; None where it is not as it was written, or was never sealed.
+
+    A file that is not there is a `FileNotFoundError`.
+    """
     try:
-        record = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        record = json.loads(path.read_bytes())
+    # What is not JSON or not UTF-8, a number of too many digits, brackets too deep, a folder in the file's place.
+    except (ValueError, RecursionError, IsADirectoryError):
         return None
     if not isinstance(record, dict):
         return None

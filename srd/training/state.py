@@ -134,7 +134,7 @@ class TrainingState:
             texts["on_policy"] = self.on_policy.state()
         dumped = {key: json.dumps(text) for key, text in texts.items()}
         replace_tensors(self.folder / STATE, tensors, {**dumped, "digest": _digest(tensors, dumped)})
-        self.beside.settle()
+        self.beside.commit()
 
     def snapshot(self) -> None:
         """Remember these weights as the best of the phase, from the next `save` on."""
