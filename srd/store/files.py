@@ -80,7 +80,7 @@ def remove(place: Path) -> None:
 
 def put(made: Path, place: Path) -> None:
     """Rename what was made to its place; a folder's old files go before, so a kill may leave neither there."""
-    if made.is_dir():
+    if made.is_dir() or place.is_dir():
         remove(place)
     os.replace(made, place)
 
@@ -89,7 +89,7 @@ def replace_text(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new, never a part; one writer at a time."""
     temporary = unfinished(path)
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    put(temporary, path)
 
 
 def replace_tensors(path: Path, tensors: Mapping[str, "Tensor"], texts: dict[str, str] | None = None) -> None:
@@ -101,5 +101,5 @@ def replace_tensors(path: Path, tensors: Mapping[str, "Tensor"], texts: dict[str
     temporary.mkdir()
     with disk_errors(path):
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary / path.name, texts)
-    os.replace(temporary / path.name, path)
+    put(temporary / path.name, path)
     temporary.rmdir()

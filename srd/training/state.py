@@ -21,7 +21,7 @@ from srd.runtime import processes
 from srd.runtime.clock import Clock
 from srd.runtime.loggers import Log
 from srd.runtime.progress import say
-from srd.store.files import replace_tensors
+from srd.store.files import remove, replace_tensors
 from srd.store.remains import Grown, Vouched, clear
 from srd.store.rows import dump
 from srd.text.encoding import Encoded
@@ -180,14 +180,15 @@ class TrainingState:
             clear(self.folder)
         if not (self.folder / STATE).is_file():
             for log in self.logs.values():
-                log.path.write_bytes(b"")
+                remove(log.path)
+                log.path.touch()
             self.beside.restore({})
         return damaged
 
     def _damaged(self) -> str | None:
         """The first file or folder that is not as the saved state says, with that cut back or put in place which is."""
         path = self.folder / STATE
-        if not path.is_file():
+        if not path.exists():
             return None
         try:
             with safe_open(path, "pt") as file:
