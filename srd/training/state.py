@@ -188,14 +188,14 @@ class TrainingState:
     def _damaged(self) -> str | None:
         """The first file or folder that is not as the saved state says, with that cut back or put in place which is."""
         path = self.folder / STATE
-        if not path.exists():
-            return None
+        if not path.is_file():
+            return str(path) if path.exists() else None
         try:
             with safe_open(path, "pt") as file:
                 texts = dict(file.metadata() or {})
                 digest = texts.pop("digest", None)
                 holds = digest == _digest({key: file.get_tensor(key) for key in file.keys()}, texts)  # noqa: SIM118
-        except (SafetensorError, OSError):
+        except SafetensorError:  # and no OSError: a disk that cannot be read now is no reason to begin anew
             return str(path)
         if not holds or json.loads(texts["folder"]) != self.folder.name:
             return str(path)

@@ -41,12 +41,12 @@ def lasting(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_a_killed_rank_is_one_line(number: signal.Signals) -> None:
-    with pytest.raises(UserError, match=f"process 2 of engine.processes=2 was ended by {number.name}"):
+    with pytest.raises(UserError, match=rf"process 2 of engine.processes=2 was ended by {number.name}"):
         processes.launch(2, killed, number)
 
 
 def test_a_wait_for_the_others_has_an_end() -> None:
-    with pytest.raises(UserError, match="process 1 of engine.processes=2 waited 5 s for the others in vain"):
+    with pytest.raises(UserError, match=r"process 1 of engine.processes=2 waited 5 s for the others in vain"):
         processes.launch(2, late, 300, patience_seconds=5)
 
 

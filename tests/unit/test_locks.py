@@ -17,9 +17,9 @@ def test_a_second_writer_waits_says_for_whom_and_not_for_ever(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with hold(tmp_path / "lock", "rank/1"):
-        with pytest.raises(UserError, match=f"waited .* for process {os.getpid()} on "):
-            with hold(tmp_path / "lock", "rank/1", wait_seconds=0.2):
-                pytest.fail("held twice")
+        said = f"waited .* for process {os.getpid()} on "
+        with pytest.raises(UserError, match=said), hold(tmp_path / "lock", "rank/1", wait_seconds=0.2):
+            pytest.fail("held twice")
         assert f"process {os.getpid()} on " in capsys.readouterr().err
     with hold(tmp_path / "lock", "rank/1"):
         pass
@@ -27,9 +27,9 @@ def test_a_second_writer_waits_says_for_whom_and_not_for_ever(
 
 def test_a_lock_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
-    with pytest.raises(UserError, match=r"lock: cannot be locked \(Is a directory\)"):
-        with hold(tmp_path / "lock", "rank/1"):
-            pytest.fail("held a folder")
+    said = r"lock: cannot be locked \(Is a directory\)"
+    with pytest.raises(UserError, match=said), hold(tmp_path / "lock", "rank/1"):
+        pytest.fail("held a folder")
 
 
 def test_a_lock_deleted_while_it_is_held_is_not_held_twice(tmp_path: Path) -> None:
@@ -45,7 +45,8 @@ def test_it_is_held_until_the_last_child_has_ended(tmp_path: Path) -> None:
         "import os, pathlib, signal, subprocess, sys\n"
         "from srd.store.locks import hold\n"
         "with hold(pathlib.Path(sys.argv[1]), 'rank/1'):\n"
-        "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], close_fds=False)\n"
+        "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], close_fds=False,"
+        " stdout=subprocess.DEVNULL)\n"
         "    print(child.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
