@@ -20,8 +20,8 @@ from srd.store.seals import unseal
 MANIFEST = "manifest.json"
 FIELDS = {"stage", "version", "fingerprint", "settings", "inputs", "files", "ledger", "started"}
 SMALL_BYTES = 1 << 18
-"""Files up to this size are read whenever the manifest is; larger ones where their time tells of a change, and when what
-is in them is read (`file_of`)."""
+"""Files up to this size are read whenever the manifest is; larger ones where their time tells of a change, and when
+what is in them is read (`file_of`)."""
 
 
 def fingerprint_of(stage: str, version: int, settings: dict[str, Any], inputs: Mapping[str, str]) -> str:
