@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from srd.errors import UserError
@@ -31,6 +32,10 @@ BUCKET = 1 << 24
 PATIENCE_SECONDS = 3600.0
 """A process that waits longer than that for the others gives up: none of them computes so long between two meetings."""
 POLL_SECONDS = 0.05
+CONNECTION = re.compile("gloo|nccl|connection|broken pipe|TCPStore|FileStore", re.IGNORECASE)
+"""What torch says where the processes do not reach each other."""
+GRACE_SECONDS = 2.0
+"""What the others get to end by themselves once one has failed: whose end was the first is told by how each has ended."""
 
 
 def count() -> int:
@@ -110,7 +115,10 @@ def launch(
         try:
             for number in range(processes):
                 ranks.append(subprocess.Popen([*command, str(number)], close_fds=False))
-            while any(rank.poll() is None for rank in ranks) and not any(rank.poll() for rank in ranks):
+            end = None
+            while any(rank.poll() is None for rank in ranks) and (end is None or time.monotonic() < end):
+                if end is None and any(rank.poll() for rank in ranks):
+                    end = time.monotonic() + GRACE_SECONDS
                 time.sleep(POLL_SECONDS)
             codes = [rank.poll() or 0 for rank in ranks]
         finally:
@@ -134,8 +142,16 @@ def _failure(folder: Path, codes: list[int]) -> BaseException:
                 f"process {number + 1} of engine.processes={len(codes)} was ended by {signal.Signals(-code).name} (the "
                 "system does that where memory is short: lower engine.processes); the same command continues"
             )
-    lost = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("lost-*"))]
-    return RuntimeError(f"engine.processes={len(codes)}: a process failed\n" + "\n".join(lost))
+    # The last line of a traceback names the error.
+    texts = [path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("lost-*"))]
+    lost = {text: text.rpartition("\n")[2] for text in texts}
+    own = [error for error in lost.values() if not CONNECTION.search(error)]
+    if lost and not own:
+        return UserError(
+            f"the processes of engine.processes={len(codes)} have lost each other ({next(iter(lost.values()))[:200]}); "
+            "the same command continues"
+        )
+    return RuntimeError(f"engine.processes={len(codes)}: a process failed: {', '.join(own)}\n" + "\n".join(lost))
 
 
 def work_as(
@@ -151,6 +167,11 @@ def work_as(
 
     from srd.runtime import progress
 
+    def lose(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        (folder / f"lost-{number}").write_text(text, encoding="utf-8")
+
+    sys.excepthook = lose  # an error that is nobody's mistake is told once, by whoever started them
     progress.quiet(number > 0)
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     if torch.cuda.is_available():
@@ -172,10 +193,9 @@ def work_as(
     except (UserError, OSError, MemoryError) as error:
         failure = error
     except RuntimeError as error:
-        # Also what torch says of another process that is gone: whoever started them knows which.
+        # Not so what torch says of another process that is gone: whoever started them knows which.
         if not re.search("timed out|timeout", str(error), re.IGNORECASE):
-            (folder / f"lost-{number}").write_text(traceback.format_exc(), encoding="utf-8")
-            return 1
+            raise
         failure = UserError(
             f"process {number + 1} of engine.processes={processes} waited {patience_seconds:g} s for the others in "
             "vain; end what holds them up, and the same command continues"

@@ -220,6 +220,8 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     if place.exists():
         say(f"{place}: what a killed run left is damaged; made anew")
         remove(place)
+    elif any(folder.glob("hidden-*")):
+        say(f"{folder}: nothing vouches for the hidden states that a killed run left; made anew")
     return None
 
 

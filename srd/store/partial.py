@@ -93,6 +93,8 @@ def _begun(work: Work, progress: Path, unsorted: Grown) -> dict[str, Any] | None
         return {key: done[key] for key in ("items", "batch_sequences", "counts")}
     if progress.exists():
         say(f"{work.node}  what a killed run left of {unsorted.path.name} is damaged; made anew")
+    elif unsorted.path.exists():
+        say(f"{work.node}  nothing vouches for what a killed run left of {unsorted.path.name}; made anew")
     remove(progress)
     remove(unsorted.path)
     return None

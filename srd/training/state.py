@@ -156,10 +156,14 @@ class TrainingState:
         damaged = self._take_back() if processes.is_first() else None
         if processes.from_first(damaged) is not None:
             say(f"{damaged}: what a killed run left is damaged; training begins anew")
-        path = self.folder / STATE
-        if not path.is_file():
-            return
-        with safe_open(path, "pt", device=str(self.device)) as file:
+        if (self.folder / STATE).is_file():
+            self._read()
+        # The first process may save without asking the others, at the end of a phase: not before all have read.
+        processes.wait()
+
+    def _read(self) -> None:
+        """Take over the saved state."""
+        with safe_open(self.folder / STATE, "pt", device=str(self.device)) as file:
             self.counters = Counters(**json.loads(file.metadata()["counters"]))
             self.clock.carry(self.counters.seconds)
             if self.on_policy is not None:
@@ -179,6 +183,8 @@ class TrainingState:
         if damaged is not None:
             clear(self.folder)
         if not (self.folder / STATE).is_file():
+            if any(log.path.is_file() and log.path.stat().st_size for log in self.logs.values()):
+                say(f"{self.folder}: no saved state vouches for what a killed run left; training begins anew")
             for log in self.logs.values():
                 remove(log.path)
                 log.path.touch()
