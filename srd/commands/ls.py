@@ -4,7 +4,7 @@ from pathlib import Path
 
 from srd.commands.terminal import hanging, outputs_of
 from srd.errors import UserError, nearest
-from srd.store.manifests import read_manifest
+from srd.store.manifests import artefacts_in, read_manifest
 
 
 def ls(words: list[str]) -> None:
@@ -23,12 +23,22 @@ def ls(words: list[str]) -> None:
             print(hanging(f"  {name:<{longest}}  ", _headline(path)))
     if not rest or rest[0] == "artefacts":
         print(f"artefacts in {outputs}")
-        for path in sorted(outputs.glob("*/*/manifest.json")):
-            manifest = read_manifest(path.parent)
-            print(
-                f"  {path.parent.relative_to(outputs)!s:<28} {manifest['started']}  "
-                f"{manifest['ledger']['seconds']:.1f} s"
-            )
+        _list_artefacts(outputs)
+
+
+def _list_artefacts(outputs: Path) -> None:
+    """One line an artefact; after all that are sound, a `UserError` for the first that is not."""
+    unsound: list[UserError] = []
+    for folder in artefacts_in(outputs):
+        try:
+            manifest = read_manifest(folder)
+        except UserError as error:
+            unsound.append(error)
+            continue
+        seconds = manifest["ledger"]["seconds"]
+        print(f"  {folder.relative_to(outputs)!s:<28} {manifest['started']}  {seconds:.1f} s")
+    if unsound:
+        raise unsound[0]
 
 
 def _headline(path: Path) -> str:

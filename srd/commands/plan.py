@@ -12,7 +12,7 @@ from srd.plan.estimate import estimate, refuse_unfit
 from srd.plan.lengths import Folders
 from srd.plan.needs import RunEstimate
 from srd.runtime.progress import say
-from srd.store.artefacts import Node, closure
+from srd.store.artefacts import Node, closure, require
 from srd.store.manifests import long_name
 
 
@@ -75,7 +75,7 @@ def _folders(cfg: Config) -> Folders:
 
 
 def _made(cfg: Config, node: Node) -> Path:
-    return node.folder(cfg.outputs) if node.is_complete(cfg.outputs) else make(cfg, node)
+    return require(node, cfg.outputs) if node.is_complete(cfg.outputs) else make(cfg, node)
 
 
 def finished(cfg: Config) -> frozenset[str]:

@@ -5,9 +5,10 @@ from srd.metrics import METRICS
 from srd.pipeline import graph
 from srd.pipeline.begin import begin
 from srd.pipeline.make import make, make_all
-from srd.report.study import file_run
+from srd.report.study import entry_file, file_run, study_folder
 from srd.runtime.progress import say
 from srd.store.artefacts import closure
+from srd.store.manifests import file_of
 from srd.store.rows import Score, read_rows
 
 
@@ -19,25 +20,28 @@ def run_stage(stage: str, cfg: Config) -> None:
 
 def run(cfg: Config) -> None:
     """The whole pipeline for one arm; a finished one is only filed again."""
+    study_folder(cfg.outputs, cfg.study)  # its name is wrong before the work, not after
     cfg = begin(cfg)
     nodes = graph.evaluations(cfg)
     missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
-    if missing:
+    planned = None
+    # Also for a run that is whole and not filed: it was killed between the two.
+    if missing or not entry_file(cfg).is_file():
         from srd.commands.plan import planned_needs  # loads torch, which a run with nothing to do is spared
 
         planned = planned_needs(cfg)
+    if missing:
         make_all(cfg, nodes)
-        file_run(cfg, planned)
     else:
         say(f"{cfg.arm_name}: nothing to do, all {len(closure(nodes))} artefacts are there")
-        file_run(cfg)
+    file_run(cfg, planned)
     print_scores(cfg)
 
 
 def print_scores(cfg: Config) -> None:
     """One line a checkpoint and suite: what a run has to show for itself."""
     for node in graph.evaluations(cfg):
-        rows = read_rows(node.folder(cfg.outputs) / "scores.jsonl", Score)
+        rows = read_rows(file_of(node.folder(cfg.outputs), "scores.jsonl"), Score)
         metric, name = METRICS[cfg.distill.select_by], cfg.distill.select_by
         mean = metric.scale * sum(row.metrics[name] for row in rows) / len(rows)
         target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]

@@ -1,12 +1,13 @@
 """`srd show STAGE/FINGERPRINT`: look into an artefact."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import METRICS
-from srd.store.manifests import read_manifest
+from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest
 from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
 
 SHOWN = 5
@@ -28,14 +29,14 @@ def show(words: list[str]) -> None:
             + (f"  {entry['rows']:,} rows" if entry["rows"] is not None else "")
         )
     if manifest["stage"] in ROWS:
-        ROWS[manifest["stage"]](outputs, folder)
+        ROWS[manifest["stage"]](Path(os.path.abspath(folder)).parent.parent, folder)
 
 
 def find(outputs: Path, name: str) -> Path:
     """The folder of an artefact named by path, by stage/fingerprint or by the beginning of its fingerprint."""
-    if (Path(name) / "manifest.json").is_file():
+    if (Path(name) / MANIFEST).is_file():
         return Path(name)
-    everything = [path.parent for path in outputs.glob("*/*/manifest.json")]
+    everything = artefacts_in(outputs)
     matches = [
         path for path in everything if str(path.relative_to(outputs)).startswith(name) or path.name.startswith(name)
     ]
@@ -48,8 +49,6 @@ def find(outputs: Path, name: str) -> Path:
 
 def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     """The samples that an artefact goes back to, by id."""
-    from srd.store.manifests import ancestry
-
     nodes = [
         manifest
         for manifest in ancestry(outputs, f"{folder.parent.name}/{folder.name}")
@@ -58,16 +57,18 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     return {
         sample.id: sample
         for node in nodes
-        for sample in read_rows(outputs / "samples" / node["fingerprint"] / "samples.jsonl", Sample)
+        for sample in read_rows(file_of(outputs / "samples" / node["fingerprint"], "samples.jsonl"), Sample)
     }
 
 
 def _show_ranking(outputs: Path, folder: Path) -> None:
-    ranking, samples = read_dicts(folder / "ranking.jsonl"), _samples(outputs, folder)
+    ranking, samples = read_dicts(file_of(folder, "ranking.jsonl")), _samples(outputs, folder)
     manifest = read_manifest(folder)
     made_of = manifest["inputs"].get("reflections")
     reflections = (
-        {row.id: row for row in read_rows(outputs / made_of / "reflections.jsonl", Reflection)} if made_of else {}
+        {row.id: row for row in read_rows(file_of(outputs / made_of, "reflections.jsonl"), Reflection)}
+        if made_of
+        else {}
     )
     header = ["rank", "prompt", "reference", *(_reflection_header(reflections.values()) if made_of else [])]
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
@@ -76,7 +77,7 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
 
 
 def _show_reflections(outputs: Path, folder: Path) -> None:
-    reflections, samples = read_rows(folder / "reflections.jsonl", Reflection), _samples(outputs, folder)
+    reflections, samples = read_rows(file_of(folder, "reflections.jsonl"), Reflection), _samples(outputs, folder)
     lines = [[row.id, *_reflected(samples[row.id], row)] for row in reflections[:SHOWN]]
     print_table(["id", "prompt", "reference", *_reflection_header(reflections)], lines)
 
@@ -95,12 +96,12 @@ def _reflected(sample: Sample, row: Reflection | None) -> list[str]:
 
 
 def _show_phases(outputs: Path, folder: Path) -> None:
-    phases = read_rows(folder / "phases.jsonl", Phase)
+    phases = read_rows(file_of(folder, "phases.jsonl"), Phase)
     print_table(["phase", "samples"], [[str(phase.phase + 1), f"{len(phase.ids):,}"] for phase in phases])
 
 
 def _show_samples(outputs: Path, folder: Path) -> None:
-    samples = read_rows(folder / "samples.jsonl", Sample)[:SHOWN]
+    samples = read_rows(file_of(folder, "samples.jsonl"), Sample)[:SHOWN]
     print_table(
         ["id", "split", "prompt", "response"],
         [[s.id, s.split, shortened(s.instruction), shortened(s.references[0])] for s in samples],
@@ -108,7 +109,7 @@ def _show_samples(outputs: Path, folder: Path) -> None:
 
 
 def _show_scores(outputs: Path, folder: Path) -> None:
-    rows, samples = read_rows(folder / "scores.jsonl", Score), _samples(outputs, folder)
+    rows, samples = read_rows(file_of(folder, "scores.jsonl"), Score), _samples(outputs, folder)
     names = list(rows[0].metrics)
     for name in names:
         mean = METRICS[name].scale * sum(row.metrics[name] for row in rows) / len(rows)
@@ -122,7 +123,7 @@ def _show_scores(outputs: Path, folder: Path) -> None:
 
 
 def _show_dev(outputs: Path, folder: Path) -> None:
-    rows = read_dicts(folder / "dev.jsonl")
+    rows = read_dicts(file_of(folder, "dev.jsonl"))
     name = next(name for name in METRICS if f"dev/{name}" in rows[0])
     metric = METRICS[name]
     lines = [

@@ -8,22 +8,21 @@ instead of once per pass and need not be loaded.
 Axes: N supervised positions, n those of one chunk, R those of one row, H hidden size, V vocabulary.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from srd.distillation.shards import token_hash
 from srd.errors import UserError
 from srd.models.heads import FixedHiddenStates, body_name, head_logits
-from srd.store.files import disk_errors
+from srd.store.files import replace_tensors
 from srd.store.rows import read_dicts
 from srd.text.batches import Batch
 from srd.text.encoding import Encoded
@@ -93,18 +92,11 @@ class CachedTeacher:
         return torch.from_numpy(np.array(stored)).view(self.dtype)
 
 
-def token_hash(row: Encoded) -> str:
-    """16 hex digits over a row's ids and where its response begins."""
-    ids = np.array([len(row.prompt), *row.prompt, *row.response], dtype="<i8")
-    return hashlib.sha256(ids.tobytes()).hexdigest()[:16]
-
-
 def save_head(model: PreTrainedModel, folder: Path) -> None:
     """Leave the head's weights and the model's config, from which `load_head` makes it again."""
     model.config.save_pretrained(folder)
     head = model.get_output_embeddings()
-    with disk_errors(folder / HEAD):
-        save_file({name: tensor.contiguous() for name, tensor in head.state_dict().items()}, folder / HEAD)  # pyright: ignore
+    replace_tensors(folder / HEAD, head.state_dict())  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
@@ -127,36 +119,3 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
         )
     nn.Module.to(model, device)
     return model.eval()
-
-
-# A few large files, not one a row or one in all: a file system is slow with a million of the former, and one of 100 GB
-# is hard to move.
-SHARD_BYTES = 1 << 30
-
-
-def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], list[int]]:
-    """Where every row's positions go: index entries, and the number of positions in each shard of at most
-    `SHARD_BYTES` (or one row)."""
-    # Known from the lengths alone, before the first pass: so every process can write its rows where they belong, in any
-    # order, and a row that is written twice after a kill lands in the same bytes.
-    index: list[dict[str, Any]] = []
-    shards = [0]
-    for row in rows:
-        if shards[-1] and (shards[-1] + len(row.response)) * bytes_each > SHARD_BYTES:
-            shards.append(0)
-        index.append({"id": row.id, "shard": len(shards) - 1, "first": shards[-1], "tokens": token_hash(row)})
-        shards[-1] += len(row.response)
-    return index, shards
-
-
-def write_states(states: Float[Tensor, "R H"], entry: dict[str, Any], folder: Path) -> None:
-    """Put a row's hidden states where its index entry says."""
-    shard = folder / shard_name(entry["shard"])
-    shard.touch()
-    with shard.open("r+b") as file:
-        file.seek(entry["first"] * states.shape[1] * states.dtype.itemsize)
-        file.write(states.contiguous().view(torch.uint8).numpy().tobytes())
-
-
-def shard_name(number: int) -> str:
-    return f"hidden-{number:05d}.raw"

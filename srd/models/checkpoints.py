@@ -1,10 +1,7 @@
 """Weights on disk, whole or as an adapter, and adapters to train."""
 
 import json
-import os
-import shutil
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from srd.config import Lora
 from srd.errors import UserError, first_line
 from srd.models.weights import UNREADABLE, check_finite
 from srd.runtime import processes
-from srd.store.files import disk_errors
+from srd.store.files import disk_errors, put, unfinished
 
 
 def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "student") -> nn.Module:
@@ -68,32 +65,21 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Weights (or adapter) and tokenizer in Hugging Face format, safetensors only; of several processes the first one
-    writes."""
+    writes. The folder is written beside and renamed: it holds what was saved now and nothing else."""
     if not processes.is_first():
         return
     # peft would ask for the base's config, on the hub if need be, to see whether the embedding was resized: it is not.
     more = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+    place = unfinished(folder)
     with disk_errors(folder):
-        model.save_pretrained(folder, **more)
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file():
-        # peft writes this list from a set, in an order that changes from process to process.
-        settings = json.loads(adapter.read_text())
-        adapter.write_text(json.dumps({**settings, "target_modules": sorted(settings["target_modules"])}, indent=2))
-    tokenizer.save_pretrained(folder)
-
-
-def fold_adapter(folder: Path, tokenizer: PreTrainedTokenizerBase, merged: Callable[[], PreTrainedModel]) -> None:
-    """Replace the adapter saved in `folder` by the whole model that it is `merged` into; a killed run repeats it."""
-    # The adapter's config goes before its folder does: if it is there nothing has been replaced, if not the merged
-    # model is whole and only the renaming is left.
-    whole = folder.with_name(folder.name + "-merged")
-    if (folder / "adapter_config.json").is_file():
-        save_model(merged(), tokenizer, whole)
-        (folder / "adapter_config.json").unlink()
-    if whole.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(whole, folder)
+        model.save_pretrained(place, **more)
+        adapter = place / "adapter_config.json"
+        if adapter.is_file():
+            # peft writes this list from a set, in an order that changes from process to process.
+            settings = json.loads(adapter.read_text())
+            adapter.write_text(json.dumps({**settings, "target_modules": sorted(settings["target_modules"])}, indent=2))
+        tokenizer.save_pretrained(place)
+    put(place, folder)
 
 
 def whole(model: nn.Module) -> PreTrainedModel:

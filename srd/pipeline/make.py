@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from srd.config import Config
-from srd.errors import UserError
+from srd.errors import UserError, first_line
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.runtime import processes
@@ -22,17 +22,24 @@ from srd.store.provenance import peak_memory_bytes
 HINTS = {
     "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
     "engine.loss_positions and run the same command again (`srd plan` says what takes how much)",
+    "MemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
+    "engine.loss_positions, or free some, and run the same command again (`srd plan` says what takes how much)",
     "TorchDynamoException": "torch.compile cannot compile the loss here (is there a C++ compiler, on a GPU also "
     "triton?); engine.compile=false does without, and the same command continues",
 }
-"""What to do about torch's errors, by the name of their class."""
+"""What to do about errors of torch and the system, by the name of their class."""
 
 
 def make(cfg: Config, node: Node) -> Path:
-    """Make one artefact; the inputs that have a command of their own must be there."""
+    """Make one artefact; the inputs that have a command of their own must be there.
+
+    What it goes back to and is there is checked, also where the artefact itself is finished and reads none of it.
+    """
     for child in closure([node])[:-1]:
         if STAGES[child.stage].on_demand:
             _build(cfg, child)
+        else:
+            child.is_complete(cfg.outputs)
     return _build(cfg, node)
 
 
@@ -50,7 +57,8 @@ def _build(cfg: Config, node: Node) -> Path:
         work.record["engine"] = asdict(cfg.engine)
         if cfg.engine.processes > 1 and STAGES[node.stage].shared:
             made = processes.launch(cfg.engine.processes, _made, work)
-            work.ledger, work.record, work.scratch = made.ledger, made.record, made.scratch
+            work.ledger, work.record = made.ledger, made.record
+            work.leaves, work.clock = made.leaves, made.clock
         else:
             _made(work)
 
@@ -70,12 +78,13 @@ def _made(work: Work[Any, Any]) -> Work[Any, Any]:
     work.kind = stage.Settings
     try:
         stage.make(work)
-    except RuntimeError as error:
-        kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's; it need not be loaded here
+    except (RuntimeError, MemoryError) as error:
+        # Torch's classes by name, it need not be loaded here; and what it says of a processor's memory, which has none.
+        known = {kind.__name__ for kind in type(error).__mro__}
+        known |= {"MemoryError"} if "DefaultCPUAllocator" in str(error) else set()
         for kind, message in HINTS.items():
-            if kind in kinds:
-                reason = str(error).partition("\n")[0]
-                raise UserError(f"{work.node}: {message} [{reason}]") from None
+            if kind in known:
+                raise UserError(f"{work.node}: {message} [{first_line(error)}]") from None
         raise
     work.ledger["peak_memory_bytes"] = peak_memory_bytes()
     return work

@@ -8,7 +8,7 @@ import numpy as np
 from srd.report.study import Run, in_order
 from srd.report.tables import Cells
 from srd.store.columns import read_columns
-from srd.store.manifests import read_manifest
+from srd.store.manifests import file_of, read_manifest
 from srd.store.rows import Corrupted, Phase, read_rows
 
 
@@ -23,8 +23,8 @@ def noise_table(runs: list[Run]) -> Cells | None:
     for run in in_order(runs):
         file = run.folders("samples")[0] / "corrupted.jsonl" if run.is_distilled else None
         if file is not None and file.is_file():
-            corrupted = {row.id for row in read_rows(file, Corrupted)}
-            phases = read_rows(run.folders("partition")[0] / "phases.jsonl", Phase)
+            corrupted = {row.id for row in read_rows(file_of(file.parent, file.name), Corrupted)}
+            phases = read_rows(file_of(run.folders("partition")[0], "phases.jsonl"), Phase)
             used = {id for phase in phases for id in phase.ids}
             areas = "; ".join(sorted(_areas(folder, corrupted) for folder in run.folders("rank"))) or "no ranking"
             arms[run.arm].append((areas, len(used & corrupted), len(used)))
@@ -42,7 +42,7 @@ def _counts(runs: list[tuple[str, int, int]]) -> str:
 def _areas(folder: Path, corrupted: set[str]) -> str:
     signals = read_manifest(folder)["settings"]["signals"]
     kinds = {"id": str, **{f"{signal}_rank": float for signal in signals}, "rank": float}
-    ranking = read_columns(folder / "ranking.jsonl", kinds)
+    ranking = read_columns(file_of(folder, "ranking.jsonl"), kinds)
     areas = {signal: roc_auc(ranking["id"], ranking[f"{signal}_rank"], corrupted) for signal in signals}
     if len(areas) > 1:
         areas["fused"] = roc_auc(ranking["id"], ranking["rank"], corrupted)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from srd.metrics import METRICS
 from srd.report.scores import Result
 from srd.report.study import Run, headline
+from srd.store.manifests import file_of
 from srd.store.rows import Phase, Reflection, read_dicts, read_rows
 
 mpl.rcParams.update(
@@ -96,7 +97,7 @@ def _training(runs: list[Run], metric: str) -> Figure | None:
 
 
 def _curves(run: Run, metric: str, colour: Any, loss: Axes, dev: Axes) -> None:
-    metrics, scores = read_dicts(run.folder / "metrics.jsonl"), read_dicts(run.folder / "dev.jsonl")
+    metrics, scores = (read_dicts(file_of(run.folder, f"{kind}.jsonl")) for kind in ("metrics", "dev"))
     losses = [row["train/loss_nats"] for row in metrics]
     smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
     loss.plot([row["step"] for row in metrics], smooth, color=colour, linewidth=1.2)
@@ -116,8 +117,8 @@ def _difficulty(runs: list[Run]) -> Figure | None:
     if not reflected:
         return None
     run = reflected[0]
-    reflections = read_rows(run.folders("reflect")[0] / "reflections.jsonl", Reflection)
-    phases = read_rows(run.folders("partition")[0] / "phases.jsonl", Phase)
+    reflections = read_rows(file_of(run.folders("reflect")[0], "reflections.jsonl"), Reflection)
+    phases = read_rows(file_of(run.folders("partition")[0], "phases.jsonl"), Phase)
     shown, metric = next((name, METRICS[name]) for name in METRICS if name in reflections[0].metrics)
     first = {id: phase.phase for phase in reversed(phases) for id in phase.ids}
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -16,7 +16,7 @@ from srd.report.costs import Cost, mean_cost, of_arm, of_finetuning
 from srd.report.published import published
 from srd.report.stats import MeanInterval, bootstrap
 from srd.report.study import Run, headline, in_order, short_fingerprint
-from srd.store.manifests import ancestry
+from srd.store.manifests import ancestry, file_of
 from srd.store.rows import Score, read_rows
 
 TARGETS = ("teacher", "student", "distill")
@@ -133,7 +133,7 @@ def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, art
 def _values(outputs: Path, artefacts: list[str]) -> Values:
     """The scores of a row's training runs, which must be of the same samples and seeds."""
     by_run = [
-        {(row.id, row.seed): row for row in read_rows(outputs / artefact / "scores.jsonl", Score)}
+        {(row.id, row.seed): row for row in read_rows(file_of(outputs / artefact, "scores.jsonl"), Score)}
         for artefact in artefacts
     ]
     ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})

@@ -1,20 +1,25 @@
 """A study: the runs that one report compares, each filed under its arm and the fingerprint of its distilled student."""
 
 import hashlib
-import json
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from srd.config import Config, Distill
-from srd.errors import UserError, nearest
+from srd.errors import UserError, nearest, require
 from srd.metrics import METRICS, Metric
 from srd.pipeline import graph
 from srd.runtime.progress import say
 from srd.store.files import replace_text
+from srd.store.locks import hold
 from srd.store.manifests import ancestry
+from srd.store.seals import seal, unseal
+
+LOCK = ".lock"
+NAME_BYTES = 255
+"""The longest name of a folder on the file systems in use."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,9 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
     """Write down which artefacts belong to this run of the study, and what was planned before they were made; none
     leaves the plan that is filed."""
     distilled, suites = graph.distill(cfg), cfg.evaluate.suites
-    folder = study_folder(cfg.outputs, cfg.study) / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    arm = hashlib.sha256(cfg.arm_name.encode()).hexdigest()[:6]  # two arms may share a student
-    path = folder / f"{distilled.fingerprint}-{arm}.json"
+    path = entry_file(cfg)
     if planned is None and path.is_file():
-        planned = json.loads(path.read_text(encoding="utf-8")).get("planned")
+        planned = _read_entry(path)["planned"]
     filed = Filed(
         arm=cfg.arm_name,
         model=cfg.model.name,
@@ -101,10 +103,37 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
         planned=planned or {},
         select_by=cfg.distill.select_by,
     )
-    replace_text(path, json.dumps(asdict(filed), indent=1, ensure_ascii=False) + "\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with hold(path.parent.parent / LOCK, f"study {cfg.study}"):
+        replace_text(path, seal(asdict(filed), indent=1))
+
+
+def entry_file(cfg: Config) -> Path:
+    """Where the run is filed: by the fingerprint of its student, and by its arm, for two may share a student."""
+    name = _entry_name(str(graph.distill(cfg)), cfg.arm_name)
+    return study_folder(cfg.outputs, cfg.study) / "runs" / name
+
+
+def _entry_name(distilled: str, arm: str) -> str:
+    return f"{distilled.partition('/')[2]}-{hashlib.sha256(arm.encode()).hexdigest()[:6]}.json"
+
+
+def _read_entry(path: Path) -> dict[str, Any]:
+    """What a study's file says, if it is as it was written and in its place; else a `UserError`."""
+    entry = unseal(path)
+    names = {field.name for field in fields(Filed)}
+    if entry is None or entry.keys() != names or path.name != _entry_name(entry["distill"], entry["arm"]):
+        raise UserError(
+            f"{path}: damaged, changed, or of an older srd; delete it and run `srd run study={path.parent.parent.name}`"
+            " with its settings again, which makes nothing anew that is there"
+        )
+    return entry
 
 
 def study_folder(outputs: str | Path, study: str) -> Path:
+    """The folder of a study; a name that is not one of a folder in `outputs/report` is a `UserError`."""
+    holds = 0 < len(study.encode()) <= NAME_BYTES and study not in (".", "..") and not set("/\0\n") & set(study)
+    require(holds, "study", study, f"the name of a folder, of 1 to {NAME_BYTES} bytes and without a slash")
     return Path(outputs) / "report" / study
 
 
@@ -116,7 +145,7 @@ def read_study(outputs: Path, study: str) -> list[Run]:
         raise UserError(
             f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one"
         )
-    filed = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    filed = [_read_entry(path) for path in sorted(folder.glob("*.json"))]
     return with_distinct_arms([Run(**entry, outputs=outputs) for entry in filed], folder)
 
 

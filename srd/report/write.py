@@ -11,9 +11,10 @@ from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.published import published
 from srd.report.scores import Result, results_of
-from srd.report.study import Run, read_study, study_folder
+from srd.report.study import LOCK, Run, read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
 from srd.store.files import replace_text
+from srd.store.locks import hold
 
 
 def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Path]]:
@@ -23,16 +24,15 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     runs = read_study(outputs, study)
     rows = results_of(runs)
     folder = study_folder(outputs, study)
-    plots = draw(runs, rows, folder)
     tables = _tables(rows, {"Corrupted rows": noise_table(runs), "The plan": planned_table(runs)})
     notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(runs), *sources(runs)]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
-    replace_text(
-        paths["json"],
-        json.dumps({"study": study, "rows": [row.as_dict() for row in rows]}, indent=1, ensure_ascii=False) + "\n",
-    )
-    replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
-    replace_text(paths["html"], _html(study, rows, tables, notes, plots))
+    numbers = {"study": study, "rows": [row.as_dict() for row in rows]}
+    with hold(folder / LOCK, f"report {study}"):
+        plots = draw(runs, rows, folder)
+        replace_text(paths["json"], json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+        replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
+        replace_text(paths["html"], _html(study, rows, tables, notes, plots))
     return rows, paths
 
 

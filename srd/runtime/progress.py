@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Protocol
 
@@ -35,10 +35,11 @@ def quiet(whether: bool) -> None:
 
 
 def say(line: str) -> None:
-    """One line to the person, with the time of day."""
+    """One line to the person, with the time of day; lost where stderr is closed or full, for it is no result."""
     from rich.markup import escape
 
-    console().print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(line)}")
+    with suppress(OSError, ValueError):
+        console().print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(line)}")
 
 
 @contextmanager

@@ -3,27 +3,32 @@ temperatures."""
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import CONFIG_NAME
 
 from srd.config import Engine, Pair, Text
 from srd.distillation.divergences import forward_kl
-from srd.distillation.hidden import INDEX, LAYOUT, STORED, CachedTeacher, layout, save_head, shard_name, write_states
+from srd.distillation.hidden import HEAD, INDEX, LAYOUT, STORED, CachedTeacher, save_head
+from srd.distillation.shards import Written, layout, shard_name, write_states
 from srd.errors import UserError
 from srd.models.device import autocast
 from srd.models.heads import WholePass, head_of, hidden_at, logits_at
 from srd.runtime import processes
+from srd.runtime.clock import Clock
 from srd.runtime.progress import bar, say
 from srd.stages.costs import forward_flops
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
-from srd.store.files import replace_text
+from srd.store.files import remove, replace_text
+from srd.store.remains import clear
 from srd.store.rows import write_rows
+from srd.store.seals import seal, unseal
 from srd.text.batches import collate, pack
 from srd.text.encoding import Encoded, encode_all
 
@@ -32,6 +37,7 @@ CHECKED = 64
 
 
 PROGRESS = "cache.progress.json"
+WIDER = "use teacher.dtype=bfloat16 or float32, or teacher.signal=online"
 
 
 @dataclass
@@ -46,7 +52,8 @@ class Settings:
 
 
 def make(work: Work[Settings, Pair]) -> None:
-    """Leave the states in shards, their index, and the teacher's head."""
+    """Leave the states in shards, their index, and the teacher's head; states that do not give the teacher's logits
+    back are a `UserError`."""
     settings, loaded = work.settings, read_model(work, "teacher", work.settings.teacher)
     model, pad, vocabulary = loaded.model, loaded.pad_id, loaded.vocabulary
     if isinstance(head_of(model), WholePass):
@@ -55,15 +62,19 @@ def make(work: Work[Settings, Pair]) -> None:
             "use teacher.signal=online"
         )
     rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
-    seconds = build(model, rows, work.path, settings.dtype, work.engine, pad)
-    spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
-    cached = CachedTeacher(work.path, vocabulary, model.device)
-    fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
+    try:
+        work.leaves |= build(model, rows, work.path, settings.dtype, work.engine, pad, work.clock)
+        spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
+        cached = CachedTeacher(work.path, vocabulary, model.device)
+        fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
+        check_fidelity(fidelity, roundoff(settings.dtype, model, work.engine), settings.dtype)
+    except UserError:
+        if processes.is_first():
+            clear(work.path)  # of no use to a run that continues, and large
+        raise
     positions = sum(len(row.response) for row in rows)
     say(f"cache: {positions:,} positions, KL(online ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
-    work.scratch.add(PROGRESS)
     work.ledger |= {
-        "seconds": seconds,
         "scoring_passes": len(rows),
         "scored_tokens": positions,
         "fidelity_kl_nats": fidelity,
@@ -71,83 +82,152 @@ def make(work: Work[Settings, Pair]) -> None:
     }
 
 
-def build(model: PreTrainedModel, rows: list[Encoded], folder: Path, dtype: str, engine: Engine, pad: int) -> float:
-    """Leave the hidden states of `rows` in `folder`, with all that `CachedTeacher` needs; returns the seconds it took,
-    without what a kill threw away.
+def build(
+    model: PreTrainedModel,
+    rows: list[Encoded],
+    folder: Path,
+    dtype: str,
+    engine: Engine,
+    pad: int,
+    clock: Clock | None = None,
+) -> set[str]:
+    """Leave the hidden states of `rows` in `folder`, with all that `CachedTeacher` needs; returns the files' names.
 
     One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the
-    next batch.
+    next batch, if what it left holds.
     """
     width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
-    done = _progress(folder, engine.micro_batch_tokens)
+    bytes_each = width * STORED[dtype].itemsize
+    begun = read_progress(folder) if processes.is_first() else None
+    done = processes.from_first(begun) or {"batches": 0, "max_tokens": engine.micro_batch_tokens}
     plan = pack(rows, done["max_tokens"])
-    index, shards = layout([row for batch in plan for row in batch], width * STORED[dtype].itemsize)
-    _check_disk(folder, sum(shards) * width * STORED[dtype].itemsize)
-    _fill(model, plan, folder, {entry["id"]: entry for entry in index}, done, STORED[dtype], engine, pad)
+    index, shards = layout([row for batch in plan for row in batch], bytes_each)
+    written = Written(folder, shards, bytes_each)
+    if processes.is_first() and not written.restore(done.get("states")):
+        say(f"{folder}: the hidden states that a killed run left are damaged; made anew")
+        done["batches"] = 0
+    done = processes.from_first(done)
+    _check_disk(folder, sum(shards) * bytes_each)
+    if done["batches"] and clock is not None:
+        clock.carry(done["seconds"])
+    store = Store(folder, {entry["id"]: entry for entry in index}, STORED[dtype], written)
+    _fill(model, plan, store, done, engine, pad, clock or Clock())
+    names = [shard_name(number) for number in range(len(shards))]
     if processes.is_first():
         write_rows(folder / INDEX, index)
-        names = [shard_name(number) for number in range(len(shards))]
         replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
         save_head(model, folder)
     processes.wait()
-    return done["seconds"]
+    return {*names, INDEX, LAYOUT, HEAD, CONFIG_NAME}
 
 
 def compare(
     model: PreTrainedModel, cache: CachedTeacher, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
 ) -> float:
     """Mean KL(online ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
-    values = []
-    for row in rows:
-        batch = collate([row], pad).to(model.device)
-        with torch.no_grad(), autocast(model.device, engine):
-            pair = (logits_at(model, batch, vocabulary), cache.logits(cache.states(batch)))
-        values.append(forward_kl(*(torch.log_softmax(logits.double(), -1) for logits in pair)))
-    return float(torch.cat(values).mean())
+    values: list[list[float]] = []
+    with bar("cache, check, tokens", sum(row.num_tokens for row in rows)) as advance:
+        for row in processes.share(rows):
+            batch = collate([row], pad).to(model.device)
+            with torch.no_grad(), autocast(model.device, engine):
+                pair = (logits_at(model, batch, vocabulary), cache.logits(cache.states(batch)))
+            values.append(forward_kl(*(torch.log_softmax(logits.double(), -1) for logits in pair)).tolist())
+            advance(row.num_tokens * processes.count())
+    every = [value for row in processes.merged(values) for value in row]
+    return sum(every) / len(every)
+
+
+def roundoff(dtype: str, model: PreTrainedModel, engine: Engine) -> float:
+    """Relative error of one rounding, in the coarsest type that states, weights or arithmetic have."""
+    types = [STORED[dtype], model.dtype, getattr(torch, engine.precision)]
+    return max(torch.finfo(kind).eps for kind in types) / 2
+
+
+def check_fidelity(kl_nats: float, unit: float, dtype: str) -> None:
+    """A `UserError` unless KL(online ‖ cached) is what rounding the states to `unit` (relative) can explain.
+
+    A state's entries each err by up to `unit`, so a logit errs by about `unit` times the root of the sum of squares of
+    their terms in it, which is taken to be at most 64; KL is half the variance of that, to second order. That is 3e-2
+    nats in bfloat16 and 5e-4 in float16. Logits of the same float32 states differ by the order of their sums alone,
+    for which 1e-5 is wide. Lost or broken states are off by nats.
+    """
+    bound = max(1e-5, (64 * unit) ** 2 / 2)
+    if not kl_nats <= bound:  # also what is not a number
+        raise UserError(
+            f"teacher.dtype={dtype}: KL(online ‖ cached) is {kl_nats:.1e} nats per token, expected at most "
+            f"{bound:.0e}; use teacher.dtype=float32, or teacher.signal=online"
+        )
+
+
+def check_finite(hidden: Tensor, stored: Tensor, dtype: torch.dtype) -> None:
+    """A `UserError` for hidden states that are no numbers, or that their storage type cannot hold."""
+    if bool(torch.isfinite(stored).all()):
+        return
+    if not bool(torch.isfinite(hidden).all()):
+        raise UserError(
+            "model.teacher: its hidden states are not finite; look at its weights, or load them wider with "
+            "model.teacher.dtype=float32"
+        )
+    name, largest = str(dtype).removeprefix("torch."), float(hidden.abs().max())
+    raise UserError(f"teacher.dtype={name}: cannot hold the teacher's states (up to {largest:.3g}); {WIDER}")
+
+
+@dataclass
+class Store:
+    """Where the states of every row go."""
+
+    folder: Path
+    places: dict[str, dict[str, Any]]
+    dtype: torch.dtype
+    written: Written
 
 
 @torch.no_grad()
 def _fill(
     model: PreTrainedModel,
     plan: list[list[Encoded]],
-    folder: Path,
-    places: dict[str, dict[str, Any]],
+    store: Store,
     done: dict[str, Any],
-    dtype: torch.dtype,
     engine: Engine,
     pad: int,
+    clock: Clock,
 ) -> None:
     """Write the hidden states batch by batch, each to its place, counting in `done`; a batch for every process at a
     time."""
-    with bar("cache", len(places), done["items"]) as advance:
+    sizes = [sum(row.num_tokens for row in batch) for batch in plan]
+    with bar("cache, tokens", sum(sizes), sum(sizes[: done["batches"]])) as advance:
         for first in range(done["batches"], len(plan), processes.count()):
-            begin = time.monotonic()
             batches = plan[first : first + processes.count()]
             for batch in processes.share(batches):
                 with autocast(model.device, engine):
-                    hidden = hidden_at(model, collate(batch, pad).to(model.device)).to(dtype).cpu()
-                for row, states in zip(batch, hidden.split([len(row.response) for row in batch]), strict=True):
-                    write_states(states, places[row.id], folder)
+                    hidden = hidden_at(model, collate(batch, pad).to(model.device))
+                stored = hidden.to(store.dtype)
+                check_finite(hidden, stored, store.dtype)
+                for row, states in zip(batch, stored.cpu().split([len(row.response) for row in batch]), strict=True):
+                    write_states(states, store.places[row.id], store.folder)
             processes.wait()
-            rows = sum(map(len, batches))
-            done |= {
-                "batches": first + len(batches),
-                "items": done["items"] + rows,
-                "seconds": done["seconds"] + time.monotonic() - begin,
-            }
             if processes.is_first():
-                replace_text(folder / PROGRESS, json.dumps(done))
-            advance(rows)
+                store.written.extend(sum(len(row.response) for batch in batches for row in batch))
+                ended = first + len(batches)
+                now = {"folder": store.folder.name, "batches": ended, "items": sum(map(len, plan[:ended]))}
+                now |= {"max_tokens": done["max_tokens"]}
+                state = {"states": store.written.mark, "seconds": clock.seconds}
+                replace_text(store.folder / PROGRESS, seal(now | state))
+            advance(sum(sizes[first : first + len(batches)]))
 
 
-def _progress(folder: Path, max_tokens: int) -> dict[str, Any]:
-    """Where a killed run stopped; it goes on with the batches it began with."""
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """Where a killed run stopped, with the batches it began with; None where that is not to be believed."""
     place = folder / PROGRESS
-    return (
-        json.loads(place.read_text())
-        if place.is_file()
-        else {"batches": 0, "items": 0, "seconds": 0.0, "max_tokens": max_tokens}
-    )
+    done = unseal(place) if place.exists() else None
+    if done is not None and done["folder"] == folder.name:
+        return done
+    if place.exists():
+        say(f"{place}: what a killed run left is damaged; made anew")
+        remove(place)
+    elif any(folder.glob("hidden-*")):
+        say(f"{folder}: nothing vouches for the hidden states that a killed run left; made anew")
+    return None
 
 
 def _check_disk(folder: Path, needed_bytes: int) -> None:

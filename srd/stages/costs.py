@@ -21,9 +21,8 @@ def training_flops(parameters: float, tokens: float) -> float:
 
 
 def training_ledger(counters: Counters, flops: float) -> dict[str, float]:
-    """The cost of a training run: passes, tokens, seconds without what a kill threw away, estimated FLOPs."""
+    """The cost of a training run: passes, tokens, seconds of its dev evaluations, estimated FLOPs."""
     return {
-        "seconds": counters.seconds + counters.dev_seconds,
         "dev_seconds": counters.dev_seconds,
         "steps": counters.step,
         "sample_passes": counters.sample_passes,

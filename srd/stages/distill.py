@@ -10,7 +10,7 @@ from srd.distillation.schedules import PhaseLoss, schedule
 from srd.distillation.teacher import OnlineTeacher, TeacherSignal
 from srd.errors import UserError
 from srd.generation.answerer import answer
-from srd.models.checkpoints import fold_adapter, save_model, trainable
+from srd.models.checkpoints import save_model, trainable
 from srd.models.device import device
 from srd.models.load import num_parameters
 from srd.runtime import processes
@@ -25,7 +25,7 @@ from srd.training.corpus import corpus_rows, read_corpus
 from srd.training.loop import Training
 from srd.training.model_selection import DevSet, ModelSelection
 from srd.training.order import PhaseWork, num_steps
-from srd.training.state import SCRATCH
+from srd.training.state import TrainingState
 from srd.training.step import AuxiliaryLoss
 from srd.training.student_data import StudentResponses
 
@@ -87,16 +87,15 @@ def make(work: Distillation) -> None:
             restarts=settings.recipe.course == "restart",
             on_policy=on_policy,
             auxiliary=_auxiliary(work, loaded),
+            clock=work.clock,
         )
         selection = ModelSelection(training.state, _dev_set(work, loaded), work.engine, settings.recipe, len(phases))
         selection.begin()
         with bar("distill", steps, training.state.counters.step) as advance:
             training.train(phases, advance, selection.end_epoch, selection.end_phase)
-    work.scratch |= SCRATCH
-    if settings.merge and processes.is_first():
-        best = work.path / "best"
-        whole = replace(work, inputs={**work.inputs, "checkpoint": best})
-        fold_adapter(best, loaded.tokenizer, lambda: read_model(whole, "student", settings.student).model)
+    if settings.merge:
+        _fold_adapter(work, training.state, loaded)
+    work.leaves |= {"best", "metrics.jsonl", "dev.jsonl", *(f"phase-{number}" for number in range(len(phases)))}
     online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
     counters, size = training.state.counters, num_parameters(student)
     work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
@@ -107,7 +106,18 @@ def _leave_base(work: Distillation, loaded: Loaded) -> None:
     its base, and must load on it as what was trained."""
     if work.settings.lora.rank > 0 and not work.settings.merge and not loaded.model.name_or_path:
         save_model(loaded.model, loaded.tokenizer, work.path / "base")
+        work.leaves.add("base")
         loaded.model.name_or_path = str((work.node.folder(work.outputs) / "base").resolve())
+
+
+def _fold_adapter(work: Distillation, state: TrainingState, loaded: Loaded) -> None:
+    """Replace the best adapter by the whole model that it is merged into; a killed run repeats it."""
+    best = work.path / "best"
+    if processes.is_first() and (best / "adapter_config.json").is_file():
+        whole = replace(work, inputs={**work.inputs, "checkpoint": best})
+        merged = read_model(whole, "student", work.settings.student).model
+        save_model(merged, loaded.tokenizer, state.beside.prepare("best"))
+        state.save()
 
 
 def _teacher(work: Distillation, vocabulary: int) -> TeacherSignal | None:

@@ -78,7 +78,7 @@ def make(work: Work[Settings, Pair]) -> None:
 
     max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
     with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
-        fill(work, "scores.jsonl", questions, block(work.engine), compute, key=_order)
+        fill(work, "scores.jsonl", questions, block(work.engine), compute, _order, lambda asked: asked.row.num_tokens)
 
 
 def _order(row: dict[str, Any]) -> tuple[str, str, int]:

@@ -26,6 +26,7 @@ def make(work: Work[Settings, None]) -> None:
         kept = easiest(chosen(ranking, np.isin(ranking["id"], ids)), 1)
     else:
         kept = easiest(ranking, work.settings.keep)
+    work.leaves.add("selection.jsonl")
     write_columns(work.path / "selection.jsonl", kept)
 
 

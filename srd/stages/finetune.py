@@ -14,7 +14,6 @@ from srd.store.artefacts import Work
 from srd.text.encoding import encode_all
 from srd.training.loop import Training
 from srd.training.order import PhaseWork, num_steps
-from srd.training.state import SCRATCH
 
 
 @dataclass
@@ -35,10 +34,10 @@ def make(work: Work[Settings, Pair]) -> None:
     rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
     model = trainable(loaded.model, settings.lora, settings.recipe.seed, settings.role)
     with logger(work.logger, str(work.node), work.outputs) as log:
-        training = Training(model, settings.recipe, work.engine, work.path, loaded.pad_id, log)
+        training = Training(model, settings.recipe, work.engine, work.path, loaded.pad_id, log, clock=work.clock)
         steps, counters = num_steps([len(rows)], settings.recipe), training.state.counters
         with bar(f"finetune {settings.role}", steps, counters.step) as advance:
             training.train([PhaseWork(rows, reference_loss(loaded.vocabulary, work.engine))], advance)
     save_model(whole(model), loaded.tokenizer, work.path / "model")
-    work.scratch |= SCRATCH | {"dev.jsonl"}
+    work.leaves |= {"model", "metrics.jsonl"}
     work.ledger |= training_ledger(counters, training_flops(loaded.parameters, counters.tokens))

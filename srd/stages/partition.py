@@ -30,4 +30,5 @@ def make(work: Work[Settings, None]) -> None:
         ids = [sample.id for sample in read_samples(work, "train")]
     read = Curriculum(settings.curriculum, settings.phases, settings.sizes, settings.replay, seed=settings.seed)
     phases = CURRICULA[settings.curriculum](ids, read)
+    work.leaves.add("phases.jsonl")
     write_rows(work.path / "phases.jsonl", [Phase(index, part) for index, part in enumerate(phases)])

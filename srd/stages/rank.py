@@ -27,4 +27,5 @@ def make(work: Work[Settings, None]) -> None:
         read_columns(work.inputs["reflections"] / "reflections.jsonl", kinds) if "reflections" in work.inputs else {}
     )
     values = difficulties(settings.signals, samples, reflections, settings.seed)
+    work.leaves.add("ranking.jsonl")
     write_columns(work.path / "ranking.jsonl", rank(values, settings.rrf_k))

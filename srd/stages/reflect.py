@@ -47,4 +47,12 @@ def make(work: Work[Settings, Pair]) -> None:
     pairs = longest_first(read_samples(work, "train"), loaded.tokenizer, settings.text)
     max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
     with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
-        fill(work, "reflections.jsonl", pairs, block(work.engine), compute, key=lambda row: row["id"])
+        fill(
+            work,
+            "reflections.jsonl",
+            pairs,
+            block(work.engine),
+            compute,
+            lambda row: row["id"],
+            lambda pair: pair[1].num_tokens,
+        )

@@ -41,9 +41,11 @@ def make(work: Work[Settings, Dataset]) -> None:
     splits = split(samples, settings.limit, settings.dev_samples, settings.test_samples)
     if settings.corrupt > 0:
         splits["train"], exchanged = corrupt(splits["train"], settings.corrupt, settings.corrupt_seed)
+        work.leaves.add("corrupted.jsonl")
         write_rows(work.path / "corrupted.jsonl", exchanged)
         say(f"{settings.name}: {len(exchanged)} training samples have another's response")
         work.ledger["corrupted"] = len(exchanged)
+    work.leaves.add("samples.jsonl")
     write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
     counts = {name: len(splits[name]) for name in SPLITS}
     say(f"{settings.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
+from srd.store.files import disk_errors
 
 
 @dataclass
@@ -23,7 +25,9 @@ def make(work: Work[Settings, None]) -> None:
         for sample in read_samples(work, "train")
         for text in (sample.instruction, sample.input, *sample.references)
     ]
-    train_bpe(texts, work.settings.vocabulary).save_pretrained(work.path)
+    with disk_errors(work.path):
+        written = train_bpe(texts, work.settings.vocabulary).save_pretrained(work.path)
+    work.leaves |= {Path(name).name for name in written}
 
 
 def train_bpe(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:

@@ -5,27 +5,26 @@ A `Node` is an artefact's identity: its stage, the settings that it reads and th
 writes the manifest last and renames the folder into place.
 """
 
-import hashlib
-import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from srd.config import Engine, Logger
 from srd.errors import UserError
+from srd.runtime.clock import Clock
 from srd.runtime.progress import say
-from srd.store.files import digest, replace_text
-from srd.store.manifests import MANIFEST, read_manifest
+from srd.store.files import digest, remove, replace_text
+from srd.store.locks import hold
+from srd.store.manifests import MANIFEST, check_contents, fingerprint_of, read_manifest, read_record
 from srd.store.provenance import provenance
+from srd.store.remains import clear, drop_all_but
+from srd.store.seals import seal
 
 Settings = TypeVar("Settings")
 
@@ -49,14 +48,17 @@ class Node:
     def fingerprint(self) -> str:
         """16 hex digits over stage, version, settings and the inputs' fingerprints."""
         inputs = {name: node.fingerprint for name, node in self.inputs.items()}
-        text = json.dumps([self.stage, self.version, self.settings, inputs], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint_of(self.stage, self.version, self.settings, inputs)
 
     def folder(self, outputs: str | Path) -> Path:
         return Path(outputs) / self.stage / self.fingerprint
 
     def is_complete(self, outputs: str | Path) -> bool:
-        return (self.folder(outputs) / MANIFEST).is_file()
+        """Whether the artefact is there; one that is not as it was made is a `UserError` (see `read_manifest`)."""
+        if not (self.folder(outputs) / MANIFEST).exists():
+            return False
+        read_manifest(self.folder(outputs))
+        return True
 
     def __str__(self) -> str:
         return f"{self.stage}/{self.fingerprint}"
@@ -76,11 +78,13 @@ class Work(Generic[Settings, Context]):
     outputs: Path = Path("outputs")
     """Where loggers put their own files."""
     ledger: dict[str, Any] = field(default_factory=dict)
-    """Costs to record: `seconds` without what a kill threw away, tokens, passes, counts worth keeping."""
+    """Costs to record besides the seconds: tokens, passes, counts worth keeping."""
+    clock: Clock = field(default_factory=Clock)
+    """The seconds of the ledger: all of the work, without what a kill threw away."""
     record: dict[str, Any] = field(default_factory=dict)
     """What else belongs into the manifest."""
-    scratch: set[str] = field(default_factory=set)
-    """Files that only a continued run needs; they go when the artefact is complete, not before."""
+    leaves: set[str] = field(default_factory=set)
+    """Names of the files and folders that are the artefact; all else goes when it is complete, not before."""
     kind: type[Settings] | None = None
     """The stage's settings as a dataclass."""
 
@@ -103,28 +107,41 @@ def build(node: Node, outputs: str | Path, make: Callable[[Work], None]) -> Path
         say(f"{node}  reused")
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder, node):
+    with hold(folder.with_name(f".{folder.name}.lock"), str(node)):
         # Asked again, because another process may have finished it while this one waited for the lock.
         if node.is_complete(outputs):
             say(f"{node}  made by another process, reused")
             return folder
         partial = folder.with_name(folder.name + ".partial")
-        # A manifest in the partial folder: everything was made, and the kill came before the rename.
-        if not (partial / MANIFEST).is_file():
+        if not _is_whole(partial):
             _fill(node, outputs, partial, make)
         _finish(partial, folder)
     say(f"{node}  done in {read_manifest(folder)['ledger']['seconds']:.1f} s")
     return folder
 
 
+def _is_whole(partial: Path) -> bool:
+    """Whether everything was made, and the kill came before the rename: there is a manifest, and it holds."""
+    if not (partial / MANIFEST).exists():
+        return False
+    try:
+        for name, entry in read_record(partial)["files"].items():
+            if not (partial / name).is_file() or digest(partial / name) != entry["sha256"]:
+                raise UserError(f"{partial / name}: changed since it was made")
+    except UserError as error:
+        say(f"{error}; made anew")
+        clear(partial)
+        return False
+    return True
+
+
 def _fill(node: Node, outputs: str | Path, partial: Path, make: Callable[[Work], None]) -> None:
     """Make the files of an artefact and its manifest in the partial folder."""
     say(f"{node}  {'continued' if partial.exists() else 'started'}")
     partial.mkdir(exist_ok=True)
-    work = Work(node, partial, {name: require(child, outputs) for name, child in node.inputs.items()})
-    begin = time.time()
+    begin, work = time.time(), Work(node, partial, {})
+    work.inputs |= {name: require(child, outputs) for name, child in node.inputs.items()}
     make(work)
-    work.ledger.setdefault("seconds", time.time() - begin)
     _write_manifest(work, begin)
 
 
@@ -148,11 +165,7 @@ def require(node: Node, outputs: str | Path) -> Path:
         raise UserError(
             f"{folder}: not there yet; run `srd {node.stage}{role}` with the same overrides first, or `srd run`"
         )
-    for name, entry in read_manifest(folder)["files"].items():
-        path = folder / name
-        if not path.is_file() or digest(path) != entry["sha256"]:
-            state = "missing" if not path.exists() else "changed since it was made"
-            raise UserError(f"{path}: {state}; restore it, or delete the folder {folder} to make it again")
+    check_contents(folder)
     return folder
 
 
@@ -170,28 +183,13 @@ def closure(nodes: Iterable[Node]) -> list[Node]:
     return list(order.values())
 
 
-@contextmanager
-def _lock(folder: Path, node: Node) -> Iterator[None]:
-    """Hold the artefact's lock; the system lets go of it when the process dies."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{node}  another process is making it; waiting")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _write_manifest(work: Work, begin: float) -> None:
     """Hash what was made and write the manifest: from here on the artefact is complete."""
-    names = sorted(str(path.relative_to(work.path)) for path in work.path.rglob("*") if path.is_file())
-    files = {
-        name: work.path / name
-        for name in names
-        if name not in work.scratch and name != MANIFEST and not name.endswith(".tmp")
+    files = {path.relative_to(work.path): path for path in work.path.rglob("*") if path.is_file()}
+    listed = {
+        name.as_posix(): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)}
+        for name, path in sorted(files.items())
+        if name.parts[0] in work.leaves
     }
     manifest = {
         "stage": work.node.stage,
@@ -199,26 +197,19 @@ def _write_manifest(work: Work, begin: float) -> None:
         "fingerprint": work.node.fingerprint,
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
-        "files": {
-            name: {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)}
-            for name, path in files.items()
-        },
-        "ledger": work.ledger,
+        "files": listed,
+        "ledger": {**work.ledger, "seconds": work.clock.seconds},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **work.record,
         **provenance(),
     }
-    replace_text(work.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    replace_text(work.path / MANIFEST, seal(manifest, indent=1))
 
 
 def _finish(partial: Path, folder: Path) -> None:
     """Drop what the manifest does not name and rename the folder into place; a killed run repeats it."""
-    named = {partial / name for name in [*read_manifest(partial)["files"], MANIFEST]}
-    for path in partial.rglob("*"):
-        if path.is_file() and path not in named:
-            path.unlink()
-    if folder.exists():
-        shutil.rmtree(folder)  # without a manifest it was never an artefact
+    drop_all_but(partial, [*read_record(partial)["files"], MANIFEST])
+    remove(folder)  # without a manifest it was never an artefact
     os.replace(partial, folder)
 
 

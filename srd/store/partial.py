@@ -4,18 +4,18 @@ The plan, not the single row, is what continues: a batch is computed whole or no
 come out byte for byte as in an uninterrupted run.
 """
 
-import json
-import os
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from srd.config import Engine
 from srd.runtime import processes
 from srd.runtime.progress import bar, say
 from srd.store.artefacts import Work
-from srd.store.files import replace_text
+from srd.store.files import put, remove, replace_text, unfinished
+from srd.store.remains import Grown
 from srd.store.rows import dump, read_dicts, write_rows
+from srd.store.seals import seal, unseal
 
 Item = TypeVar("Item")
 Counts = dict[str, float]
@@ -40,51 +40,61 @@ def fill(
     batch_sequences: int,
     compute: Callable[[list[Item], Tick], tuple[list[Any], Counts]],
     key: Callable[[dict[str, Any]], Any],
+    tokens: Callable[[Item], int] = lambda item: 1,
 ) -> None:
     """Compute rows for `items` in batches of neighbours and leave them as `name`, sorted by `key`.
 
-    Of several processes every one computes (its share, and gets the whole), and the first one writes. `compute` moves
-    the bar as its rows finish and returns a batch's rows and its counts (tokens and the like), which are summed into
-    the ledger together with the seconds of the work that a kill did not throw away. A continued run keeps the batch
-    size it began with, because the size may move the last bits of a float.
+    Of several processes every one computes (its share, and gets the whole), and the first one writes. `compute` tells
+    its rows as they finish and returns a batch's rows and its counts (tokens and the like), which are summed into the
+    ledger. `tokens` is about what an item takes: the bar counts them. A continued run keeps the batch size it began
+    with, because the size may move the last bits of a float.
     """
-    unsorted = work.path / f"{name}.unsorted.jsonl"
+    unsorted = Grown(work.path / f"{name}.unsorted.jsonl")
     progress = work.path / f"{name}.progress.json"
-    done: dict[str, Any] = {"items": 0, "bytes": 0, "batch_sequences": batch_sequences, "counts": {"seconds": 0.0}}
-    if progress.is_file():
-        done = json.loads(progress.read_text())
-        if done["batch_sequences"] != batch_sequences:
-            # Another cut would put other rows beside each other, and pad them to other widths: the last bits of a float
-            # may differ from those of a run that was never killed.
-            say(
-                f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
-                f"delete {work.path} to begin anew with {batch_sequences}"
-            )
-    if processes.is_first():
-        # What stands behind the last progress is half a batch, or a whole one whose progress was not written any more:
-        # it is computed again, so it has to go. That also takes care of a torn last line.
-        unsorted.touch()
-        os.truncate(unsorted, done["bytes"])
-    with bar(f"{work.node.stage}", len(items), done["items"]) as advance:
+    begun = _begun(work, progress, unsorted) if processes.is_first() else None
+    done = processes.from_first(begun) or {"items": 0, "batch_sequences": batch_sequences, "counts": {}}
+    if done["batch_sequences"] != batch_sequences:
+        # Another cut would put other rows beside each other, and pad them to other widths: the last bits of a float
+        # may differ from those of a run that was never killed.
+        say(
+            f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
+            f"delete {work.path} to begin anew with {batch_sequences}"
+        )
+    sizes = [tokens(item) for item in items]
+    with bar(f"{work.node.stage}, tokens", sum(sizes), sum(sizes[: done["items"]])) as advance:
         while done["items"] < len(items):
-            begin = time.monotonic()
-            batch = items[done["items"] : done["items"] + done["batch_sequences"]]
-            rows, counts = compute(batch, advance)
-            done["items"] += len(batch)
-            # Counted in the file that says how far the work got: the ledger has what stands, and not what a
-            # kill threw away.
-            for what, count in {**counts, "seconds": time.monotonic() - begin}.items():
+            cut = slice(done["items"], done["items"] + done["batch_sequences"])
+            mean = sum(sizes[cut]) / len(sizes[cut])
+            rows, counts = compute(items[cut], lambda rows, mean=mean: advance(rows * mean))
+            done["items"] += len(items[cut])
+            for what, count in counts.items():
                 done["counts"][what] = done["counts"].get(what, 0) + count
             if processes.is_first():
-                with unsorted.open("ab") as file:
-                    file.write("".join(dump(row) for row in rows).encode())
-                    done["bytes"] = file.tell()
+                unsorted.append("".join(dump(row) for row in rows))
                 # Rows first, then the progress that vouches for them: between the two a kill loses one batch.
-                replace_text(progress, json.dumps(done))
+                place = {"folder": work.path.name, "rows": unsorted.mark, "seconds": work.clock.seconds}
+                replace_text(progress, seal({**done, **place}))
     if processes.is_first():
         # Sorted at the end, because batches are made by length: the file's order is one that no setting changes.
-        temporary = work.path / (name + ".tmp")
-        write_rows(temporary, sorted(read_dicts(unsorted), key=key))
-        os.replace(temporary, work.path / name)
-    work.scratch |= {unsorted.name, progress.name}
+        temporary = unfinished(work.path / name)
+        write_rows(temporary, sorted(read_dicts(unsorted.path), key=key) if items else [])
+        put(temporary, work.path / name)
+    work.leaves.add(name)
     work.ledger |= done["counts"]
+
+
+def _begun(work: Work, progress: Path, unsorted: Grown) -> dict[str, Any] | None:
+    """How far a killed run came, its rows cut back to that; None where nothing is left that holds."""
+    done = unseal(progress) if progress.exists() else None
+    # What stands behind the last progress is half a batch, or a whole one whose progress was not written any more: it
+    # is computed again, so it has to go. That also takes care of a torn last line.
+    if done is not None and done["folder"] == work.path.name and unsorted.restore(done["rows"]):
+        work.clock.carry(done["seconds"])
+        return {key: done[key] for key in ("items", "batch_sequences", "counts")}
+    if progress.exists():
+        say(f"{work.node}  what a killed run left of {unsorted.path.name} is damaged; made anew")
+    elif unsorted.path.exists():
+        say(f"{work.node}  nothing vouches for what a killed run left of {unsorted.path.name}; made anew")
+    remove(progress)
+    remove(unsorted.path)
+    return None

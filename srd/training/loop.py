@@ -14,6 +14,7 @@ from torch import nn
 from srd.config import Engine, Recipe
 from srd.distillation.schedules import cosine
 from srd.models.heads import unwrapped
+from srd.runtime.clock import Clock
 from srd.runtime.loggers import Log
 from srd.runtime.progress import Advance
 from srd.text.encoding import Encoded
@@ -40,6 +41,7 @@ class Training:
         restarts: bool = True,
         on_policy: OnPolicyData | None = None,
         auxiliary: AuxiliaryLoss | None = None,
+        clock: Clock | None = None,
     ) -> None:
         if engine.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
@@ -47,7 +49,7 @@ class Training:
         self.engine = engine
         self.restarts = restarts
         self.on_policy = on_policy
-        self.state = TrainingState(model, recipe, folder, log, on_policy)
+        self.state = TrainingState(model, recipe, folder, log, on_policy, clock)
         self.updater = Updater(self.state, recipe, engine, pad_id, auxiliary)
 
     def train(
@@ -80,11 +82,9 @@ class Training:
         while counters.phase_step < order.steps:
             epoch, index = divmod(counters.phase_step, order.steps_per_epoch)
             is_last = index + 1 == order.steps_per_epoch
-            begin = time.monotonic()
             settings = work.settings(counters.step / max(1, total_steps - 1))
             self._set_rate(order.steps, total_steps)
             row = self.updater.step(self._rows(order), work.objective, settings)
-            counters.seconds += time.monotonic() - begin
             row |= {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()}
             state.append("metrics", row)
             advance(1, f"loss {row['train/loss_nats']:.3f} phase {counters.phase + 1} epoch {epoch + 1}")

@@ -81,12 +81,12 @@ class ModelSelection:
             self.state.snapshot()
         if self.metric.is_better(score, c.best_score):
             c.best_score, c.best_phase, c.best_epoch = score, phase, epoch
-            save_model(student, self.dev.tokenizer, self.state.folder / "best")
+            save_model(student, self.dev.tokenizer, self.state.beside.prepare("best"))
 
     def end_phase(self, phase: int) -> None:
         """Leave the phase's weights: its last, or with `handover: best` its best."""
         if self.recipe.handover == "best":
             self.state.restore_snapshot()
-        save_model(self.state.model, self.dev.tokenizer, self.state.folder / f"phase-{phase}")
+        save_model(self.state.model, self.dev.tokenizer, self.state.beside.prepare(f"phase-{phase}"))
         best = self.metric.shown(self.metric.scale * (self.state.counters.best_score or 0))
         say(f"phase {phase + 1} of {self.num_phases} done, best dev {self.metric.column} so far {best}")

@@ -15,7 +15,7 @@ from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
 from srd.models.heads import head_logits, hidden_at, logits_at
-from srd.stages.cache import build
+from srd.stages.cache import build, check_fidelity, check_finite, roundoff
 from srd.text.batches import collate
 from srd.text.encoding import Encoded
 from tests.small import encoded, model
@@ -79,7 +79,7 @@ def test_the_teacher_reads_without_a_graph(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srd.distillation.hidden.SHARD_BYTES", 16 * 4 * 9)
+    monkeypatch.setattr("srd.distillation.shards.SHARD_BYTES", 16 * 4 * 9)
     rows = encoded(8)
     cache = CachedTeacher(built(tmp_path, model(seed=1), rows, "float32"), 300, torch.device("cpu"))
     assert len(cache.shards) > 2
@@ -102,3 +102,26 @@ def test_a_row_with_other_tokens_or_unknown_is_refused(tmp_path: Path) -> None:
         cache.states(collate([moved], 0))
     with pytest.raises(UserError, match="sample ffff is not in it"):
         cache.states(collate([Encoded("ffff", [2], [3, 1], False)], 0))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float16", 4.9e-4), ("bfloat16", 3.2e-2)])
+def test_a_cache_that_is_less_faithful_than_its_type_is_refused(dtype: str, bound: float) -> None:
+    unit = roundoff(dtype, model(), Engine())
+    assert unit == {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    assert roundoff("float32", model(), Engine(precision="bfloat16")) == 2.0**-8, "the coarsest decides"
+    check_fidelity(0.95 * bound, unit, dtype)
+    for kl in (1.1 * bound, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"teacher.dtype={dtype}: .*use teacher.dtype=float32"):
+            check_fidelity(kl, unit, dtype)
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan"), float("inf")])
+def test_states_that_a_type_cannot_hold_are_refused_wherever_they_are(value: float) -> None:
+    hidden = torch.ones(9, 4)
+    check_finite(hidden, hidden.half(), torch.float16)
+    hidden[7, 2] = value
+    expected = (
+        "teacher.dtype=float16: cannot hold" if value == 1e5 else "model.teacher: its hidden states are not finite"
+    )
+    with pytest.raises(UserError, match=expected):
+        check_finite(hidden, hidden.half(), torch.float16)

@@ -23,7 +23,7 @@ class Dies(BaseException):
 def make(work: Work) -> None:
     write_rows(work.path / "rows.jsonl", [{"id": "1"}])
     (work.path / "state").write_text("only for a continued run")
-    work.scratch.add("state")
+    work.leaves.add("rows.jsonl")
 
 
 def test_the_same_settings_and_inputs_have_the_same_fingerprint() -> None:

@@ -21,6 +21,7 @@ from srd.plan.estimate import changes, refuse
 from srd.plan.lengths import Lengths
 from srd.plan.machines import GPUS
 from srd.plan.needs import RunEstimate
+from srd.store.artefacts import build
 from tests.composing import config
 
 ARCHITECTURES: list[dict[str, Any]] = [
@@ -205,12 +206,13 @@ def test_a_plan_needs_no_weights_and_no_data(tmp_path: Path, capsys: pytest.Capt
     assert "GB of memory and l4 has 0.0" in capsys.readouterr().err
 
 
-def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path) -> None:
+def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = config("teacher.signal=hidden", f"outputs={tmp_path}")
     assert finished(cfg) == frozenset()
     for node in (graph.finetune(cfg, "teacher"), graph.cache(cfg), graph.evaluate(cfg, "teacher", "heldout")):
-        node.folder(tmp_path).mkdir(parents=True)
-        (node.folder(tmp_path) / "manifest.json").write_text("{}")
+        with monkeypatch.context() as alone:  # made without its inputs
+            alone.setattr("srd.store.artefacts.require", lambda child, outputs: child.folder(outputs))
+            build(node, tmp_path, lambda work: None)
     there = frozenset({"finetune teacher", "cache", "evaluate teacher"})
     assert finished(cfg) == there
     assert finished(config("teacher.signal=hidden", f"outputs={tmp_path}", "plan.gpu=l4")) == frozenset(), (
