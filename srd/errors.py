@@ -32,6 +32,27 @@ def require(holds: bool, key: str, value: object, expected: str) -> None:
         raise UserError(f"{key}={value}: expected {expected}")
 
 
+MOST = 2**31 - 1
+"""The largest count that a setting takes."""
+
+MOST_TOKENS = 2**24
+"""The largest number of tokens, or of places in a vocabulary."""
+
+LARGEST_SEED = 2**63 - 1
+"""What every generator of random numbers takes."""
+
+
+def require_whole(key: str, value: int, low: int, high: int, lowest_means: str = "") -> None:
+    """A `UserError` unless `low <= value <= high`; `lowest_means` says what the lowest stands for."""
+    lowest = f"{low} ({lowest_means})" if lowest_means else f"{low}"
+    require(low <= value <= high, key, value, f"a whole number from {lowest} to {high}")
+
+
+def require_seed(key: str, value: int) -> None:
+    """A `UserError` unless `value` is a seed."""
+    require(0 <= value <= LARGEST_SEED, key, value, f"a seed from 0 to {LARGEST_SEED} (64 bits)")
+
+
 def first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
