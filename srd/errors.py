@@ -1,14 +1,23 @@
 """What a user can do wrong, said in one line: the value, what was expected, what to do next."""
 
 import difflib
+import os
 from collections.abc import Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The environment variable that asks for tracebacks."""
+
 
 class UserError(Exception):
     """A mistake that the user can mend; the command line prints it alone and exits with code 2."""
+
+
+def wants_traceback() -> bool:
+    """Whether the user asked for tracebacks; 0, false, no and off are no."""
+    return os.environ.get(FULL_ERROR, "").lower() not in ("", "0", "false", "no", "off")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -53,6 +62,6 @@ def require_seed(key: str, value: int) -> None:
     require(0 <= value <= LARGEST_SEED, key, value, f"a seed from 0 to {LARGEST_SEED} (64 bits)")
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

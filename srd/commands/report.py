@@ -6,8 +6,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from srd.commands.compose import options, run_hydra
+from srd.commands.compose import run_hydra
 from srd.commands.run import run
+from srd.commands.schema import options
 from srd.commands.terminal import one_word, outputs_of, print_table
 from srd.errors import UserError, look_up
 from srd.store.artefacts import typed

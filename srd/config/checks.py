@@ -24,5 +24,6 @@ def check_sections(value: Any, key: str = "") -> None:
             require(math.isfinite(each), key, value, "a finite number")
         elif isinstance(each, int):
             require(abs(each) <= LARGEST_SEED, key, value, "a number of at most 64 bits")
-    if hasattr(value, "check"):
-        value.check(key)
+    check = getattr(value, "check", None)
+    if check is not None:
+        check(key)

@@ -56,8 +56,8 @@ class Weights:
         given = [name for name in ("name", "package", "architecture") if getattr(self, name) is not None]
         if len(given) != 1:
             raise UserError(
-                f"{key}: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or folder), "
-                f"package and architecture, as in {key}.name=FOLDER"
+                f"{key}: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or "
+                f"folder), package and architecture, as in {key}.name=FOLDER"
             )
         if self.architecture is not None:
             for name in ("revision", "gguf_file", "layers", "adapter"):
