@@ -5,8 +5,10 @@ interrupt is exit code 130; whatever was done stays and the same command continu
 """
 
 import errno
+import logging
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -56,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     _open_streams()
+    _quiet_libraries()
     try:
         code = _main(words)
         sys.stdout.flush()
@@ -76,6 +79,16 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # lives as long as the program
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _quiet_libraries() -> None:
+    """Keep what the libraries say of themselves off the terminal, here and in processes that this one starts; whoever
+    asks for warnings (python -W, PYTHONWARNINGS) gets them."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.warnoptions and not wants_traceback():
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        warnings.simplefilter("ignore")
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # an error is told by the one that had it
 
 
 def _leave(stream: TextIO) -> None:

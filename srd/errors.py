@@ -15,9 +15,10 @@ class UserError(Exception):
     """A mistake that the user can mend; the command line prints it alone and exits with code 2."""
 
 
-def wants_traceback() -> bool:
-    """Whether the user asked for tracebacks; 0, false, no and off are no."""
-    return os.environ.get(FULL_ERROR, "").lower() not in ("", "0", "false", "no", "off")
+def wants_traceback(asked: str | None = None) -> bool:
+    """Whether the user asked for tracebacks, in the environment or by `asked`; 0, false, no and off are no."""
+    value = os.environ.get(FULL_ERROR, "") if asked is None else asked
+    return value.lower() not in ("", "0", "false", "no", "off")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -25,7 +26,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}choices: {', '.join(names)}"
+    return f"{hint}choices: {', '.join(names)}" if names else "there are none"
 
 
 def look_up(table: dict[str, T], name: str, what: str) -> T:

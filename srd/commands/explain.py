@@ -5,6 +5,7 @@ import re
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     InterpolationKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     UnsupportedInterpolationType,
@@ -22,14 +23,15 @@ def explain(error: Exception) -> str:
         cause = cause.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.partition("/")
-        return f"unknown option '{group}={name}'; {nearest(name, options(group))}"
+        known = nearest(name, options(group)) if group in groups() else f"groups: {', '.join(groups())}"
+        return f"unknown option '{group}={name}'; {known}"
     text = " ".join(str(cause).split(" full_key:")[0].splitlines()[0].split())
     key = str(getattr(cause, "full_key", None) or "")
     if isinstance(cause, MissingMandatoryValue):
         return f"{key} is not set; give it a value, as in model.teacher.name=… model.student.name=…"
     if isinstance(error, OverrideParseException):
         return f"cannot read the override '{error.override}'; expected key=value, group=option, +key=value or ~key"
-    if isinstance(cause, InterpolationKeyError | UnsupportedInterpolationType):
+    if isinstance(cause, InterpolationKeyError | InterpolationResolutionError | UnsupportedInterpolationType):
         return f"{key}: nothing is called what ${{…}} names ({text}); write the value itself"
     if key and isinstance(cause, ValidationError):
         return _wrong_type(key, getattr(cause, "value", None))
@@ -39,6 +41,8 @@ def explain(error: Exception) -> str:
         return f"{text.split('. ')[0]}: experiments bring protocols, and a table runs as `srd table NAME`"
     if "In '" in text and "not find" in text:
         return f"{text}; groups: {', '.join(groups())}"
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return f"these words make no config ({text}); see `srd run --cfg job` for what can be set"
     return f"{key}: {text}" if key and key not in text else text
 
 

@@ -86,4 +86,8 @@ def expected(key: str) -> str:
 
 def nearest_key(key: str) -> str:
     """The key or group closest to `key`, where one is close."""
-    return nearest(key, [*keys(), *groups()]).split(" choices:")[0].replace("choices:", "see `srd run --cfg job`:")
+    namesakes = sorted((each for each in kinds() if each.endswith(f".{key}")), key=lambda each: "distill" not in each)
+    if namesakes:
+        return f"did you mean '{namesakes[0]}'?"
+    close = nearest(key, [*keys(), *groups()])
+    return close.partition(" choices:")[0] if close.startswith("did") else "`srd run --cfg job` shows all"

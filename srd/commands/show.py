@@ -33,8 +33,9 @@ def show(words: list[str]) -> None:
 
 def find(outputs: Path, name: str) -> Path:
     """The folder of an artefact named by path, by stage/fingerprint or by the beginning of its fingerprint."""
-    if (Path(name) / "manifest.json").is_file():
-        return Path(name)
+    path = Path(name).expanduser()
+    if (path / "manifest.json").is_file():
+        return path
     everything = [path.parent for path in outputs.glob("*/*/manifest.json")]
     matches = [
         path for path in everything if str(path.relative_to(outputs)).startswith(name) or path.name.startswith(name)

@@ -42,7 +42,8 @@ def _check_names(cfg: Config) -> None:
         look_up(SIGNALS, signal, "ranking signal")
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
     if cfg.published is not None:
-        look_up(published(), cfg.published.partition("/")[0], "published table")
+        table, _, row = cfg.published.partition("/")
+        look_up(look_up(published(), table, "published table")["rows"], row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
 

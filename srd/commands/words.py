@@ -21,7 +21,11 @@ PLACES = ("path", "adapter", "gguf_file", "outputs")
 """Last parts of the keys of files and folders; the names of the two models may be folders too."""
 FREE = ("arm", "project", "instruction", "input", "output")
 """Last parts of the keys of other text that may hold any character."""
+LISTED_GROUPS = ("experiment", "evaluate", "debug")
+"""Groups of which several options go together."""
 OPTIONAL_GROUPS = ("experiment", "debug", "recipe")
+ENTRIES = r"(evaluate\.suites|method\.parameters|model\.(teacher|student)\.architecture)\."
+"""Beginnings of keys that anybody may add."""
 WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 
@@ -119,7 +123,7 @@ class _Mending:
             return self._group(sign, key, value)
         if key not in kinds() and not key.isascii():
             raise UserError(f"unknown key '{key}'; {nearest_key(key)}")
-        if value is None and sign != "~":
+        if not key or (value is None and sign != "~"):
             hint = f"give it a value: {key}=…" if key in kinds() or key in groups() else "expected key=value"
             raise UserError(f"cannot read the override '{self.word}'; {hint}")
         if key not in kinds():
@@ -138,6 +142,9 @@ class _Mending:
         chosen = parsed._value if parsed is not None else value
         if isinstance(chosen, ChoiceSweep) and not self.is_sweep:
             raise UserError(self._needs_sweep())
+        if isinstance(chosen, list) and group not in LISTED_GROUPS:
+            written = shlex.join(["srd", self.command, "-m", f"{group}={','.join(map(str, chosen))}"])
+            raise UserError(f"{self.word}: expected one option; each in turn is a sweep: {written}")
         for choice in chosen.list if isinstance(chosen, ChoiceSweep) else [chosen]:
             for name in choice if isinstance(choice, list) else [choice]:
                 shown = value if name is chosen else str(name)
@@ -159,6 +166,8 @@ class _Mending:
             return f"{sign}{key}={quoted(os.path.expanduser(value))}"
         if parsed is not None and parsed.is_sweep_override() and not self.is_sweep:
             raise UserError(self._needs_sweep())
+        if value is not None and not sign and re.match(ENTRIES, key):
+            return f"++{self.word}"
         return self.word
 
     def _value(self, key: str, value: str) -> str:

@@ -20,6 +20,8 @@ def check_sections(value: Any, key: str = "") -> None:
     for name, each in inner.items():
         check_sections(each, f"{key}.{name}" if key else name)
     for each in value if isinstance(value, list) else [value]:
+        if isinstance(value, list):
+            require(not isinstance(each, list | dict), key, value, "a list without another list in it")
         if isinstance(each, float):
             require(math.isfinite(each), key, value, "a finite number")
         elif isinstance(each, int):
