@@ -5,13 +5,17 @@ interrupt is exit code 130; whatever was done stays and the same command continu
 """
 
 import errno
+import logging
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
+from typing import TextIO
 
-from srd.errors import UserError, nearest
+from srd.errors import UserError, nearest, wants_traceback
 from srd.pipeline.catalogue import STAGES
 
 
@@ -52,13 +56,44 @@ DISK_ERRORS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    _open_streams()
+    _quiet_libraries()
     try:
-        code = _main(sys.argv[1:] if arguments is None else arguments)
+        code = _main(words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(sys.stdout)
         return 141
+    except OSError as error:  # what stdout holds back can be written no more than the rest
+        _leave(sys.stdout)
+        return _fail(f"stdout: {DISK_ERRORS.get(error.errno or 0, error.strerror)}", 2)
+
+
+def _open_streams() -> None:
+    """Streams that take every text: a closed one swallows it, and one that cannot write a letter writes its code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # lives as long as the program
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _quiet_libraries() -> None:
+    """Keep what the libraries say of themselves off the terminal, here and in processes that this one starts; whoever
+    asks for warnings (python -W, PYTHONWARNINGS) gets them."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.warnoptions and not wants_traceback():
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        warnings.simplefilter("ignore")
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # an error is told by the one that had it
+
+
+def _leave(stream: TextIO) -> None:
+    """Send what the stream still holds nowhere, so that the interpreter's end does not stumble over it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _main(words: list[str]) -> int:
@@ -71,19 +106,41 @@ def _main(words: list[str]) -> int:
         print(f"srd {__version__}")
         return 0
     try:
+        _require_folder()
         return dispatch(words[0], words[1:])
     except UserError as error:
         return _fail(str(error).splitlines()[0], 2)  # OmegaConf adds lines of its own to errors it passes on
     except KeyboardInterrupt:
         return _fail("interrupted; the same command continues", 130)
-    except OSError as error:
-        if error.errno not in DISK_ERRORS or os.environ.get("HYDRA_FULL_ERROR"):
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the one place that catches everything: nobody is to meet a traceback
+        if wants_traceback():
             raise
-        return _fail(
-            f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]} and run the same command again; nothing "
-            "finished is lost",
+        return _fail(*_unforeseen(error, words))
+
+
+def _require_folder() -> None:
+    """A `UserError` where the working directory has been deleted."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working directory is gone; go to one that is there (cd) and run it again") from None
+
+
+def _unforeseen(error: Exception, words: list[str]) -> tuple[str, int]:
+    """The line for an error that no command answers itself, and the exit code."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        what = f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]}"
+        return f"{what} and run the same command again; nothing finished is lost", 2
+    if isinstance(error, MemoryError):
+        return (
+            "out of memory; lower engine.micro_batch_tokens or take smaller models (`srd plan` says what it takes)",
             2,
         )
+    from srd.commands.crash import keep_traceback
+
+    return keep_traceback(error, words), 1
 
 
 def dispatch(word: str, rest: list[str]) -> int:
@@ -91,7 +148,7 @@ def dispatch(word: str, rest: list[str]) -> int:
     if word not in COMMANDS:
         raise UserError(f"unknown command '{word}'; {nearest(word, COMMANDS)}")
     command = COMMANDS[word]
-    if command.composed and rest in (["-h"], ["--help"]):
+    if "-h" in rest or "--help" in rest:
         print(f"srd {word}: {command.help}\n\n{usage()}")
         return 0
     module, _, name = command.function.partition(":")

@@ -4,7 +4,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from srd.commands.compose import conf_folder, to_config
+from srd.commands.compose import to_config
+from srd.commands.schema import conf_folder
 from srd.config import Config
 
 

@@ -4,67 +4,65 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
+from srd.commands.explain import explain
+from srd.commands.schema import conf_folder, nearest_key, options
+from srd.commands.unread import reason, unknown_arms, unread
 from srd.commands.validate import validate
+from srd.commands.words import Words, read_words
 from srd.config import Config
-from srd.errors import UserError, look_up, nearest
-
-FULL_ERROR = "HYDRA_FULL_ERROR"
-
-
-def conf_folder() -> Path:
-    """The configs: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent.parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent.parent / "conf"
+from srd.errors import FULL_ERROR, UserError, look_up, wants_traceback
+from srd.runtime.progress import say
 
 
 def run_hydra(word: str, overrides: list[str], task: Callable[[Config], None]) -> None:
-    """Compose, check and run `task`: once, or for every job of a multirun."""
+    """Compose, check and run `task`: once, or for every job of a multirun, all of which are checked first."""
+    words = read_words(word, overrides)
+    jobs = [(settings, to_config(composed)) for settings, composed in _composed(word, words)]
+    for settings, cfg in jobs:
+        if words.is_sweep:
+            say(f"job {settings.job.num}: {settings.job.override_dirname.replace(',', ' ') or 'defaults'}")
+        _refuse_unknown_recipe(settings.runtime.choices)
+        _refuse_unread(word, cfg, words, settings)
+        task(cfg)
+
+
+def _composed(word: str, words: Words) -> list[tuple[Any, DictConfig]]:
+    """Hydra's settings and the config of every job; what Hydra does not take is a `UserError`.
+
+    The work itself is done when Hydra is: it would add lines of its own to every error.
+    """
     ConfigStore.instance().store(name="schema", node=Config)
-    wants_traceback = os.environ.get(FULL_ERROR)
-    failures: list[BaseException] = []
+    jobs: list[tuple[Any, DictConfig]] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder().resolve()), config_name="config")
-    def job(composed: DictConfig) -> None:
-        settings = HydraConfig.get()
-        if settings.mode is not None and settings.mode.name == "MULTIRUN":
-            from srd.runtime.progress import say
+    def collect(composed: DictConfig) -> None:
+        jobs.append((HydraConfig.get(), composed))
 
-            say(f"job {settings.job.num}: {settings.job.override_dirname.replace(',', ' ') or 'defaults'}")
-        try:
-            if not failures:
-                _refuse_unknown_recipe(settings.runtime.choices)
-                task(to_config(composed))
-        except (UserError, OSError, KeyboardInterrupt, OmegaConfBaseException) as error:
-            if wants_traceback:
-                raise
-            failures.append(error)  # carried past Hydra, which would add lines of its own
-
-    before = sys.argv
+    before, was = sys.argv, os.environ.get(FULL_ERROR)
     # Hydra prints errors of several lines and exits with 1 unless this is set; then it raises.
     os.environ[FULL_ERROR] = "1"
-    sys.argv = [f"srd-{word}", *overrides]
+    sys.argv = [f"srd-{word}", *words.flags, *words.overrides]
     try:
-        job()
-        if failures:
-            raise failures[0]
-    except (HydraException, OmegaConfBaseException) as error:
-        if wants_traceback:
+        collect()
+    except (HydraException, OmegaConfBaseException, AssertionError, TypeError, ValueError) as error:
+        if was is not None and wants_traceback(was):
             raise
         raise UserError(explain(error)) from None
     finally:
         sys.argv = before
-        if wants_traceback is None:
-            del os.environ[FULL_ERROR]
+        del os.environ[FULL_ERROR]
+        if was is not None:
+            os.environ[FULL_ERROR] = was
+    return jobs
 
 
 def _refuse_unknown_recipe(choices: Mapping[str, str | None]) -> None:
@@ -75,10 +73,40 @@ def _refuse_unknown_recipe(choices: Mapping[str, str | None]) -> None:
         look_up(options("recipe"), recipe, "recipe")
 
 
+def _refuse_unread(word: str, cfg: Config, words: Words, settings: Any) -> None:
+    """A `UserError` for a typed setting that nothing reads; a line for one that another command reads, and in a
+    sweep."""
+    nothing, elsewhere = unread(word, cfg, list(words.typed))
+    nothing = [key for key in nothing if not _is_as_without(cfg, key, list(settings.overrides.task))]
+    choices = {group: str(option) for group, option in settings.runtime.choices.items()}
+    for key in nothing:
+        message = f"{words.typed[key]} {reason(word, cfg, key, choices)}; drop it"
+        if not words.is_sweep:
+            raise UserError(message)
+        say(message)
+    if "schedule" in words.typed and cfg.method.divergence is None:
+        say(f"{words.typed['schedule']} does nothing with method={choices['method']}")
+    for line in unknown_arms(cfg) if word == "run" and "versus" in words.typed else []:
+        say(line)
+    if elsewhere:
+        say(f"not read by this `srd {word}`: {' '.join(words.typed[key] for key in elsewhere)}")
+
+
+def _is_as_without(cfg: Config, key: str, overrides: list[str]) -> bool:
+    """Whether the value of a key is what it would be if nobody had typed it."""
+    others = [each for each in overrides if each.partition("=")[0].lstrip("+") != key]
+    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        without = hydra.compose("config", others)
+    return OmegaConf.select(without, key, default=None) == OmegaConf.select(OmegaConf.structured(cfg), key)
+
+
 def to_config(composed: DictConfig) -> Config:
     """The composed config as checked dataclasses."""
     _refuse_unknown(composed, "")
-    cfg = OmegaConf.to_object(composed)
+    try:
+        cfg = OmegaConf.to_object(composed)
+    except OmegaConfBaseException as error:
+        raise UserError(explain(error)) from None
     assert isinstance(cfg, Config), "config.yaml starts from the schema"
     return validate(cfg)
 
@@ -88,62 +116,7 @@ def _refuse_unknown(node: DictConfig, prefix: str) -> None:
     kind = OmegaConf.get_type(node)
     for key in node:
         if is_dataclass(kind) and key not in {field.name for field in fields(kind)}:
-            raise UserError(f"unknown key '{prefix}{key}'; {_nearest_key(prefix + str(key))}")
+            raise UserError(f"unknown key '{prefix}{key}'; {nearest_key(prefix + str(key))}")
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
             _refuse_unknown(child, f"{prefix}{key}.")
-
-
-def explain(error: Exception) -> str:
-    """One line for Hydra's and OmegaConf's errors: what was wrong and the nearest that is right."""
-    cause = error
-    while cause.__cause__ is not None and isinstance(cause.__cause__, HydraException | OmegaConfBaseException):
-        cause = cause.__cause__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.partition("/")
-        return f"unknown option '{group}={name}'; {nearest(name, options(group))}"
-    text = " ".join(str(cause).split(" full_key:")[0].splitlines()[0].split())
-    if isinstance(cause, MissingMandatoryValue):
-        key = getattr(cause, "full_key", "")
-        return f"{key} is not set; give it a value, as in model.teacher.name=… model.student.name=…"
-    if isinstance(error, OverrideParseException):
-        return f"cannot read the override '{error.override}'; expected key=value, group=option, +key=value or ~key"
-    key = getattr(cause, "full_key", None)
-    if key and "not in" in text:
-        return f"unknown key '{key}'; {_nearest_key(key)}"
-    if "No match in the defaults list" in text and isinstance(error, HydraException):
-        return f"{text.split('. ')[0]}: experiments bring protocols, and a table runs as `srd table NAME`"
-    if "In '" in text and "not find" in text:
-        return f"{text}; groups: {', '.join(groups())}"
-    return f"{key}: {text}" if key and key not in text else text
-
-
-def groups() -> list[str]:
-    """The config groups."""
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
-
-
-def options(group: str) -> dict[str, Path]:
-    """The options of a group by name, in order; one in a folder of the group has the folder in its name."""
-    folder = conf_folder() / group
-    paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    return dict(sorted(paths.items()))
-
-
-def _nearest_key(key: str) -> str:
-    return (
-        nearest(key, [*keys(Config), *groups()]).split(" choices:")[0].replace("choices:", "see `srd run --cfg job`:")
-    )
-
-
-def keys(kind: Any, prefix: str = "") -> list[str]:
-    """Every dotted key of a config dataclass."""
-    found = []
-    hints = get_type_hints(kind)
-    for field in fields(kind):
-        name = prefix + field.name
-        found.append(name)
-        for inner in [hints[field.name], *get_args(hints[field.name])]:
-            if is_dataclass(inner):
-                found += keys(inner, name + ".")
-    return found

@@ -9,7 +9,7 @@ from srd.store.manifests import artefacts_in, read_manifest
 
 def ls(words: list[str]) -> None:
     """`srd ls [KIND]`: config options, or artefacts."""
-    from srd.commands.compose import groups, options
+    from srd.commands.schema import groups, options
 
     outputs, rest = outputs_of(words)
     kinds = [*groups(), "artefacts"]

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from srd.commands.terminal import clock, print_table, size
 from srd.config import Config, Plan
-from srd.errors import UserError
+from srd.errors import UserError, look_up
 from srd.pipeline import graph
 from srd.pipeline.begin import begin
 from srd.pipeline.make import make
 from srd.plan.estimate import estimate, refuse_unfit
 from srd.plan.lengths import Folders
+from srd.plan.machines import GPUS
 from srd.plan.needs import RunEstimate
 from srd.runtime.progress import say
 from srd.store.artefacts import Node, closure, require
@@ -18,6 +19,8 @@ from srd.store.manifests import long_name
 
 def plan(cfg: Config) -> None:
     """Print the needs of every stage, its largest, and whether the run fits."""
+    if cfg.plan.gpu is not None:
+        look_up(GPUS, cfg.plan.gpu, "plan.gpu")
     cfg = begin(cfg, planning=True)
     run = _estimate(cfg)
     needs, n = run.to_do(), run.lengths

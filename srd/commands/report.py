@@ -6,8 +6,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from srd.commands.compose import options, run_hydra
+from srd.commands.compose import run_hydra
 from srd.commands.run import run
+from srd.commands.schema import options
 from srd.commands.terminal import one_word, outputs_of, print_table
 from srd.errors import UserError, look_up
 from srd.store.artefacts import typed
@@ -50,13 +51,14 @@ class Table:
 
 def table(words: list[str]) -> None:
     """Run or resume all arms, and print the report; further words are overrides of every arm."""
-    names = [word for word in words if "=" not in word]
-    overrides = [word for word in words if "=" in word]
+    words = [word for word in words if word not in ("-m", "--multirun")]  # a table is a sweep already
+    names = [word for word in words if "=" not in word and not word.startswith("-")]
+    overrides = [word for word in words if word not in names]
     if len(names) != 1:
         raise UserError(f"srd table: expected one table, got {len(names)}; choices: {', '.join(tables())}")
+    outputs, _ = outputs_of(overrides)
     chosen = read_table(names[0])
     run_hydra("run", ["-m", *chosen.overrides(), *overrides], run)
-    outputs, _ = outputs_of(overrides)
     studies = [word.removeprefix("study=") for word in overrides if word.startswith("study=")]
     report([(studies or [chosen.study])[-1], f"outputs={outputs}"])
 

@@ -34,8 +34,9 @@ def show(words: list[str]) -> None:
 
 def find(outputs: Path, name: str) -> Path:
     """The folder of an artefact named by path, by stage/fingerprint or by the beginning of its fingerprint."""
-    if (Path(name) / MANIFEST).is_file():
-        return Path(name)
+    path = Path(name).expanduser()
+    if (path / MANIFEST).is_file():
+        return path
     everything = artefacts_in(outputs)
     matches = [
         path for path in everything if str(path.relative_to(outputs)).startswith(name) or path.name.startswith(name)

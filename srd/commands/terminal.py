@@ -1,6 +1,7 @@
 """The terminal: words that Hydra does not read, tables, short texts."""
 
 import re
+import shlex
 import shutil
 import textwrap
 from pathlib import Path
@@ -13,9 +14,14 @@ from srd.errors import UserError
 
 
 def outputs_of(rest: list[str]) -> tuple[Path, list[str]]:
-    """The outputs folder of a command that Hydra does not read (`outputs=…`), and its other words."""
+    """The outputs folder of a command that Hydra does not read (`outputs=…`), and its other words; a flag among them
+    is a `UserError`."""
+    for word in rest:
+        if word.startswith("-"):
+            raise UserError(f"unknown flag '{word}'; there are outputs=FOLDER and --help")
     chosen = [word.removeprefix("outputs=") for word in rest if word.startswith("outputs=")]
-    return Path(chosen[-1] if chosen else "outputs"), [word for word in rest if not word.startswith("outputs=")]
+    folder = Path(chosen[-1] if chosen else "outputs")
+    return folder.expanduser(), [word for word in rest if not word.startswith("outputs=")]
 
 
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( [A-Za-z]+)?")
@@ -53,7 +59,11 @@ def one_word(words: list[str], command: str, what: str, default: str | None = No
             f"srd {command}: expected one {what}, got {len(words)} words; usage: srd {command} {what.upper()} "
             "[outputs=FOLDER]"
         )
-    return words[0] if words else str(default)
+    word = words[0] if words else str(default)
+    if word.startswith(f"{what}="):
+        name = word.partition("=")[2]
+        raise UserError(f"{word}: srd {command} takes the name alone; write: {shlex.join(['srd', command, name])}")
+    return word
 
 
 def print_table(header: list[str], lines: list[list[str]], title: str | None = None) -> None:

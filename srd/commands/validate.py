@@ -1,6 +1,7 @@
 """Names that only tables know, and relations between the sections of a config: checked before any work."""
 
 from srd.config import Config
+from srd.config.checks import check_sections
 from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters
 from srd.distillation.schedules import phase_values
@@ -15,6 +16,7 @@ from srd.text.prompts import TEMPLATES
 
 def validate(cfg: Config) -> Config:
     """The config itself; a `UserError` for an unknown name or for sections that do not go together."""
+    check_sections(cfg)
     _check_names(cfg)
     _check_teacher(cfg)
     _check_vllm(cfg)
@@ -40,7 +42,8 @@ def _check_names(cfg: Config) -> None:
         look_up(SIGNALS, signal, "ranking signal")
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
     if cfg.published is not None:
-        look_up(published(), cfg.published.partition("/")[0], "published table")
+        table, _, row = cfg.published.partition("/")
+        look_up(look_up(published(), table, "published table")["rows"], row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
 

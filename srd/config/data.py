@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from srd.errors import require
+from srd.errors import MOST, require, require_seed, require_whole
 
 
 @dataclass
@@ -52,12 +52,12 @@ class Dataset:
         """The data set as its loader sees it: where it lies, not what is made of it."""
         return Dataset(self.name, self.path, self.hub, self.revision, self.columns)
 
-    def __post_init__(self) -> None:
-        for key in ("limit", "dev_samples", "test_samples"):
-            value = getattr(self, key)
-            require(value is None or value >= 1, f"dataset.{key}", value, "at least 1")
-        require(0 <= self.corrupt < 1, "dataset.corrupt", self.corrupt, "a share in [0, 1)")
-        require(self.corrupt_seed >= 0, "dataset.corrupt_seed", self.corrupt_seed, "0 or more")
+    def check(self, key: str) -> None:
+        for name in ("limit", "dev_samples", "test_samples"):
+            value = getattr(self, name)
+            require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for all")
+        require(0 <= self.corrupt < 1, f"{key}.corrupt", self.corrupt, "a share in [0, 1)")
+        require_seed(f"{key}.corrupt_seed", self.corrupt_seed)
 
 
 @dataclass
@@ -72,6 +72,6 @@ class Corpus:
     batch_sequences: int = 8
     """Texts a step."""
 
-    def __post_init__(self) -> None:
-        require(self.weight > 0, "method.corpus.weight", self.weight, "more than 0")
-        require(self.batch_sequences >= 1, "method.corpus.batch_sequences", self.batch_sequences, "at least 1")
+    def check(self, key: str) -> None:
+        require(self.weight > 0, f"{key}.weight", self.weight, "more than 0")
+        require_whole(f"{key}.batch_sequences", self.batch_sequences, 1, MOST)

@@ -1,8 +1,12 @@
 """How it is computed, planned and logged; never what."""
 
+import re
 from dataclasses import dataclass
 
-from srd.errors import require
+from srd.errors import MOST, require, require_whole
+
+MOST_PROCESSES, MOST_THREADS = 1024, 4096
+"""More than any machine has: a slip."""
 
 
 @dataclass
@@ -39,29 +43,33 @@ class Engine:
     threads: int | None = None
     """CPU threads of a process; none: all cores, shared out among the processes."""
 
-    def __post_init__(self) -> None:
-        require(self.precision in ("float32", "bfloat16"), "engine.precision", self.precision, "float32 or bfloat16")
-        for key in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps", "processes"):
-            require(getattr(self, key) >= 1, f"engine.{key}", getattr(self, key), "at least 1")
+    def check(self, key: str) -> None:
+        known = re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", self.device)
+        require(known is not None, f"{key}.device", self.device, "auto, cpu, cuda, cuda:N or mps")
+        require(self.precision in ("float32", "bfloat16"), f"{key}.precision", self.precision, "float32 or bfloat16")
+        for name in ("micro_batch_tokens", "loss_positions", "generation_sequences", "save_steps"):
+            require_whole(f"{key}.{name}", getattr(self, name), 1, MOST)
+        require_whole(f"{key}.processes", self.processes, 1, MOST_PROCESSES)
+        if self.threads is not None:
+            require_whole(f"{key}.threads", self.threads, 1, MOST_THREADS)
         choices = ("transformers", "vllm")
         require(
             self.generation_backend in choices,
-            "engine.generation_backend",
+            f"{key}.generation_backend",
             self.generation_backend,
             " or ".join(choices),
         )
-        require(self.threads is None or self.threads >= 1, "engine.threads", self.threads, "at least 1")
         if self.processes > 1:
             kinds = ("auto", "cpu", "cuda")
             require(
                 self.device in kinds,
-                "engine.device",
+                f"{key}.device",
                 self.device,
-                f"auto, cpu or cuda beside engine.processes={self.processes}",
+                f"auto, cpu or cuda beside {key}.processes={self.processes}",
             )
-            backend = f"transformers beside engine.processes={self.processes}"
+            backend = f"transformers beside {key}.processes={self.processes}"
             require(
-                self.generation_backend == "transformers", "engine.generation_backend", self.generation_backend, backend
+                self.generation_backend == "transformers", f"{key}.generation_backend", self.generation_backend, backend
             )
 
 
@@ -89,11 +97,11 @@ class Plan:
     utilisation: float = 0.35
     """Share of the device's matrix speed that training reaches."""
 
-    def __post_init__(self) -> None:
-        for key in ("memory_gb", "samples", "test_samples", "prompt_tokens", "response_tokens", "answer_tokens"):
-            value = getattr(self, key)
-            require(value is None or value > 0, f"plan.{key}", value, "more than 0")
-        require(0 < self.utilisation <= 1, "plan.utilisation", self.utilisation, "a share in (0, 1]")
+    def check(self, key: str) -> None:
+        for name in ("memory_gb", "samples", "test_samples", "prompt_tokens", "response_tokens", "answer_tokens"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"{key}.{name}", value, "more than 0")
+        require(0 < self.utilisation <= 1, f"{key}.utilisation", self.utilisation, "a share in (0, 1]")
 
 
 @dataclass
@@ -107,5 +115,5 @@ class Logger:
     mode: str = "offline"
     """W&B mode: offline or online."""
 
-    def __post_init__(self) -> None:
-        require(self.mode in ("offline", "online"), "logger.mode", self.mode, "offline or online")
+    def check(self, key: str) -> None:
+        require(self.mode in ("offline", "online"), f"{key}.mode", self.mode, "offline or online")

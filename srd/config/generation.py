@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from srd.config.data import Dataset
-from srd.errors import look_up, require
+from srd.errors import MOST, MOST_TOKENS, look_up, require, require_seed, require_whole
 
 
 @dataclass
@@ -21,12 +21,12 @@ class Generation:
     max_new_tokens: int = 256
     """Longest answer."""
 
-    def __post_init__(self) -> None:
-        require(self.temperature >= 0, "temperature", self.temperature, "0 (greedy) or more")
-        require(0 < self.top_p <= 1, "top_p", self.top_p, "a probability in (0, 1]")
-        require(self.top_k >= 0, "top_k", self.top_k, "0 (all) or more")
-        require(self.no_repeat_ngram_size >= 0, "no_repeat_ngram_size", self.no_repeat_ngram_size, "0 (off) or more")
-        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
+    def check(self, key: str) -> None:
+        require(self.temperature >= 0, f"{key}.temperature", self.temperature, "0 (greedy) or more")
+        require(0 < self.top_p <= 1, f"{key}.top_p", self.top_p, "a probability in (0, 1]")
+        require_whole(f"{key}.top_k", self.top_k, 0, MOST, "all")
+        require_whole(f"{key}.no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MOST_TOKENS, "off")
+        require_whole(f"{key}.max_new_tokens", self.max_new_tokens, 1, MOST_TOKENS)
 
 
 @dataclass
@@ -36,8 +36,8 @@ class GenerationDefaults:
     max_new_tokens: int = 256
     """Longest answer."""
 
-    def __post_init__(self) -> None:
-        require(self.max_new_tokens >= 1, "generation.max_new_tokens", self.max_new_tokens, "at least 1")
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.max_new_tokens", self.max_new_tokens, 1, MOST_TOKENS)
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Reflect:
     seed: int = 10
     """Seed of sampled answers."""
 
-    def __post_init__(self) -> None:
-        require(self.seed >= 0, "reflect.seed", self.seed, "0 or more")
+    def check(self, key: str) -> None:
+        require_seed(f"{key}.seed", self.seed)
 
 
 @dataclass
@@ -71,12 +71,12 @@ class Evaluate:
     """Distilled weights to score: best (by dev ROUGE-L, of all phases) or last (as the last phase left them: with
     `distill.handover: best` those are its best)."""
 
-    def __post_init__(self) -> None:
-        require(
-            len(self.seeds) == len(set(self.seeds)) > 0, "evaluate.seeds", self.seeds, "one or more different seeds"
-        )
-        require(min(self.seeds) >= 0, "evaluate.seeds", self.seeds, "seeds of 0 or more")
-        require(len(self.targets) > 0, "evaluate.targets", self.targets, "one or more of teacher, student, distill")
+    def check(self, key: str) -> None:
+        require(len(self.seeds) == len(set(self.seeds)) > 0, f"{key}.seeds", self.seeds, "one or more different seeds")
+        for seed in self.seeds:
+            require_seed(f"{key}.seeds", seed)
+        expected = "one or more of teacher, student, distill, each once"
+        require(len(self.targets) == len(set(self.targets)) > 0, f"{key}.targets", self.targets, expected)
         for target in self.targets:
-            look_up(dict.fromkeys(("teacher", "student", "distill")), target, "evaluate.targets entry")
-        require(self.checkpoint in ("best", "last"), "evaluate.checkpoint", self.checkpoint, "best or last")
+            look_up(dict.fromkeys(("teacher", "student", "distill")), target, f"{key}.targets entry")
+        require(self.checkpoint in ("best", "last"), f"{key}.checkpoint", self.checkpoint, "best or last")

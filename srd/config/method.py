@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from srd.config.data import Corpus
 from srd.config.generation import Generation
-from srd.errors import require
+from srd.errors import MOST, require, require_seed, require_whole
 
 
 @dataclass
@@ -51,9 +51,9 @@ class Schedule:
     sft_weight: Ramp = field(default_factory=lambda: Ramp(0.3, 0.1))
     """α, weight of the cross-entropy with the reference; 1-α is the divergence's."""
 
-    def __post_init__(self) -> None:
-        self.temperature.validate("schedule.temperature", 1e-3, 1e3, "more than 0")
-        self.sft_weight.validate("schedule.sft_weight", 0, 1, "a weight in [0, 1]")
+    def check(self, key: str) -> None:
+        self.temperature.validate(f"{key}.temperature", 1e-3, 1e3, "a temperature in [0.001, 1000]")
+        self.sft_weight.validate(f"{key}.sft_weight", 0, 1, "a weight in [0, 1]")
 
 
 @dataclass
@@ -79,16 +79,14 @@ class StudentData:
     generation: Generation = field(default_factory=Generation)
     """Decoding of the responses."""
 
-    def __post_init__(self) -> None:
-        require(0 <= self.share <= 1, "method.student_data.share", self.share, "a probability in [0, 1]")
-        require(0 < self.share_step <= 1, "method.student_data.share_step", self.share_step, "a step in (0, 1]")
-        require(self.loss_margin >= 0, "method.student_data.loss_margin", self.loss_margin, "0 nats or more")
-        require(
-            self.replay_capacity >= 0, "method.student_data.replay_capacity", self.replay_capacity, "0 (off) or more"
-        )
-        require(self.every_steps >= 1, "method.student_data.every_steps", self.every_steps, "at least 1")
+    def check(self, key: str) -> None:
+        require(0 <= self.share <= 1, f"{key}.share", self.share, "a probability in [0, 1]")
+        require(0 < self.share_step <= 1, f"{key}.share_step", self.share_step, "a step in (0, 1]")
+        require(self.loss_margin >= 0, f"{key}.loss_margin", self.loss_margin, "0 nats or more")
+        require_whole(f"{key}.replay_capacity", self.replay_capacity, 0, MOST, "off")
+        require_whole(f"{key}.every_steps", self.every_steps, 1, MOST)
         choices = ("constant", "decreasing", "increasing")
-        require(self.fresh in choices, "method.student_data.fresh", self.fresh, ", ".join(choices))
+        require(self.fresh in choices, f"{key}.fresh", self.fresh, ", ".join(choices))
 
 
 @dataclass
@@ -120,21 +118,21 @@ class Method:
         """Whether the student writes some of the responses."""
         return self.student_data.share > 0 or self.student_data.adaptive
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
         require(
             self.temperature_power in ("official", "0", "2"),
-            "method.temperature_power",
+            f"{key}.temperature_power",
             self.temperature_power,
             "official, 0 or 2",
         )
         require(
-            self.responses in ("references", "teacher"), "method.responses", self.responses, "references or teacher"
+            self.responses in ("references", "teacher"), f"{key}.responses", self.responses, "references or teacher"
         )
-        require(self.answers_seed >= 0, "method.answers_seed", self.answers_seed, "0 or more")
+        require_seed(f"{key}.answers_seed", self.answers_seed)
         if self.is_on_policy:
             require(
                 self.divergence is not None,
-                "method.divergence",
+                f"{key}.divergence",
                 "null",
                 "a divergence: the student's own responses teach it nothing without one",
             )

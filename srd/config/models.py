@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from srd.config.recipe import Finetune
-from srd.errors import UserError, require
+from srd.errors import MOST, MOST_TOKENS, UserError, require, require_whole
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Types that weights and stored states may have, and the bytes of one number."""
@@ -26,11 +26,11 @@ class Lora:
     merge: bool = True
     """Leave the best distilled weights as a whole model with the adapter folded in; false leaves the adapter alone."""
 
-    def __post_init__(self) -> None:
-        require(self.rank >= 0, "lora.rank", self.rank, "0 (off) or more")
-        require(self.alpha > 0, "lora.alpha", self.alpha, "more than 0")
-        require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "a probability in [0, 1)")
-        require(self.target_modules != [], "lora.target_modules", [], "names of layers, or null for all linear ones")
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.rank", self.rank, 0, MOST_TOKENS, "off")
+        require_whole(f"{key}.alpha", self.alpha, 1, MOST)
+        require(0 <= self.dropout < 1, f"{key}.dropout", self.dropout, "a probability in [0, 1)")
+        require(self.target_modules != [], f"{key}.target_modules", [], "names of layers, or null for all linear ones")
 
 
 @dataclass
@@ -56,26 +56,20 @@ class Weights:
     trust_remote_code: bool = False
     """Run model code that the hub repository ships."""
 
-    def __post_init__(self) -> None:
-        given = [key for key in ("name", "package", "architecture") if getattr(self, key) is not None]
+    def check(self, key: str) -> None:
+        given = [name for name in ("name", "package", "architecture") if getattr(self, name) is not None]
         if len(given) != 1:
             raise UserError(
-                f"model: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or "
-                "folder), "
-                "package and architecture, as in model.teacher.name=… model.student.name=…"
+                f"{key}: a side has {' and '.join(given) or 'no weights'}; expected exactly one of name (hub or "
+                f"folder), package and architecture, as in {key}.name=FOLDER"
             )
         if self.architecture is not None:
-            for key in ("revision", "gguf_file", "layers", "adapter"):
-                require(
-                    getattr(self, key) is None, key, getattr(self, key), "nothing beside architecture (random weights)"
-                )
-        require(
-            (self.package is None) or self.gguf_file is not None,
-            "gguf_file",
-            self.gguf_file,
-            "a file inside the package",
-        )
-        require(self.dtype in DTYPE_BYTES, "dtype", self.dtype, "float32, bfloat16 or float16")
+            for name in ("revision", "gguf_file", "layers", "adapter"):
+                expected = "nothing beside architecture (random weights)"
+                require(getattr(self, name) is None, f"{key}.{name}", getattr(self, name), expected)
+        carried = self.package is None or self.gguf_file is not None
+        require(carried, f"{key}.gguf_file", self.gguf_file, "a file inside the package")
+        require(self.dtype in DTYPE_BYTES, f"{key}.dtype", self.dtype, "float32, bfloat16 or float16")
 
 
 @dataclass
@@ -152,14 +146,13 @@ class Model:
         """How text becomes tokens for both."""
         return Text(self.template, self.max_prompt_tokens, self.max_tokens)
 
-    def __post_init__(self) -> None:
-        require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
-        require(
-            1 <= self.max_prompt_tokens < self.max_tokens,
-            "model.max_prompt_tokens",
-            self.max_prompt_tokens,
-            f"1 … max_tokens-1 ({self.max_tokens - 1})",
-        )
+    def check(self, key: str) -> None:
+        if self.vocabulary is not None:
+            require_whole(f"{key}.vocabulary", self.vocabulary, 300, MOST_TOKENS)
+        require_whole(f"{key}.max_tokens", self.max_tokens, 2, MOST_TOKENS)
+        expected = f"1 to {self.max_tokens - 1}, less than {key}.max_tokens={self.max_tokens}"
+        longest = self.max_prompt_tokens
+        require(1 <= longest < self.max_tokens, f"{key}.max_prompt_tokens", longest, expected)
 
 
 @dataclass
@@ -175,7 +168,7 @@ class Teacher:
     disk_gb: float = 50.0
     """Largest cache that `auto` makes, 10^9 bytes."""
 
-    def __post_init__(self) -> None:
-        require(self.signal in ("auto", "hidden", "online"), "teacher.signal", self.signal, "auto, hidden or online")
-        require(self.dtype in (None, *DTYPE_BYTES), "teacher.dtype", self.dtype, "float32, bfloat16, float16 or null")
-        require(self.disk_gb >= 0, "teacher.disk_gb", self.disk_gb, "0 or more")
+    def check(self, key: str) -> None:
+        require(self.signal in ("auto", "hidden", "online"), f"{key}.signal", self.signal, "auto, hidden or online")
+        require(self.dtype in (None, *DTYPE_BYTES), f"{key}.dtype", self.dtype, "float32, bfloat16, float16 or null")
+        require(self.disk_gb >= 0, f"{key}.disk_gb", self.disk_gb, "0 or more")

@@ -1,8 +1,12 @@
 """How weights are optimised."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from srd.errors import require
+from srd.errors import MOST, require, require_seed, require_whole
+
+MOST_EPOCHS = 100_000
+"""Passes that no training makes: more is a slip."""
 
 
 @dataclass
@@ -25,15 +29,18 @@ class Recipe:
     """Largest global gradient norm."""
     seed: int = 10
     """Seed of data order, dropout, LoRA and random initial weights."""
+    FEWEST_EPOCHS: ClassVar[int] = 0
+    """Without any the weights are used as they are."""
 
-    def __post_init__(self) -> None:
-        require(self.epochs >= 0, "epochs", self.epochs, "0 or more")
-        require(self.batch_sequences >= 1, "batch_sequences", self.batch_sequences, "at least 1")
-        for key in ("learning_rate", "clip_norm"):
-            require(getattr(self, key) > 0, key, getattr(self, key), "more than 0")
-        require(0 <= self.warmup_share < 1, "warmup_share", self.warmup_share, "a share in [0, 1)")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.epochs", self.epochs, self.FEWEST_EPOCHS, MOST_EPOCHS)
+        require_whole(f"{key}.batch_sequences", self.batch_sequences, 1, MOST)
+        for name in ("learning_rate", "clip_norm"):
+            require(getattr(self, name) > 0, f"{key}.{name}", getattr(self, name), "more than 0")
+        for name in ("learning_rate_end", "weight_decay"):
+            require(getattr(self, name) >= 0, f"{key}.{name}", getattr(self, name), "0 or more")
+        require(0 <= self.warmup_share < 1, f"{key}.warmup_share", self.warmup_share, "a share in [0, 1)")
+        require_seed(f"{key}.seed", self.seed)
 
 
 @dataclass
@@ -48,6 +55,8 @@ class Finetune(Recipe):
 class Distill(Recipe):
     """The recipe of distillation, and how its result is chosen."""
 
+    FEWEST_EPOCHS: ClassVar[int] = 1
+    """Distillation without any is none."""
     dev_samples: int = 100
     """Dev samples answered after every epoch to choose the best weights by `select_by` (decoding of
     `evaluate.generation`, its first seed)."""
@@ -60,9 +69,8 @@ class Distill(Recipe):
     """Metric that chooses the best weights by the dev answers, and heads the report: a key of
     `srd.metrics.METRICS`."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("epochs", "dev_samples"):
-            require(getattr(self, key) >= 1, f"distill.{key}", getattr(self, key), "at least 1")
-        require(self.handover in ("last", "best"), "distill.handover", self.handover, "last or best")
-        require(self.course in ("restart", "continue"), "distill.course", self.course, "restart or continue")
+    def check(self, key: str) -> None:
+        super().check(key)
+        require_whole(f"{key}.dev_samples", self.dev_samples, 1, MOST)
+        require(self.handover in ("last", "best"), f"{key}.handover", self.handover, "last or best")
+        require(self.course in ("restart", "continue"), f"{key}.course", self.course, "restart or continue")

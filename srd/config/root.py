@@ -1,5 +1,6 @@
 """The whole experiment: its sections, and what follows from several of them together."""
 
+import re
 from dataclasses import dataclass, field
 
 from srd.config.data import Dataset
@@ -9,6 +10,7 @@ from srd.config.method import Method, Schedule
 from srd.config.models import Model, Teacher
 from srd.config.recipe import Distill
 from srd.config.selection import Curriculum, Filter, Rank
+from srd.errors import require
 
 
 @dataclass
@@ -42,6 +44,14 @@ class Config:
     """Whom `srd finetune` trains: teacher or student."""
     outputs: str = "outputs"
     """Folder of all artefacts."""
+
+    def check(self, key: str) -> None:
+        fits = re.fullmatch(r"[^\W_][^/\\\x00-\x1f]*", self.study) is not None and len(self.study.encode()) <= 100
+        expected = "a name that begins with a letter or digit, without / and \\, of at most 100 bytes"
+        require(fits, "study", self.study, expected)
+        for name in ("outputs", "arm"):
+            value = getattr(self, name)
+            require(value is None or value.strip() != "", name, "''", "some text, or the key left away")
 
     @property
     def is_curated(self) -> bool:

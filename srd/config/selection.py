@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from srd.errors import require
+from srd.errors import require, require_seed, require_whole
+
+MOST_PHASES = 1000
+"""Phases that no curriculum has: more is a slip."""
 
 
 @dataclass
@@ -16,15 +19,15 @@ class Rank:
     seed: int = 10
     """Seed of the signal `random`."""
 
-    def __post_init__(self) -> None:
+    def check(self, key: str) -> None:
         require(
             len(self.signals) == len(set(self.signals)) > 0,
-            "rank.signals",
+            f"{key}.signals",
             self.signals,
             "one or more different signals",
         )
-        require(self.rrf_k >= 0, "rank.rrf_k", self.rrf_k, "0 or more")
-        require(self.seed >= 0, "rank.seed", self.seed, "0 or more")
+        require(self.rrf_k >= 0, f"{key}.rrf_k", self.rrf_k, "0 or more")
+        require_seed(f"{key}.seed", self.seed)
 
 
 @dataclass
@@ -39,9 +42,9 @@ class Filter:
     seed: int = 10
     """Seed of `by: random`."""
 
-    def __post_init__(self) -> None:
-        require(0 < self.keep <= 1, "filter.keep", self.keep, "a share in (0, 1]")
-        require(self.seed >= 0, "filter.seed", self.seed, "0 or more")
+    def check(self, key: str) -> None:
+        require(0 < self.keep <= 1, f"{key}.keep", self.keep, "a share in (0, 1]")
+        require_seed(f"{key}.seed", self.seed)
 
 
 @dataclass
@@ -61,15 +64,15 @@ class Curriculum:
     seed: int = 10
     """Seed of `random_order` and of what `mixed` sees again."""
 
-    def __post_init__(self) -> None:
-        require(self.phases >= 1, "curriculum.phases", self.phases, "at least 1")
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.phases", self.phases, 1, MOST_PHASES)
         require(
             self.sizes is None
             or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
-            "curriculum.sizes",
+            f"{key}.sizes",
             self.sizes,
-            f"curriculum.phases={self.phases} shares above 0 that add up to 1",
+            f"{key}.phases={self.phases} shares above 0 that add up to 1",
         )
-        require(0 <= self.replay <= 1, "curriculum.replay", self.replay, "a share in [0, 1]")
-        require(self.order in ("shuffled", "kept"), "curriculum.order", self.order, "shuffled or kept")
-        require(self.seed >= 0, "curriculum.seed", self.seed, "0 or more")
+        require(0 <= self.replay <= 1, f"{key}.replay", self.replay, "a share in [0, 1]")
+        require(self.order in ("shuffled", "kept"), f"{key}.order", self.order, "shuffled or kept")
+        require_seed(f"{key}.seed", self.seed)

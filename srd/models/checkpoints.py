@@ -54,9 +54,10 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
     if any("mamba" in key for key in (model.config.model_type, *vars(model.config))):
         fixed |= {"out_proj", "x_proj", "dt_proj"}
     if any(parameter.ndim == 3 for parameter in model.parameters()):
-        fixed |= {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
+        fixed |= {"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3", "gate"}
     layers = {
-        name.rpartition(".")[2]
+        # A number alone would be that of a block as well.
+        ".".join(name.split(".")[-2 if name.rpartition(".")[2].isdigit() else -1 :])
         for name, part in model.named_modules()
         if isinstance(part, nn.Linear | Conv1D) and part is not head and "Router" not in type(part).__name__
     }

@@ -17,6 +17,8 @@ from srd.store.artefacts import prepare
 def begin(cfg: Config, planning: bool = False) -> Config:
     """The config ready for work: outputs can be written, and the teacher's signal is chosen."""
     world = os.environ.get("WORLD_SIZE", "1")
+    if not world.isdecimal():
+        raise UserError(f"WORLD_SIZE={world}: expected a whole number, or the variable unset: srd needs none")
     if int(world) > 1:
         raise UserError(
             f"WORLD_SIZE={world}: srd starts its processes itself; leave torchrun or accelerate launch away and add "

@@ -5,7 +5,7 @@ samples → reflect → rank → filter → partition → distill → evaluate
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,10 @@ def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
 
 
 def _decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
-    """How answers are drawn; greedy decoding has no use for seeds and takes one pass, and who draws matters only to
-    samples."""
-    sampler = {"sampler": backend} if generation.temperature > 0 and backend != "transformers" else {}
-    return {"generation": asdict(generation), "seeds": seeds if generation.temperature > 0 else [0], **sampler}
+    """How answers are drawn; greedy decoding has no use for seeds and cuts and takes one pass, and who draws matters
+    only to samples."""
+    if generation.temperature == 0:
+        uncut = replace(generation, top_p=Generation.top_p, top_k=Generation.top_k)
+        return {"generation": asdict(uncut), "seeds": [0]}
+    sampler = {"sampler": backend} if backend != "transformers" else {}
+    return {"generation": asdict(generation), "seeds": seeds, **sampler}

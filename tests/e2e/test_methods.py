@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
-from srd.commands.compose import conf_folder
+from srd.commands.schema import conf_folder
 from tests.conftest import Cli
 from tests.reading import manifest, read_json, read_jsonl
 

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from srd.cli import main
-from srd.commands.compose import conf_folder
+from srd.commands.schema import conf_folder
 from tests.composing import config
 
 FILES = sorted(conf_folder().rglob("*.yaml"))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from srd.commands.compose import conf_folder, explain, groups, keys, run_hydra, to_config
+from srd.commands.compose import run_hydra, to_config
+from srd.commands.explain import explain
+from srd.commands.schema import conf_folder, groups, keys
 from srd.config import Config, Model
 from srd.errors import UserError
 from srd.pipeline import graph
@@ -110,8 +112,8 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("modle=tiny", "unknown key 'modle'; did you mean 'model'"),
         ("+fliter.keep=1", "unknown key 'fliter'; did you mean 'filter'"),
         ("filter.keep=2", r"filter.keep=2.0: expected a share in \(0, 1\]"),
-        ("filter.keep=some", "filter.keep: Value 'some'"),
-        ("distill.learning_rate=0", "learning_rate=0.0: expected more than 0"),
+        ("filter.keep=some", "filter.keep=some: expected a number"),
+        ("distill.learning_rate=0", "^distill.learning_rate=0.0: expected more than 0"),
         ("evaluate.seeds=[1,1]", "evaluate.seeds"),
         ("evaluate.targets=[techer]", "did you mean 'teacher'"),
         ("rank.signals=[rogue_l]", "did you mean 'rouge_l'"),
@@ -120,7 +122,7 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("model.template=alpacca", "did you mean 'alpaca'"),
         ("method.divergence=forwardkl", "did you mean 'forward_kl'"),
         ("method.temperature_power=1", "expected official, 0 or 2"),
-        ("schedule.temperature.end=-1", "schedule.temperature.end=-1.0: expected more than 0"),
+        ("schedule.temperature.end=-1", "schedule.temperature.end=-1.0: expected a temperature in"),
         ("schedule.sft_weight.by=epoch", "schedule.sft_weight.by=epoch: expected phase, step or constant"),
         ("schedule.sft_weight.values=[0.1]", r"expected one value for each of 3 phases"),
         ("schedule.sft_weight={values:[0.1],by:step}", "schedule.sft_weight.by=step: expected phase or constant with"),
@@ -144,7 +146,7 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("model.student.name=x", "a side has name and architecture; expected exactly one"),
         ("model.student.layers=[0]", "expected nothing beside architecture"),
         ("model.student.lora.dropout=3", r"lora.dropout=3.0: expected a probability in \[0, 1\)"),
-        ("evaluate.seeds=[-1]", "expected seeds of 0 or more"),
+        ("evaluate.seeds=[-1]", r"evaluate.seeds=-1: expected a seed from 0 to \d+ \(64 bits\)"),
         ("evaluate.targets=[]", "expected one or more of teacher, student, distill"),
     ],
 )
@@ -189,7 +191,7 @@ def test_every_field_is_documented() -> None:
                     documented += 1
                     assert isinstance(after, ast.Expr), f"{node.name}.{ast.unparse(statement.target)} has no doc line"
     assert documented > 70
-    assert len(keys(Config)) > 90
+    assert len(keys()) > 90
     assert len(groups()) >= 10
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srd.commands.compose import keys
-from srd.config import Config
+from srd.commands.schema import keys
 from srd.pipeline import graph
 from srd.store.artefacts import closure
 from tests.composing import config
@@ -134,7 +133,7 @@ CHANGES: dict[str, Change] = {
     "dataset.corrupt": Change("0.25"),
     "dataset.corrupt_seed": Change("3", (*SMOKE, "dataset.corrupt=0.25")),
     "dataset.strict": Change("true"),
-    **decoding("reflect.generation"),
+    **decoding("reflect.generation", (*SMOKE, SAMPLED)),
     "reflect.seed": Change("3", (*SMOKE, SAMPLED)),
     "rank.signals": Change("[nll]"),
     "rank.rrf_k": Change("10"),
@@ -154,7 +153,7 @@ CHANGES: dict[str, Change] = {
     "method.parameters": Change("{beta: 0.3}", (*SMOKE, "method=jsd")),
     "method.temperature_power": Change("0"),
     "method.responses": Change("teacher"),
-    **decoding("method.answers", SEQKD),
+    **decoding("method.answers", (*SEQKD, "method.answers.temperature=1")),
     "method.answers_seed": Change("3", (*SEQKD, "method.answers.temperature=1")),
     "method.student_data.share": Change("0.7", GKD),
     "method.student_data.adaptive": Change("true", GKD),
@@ -185,7 +184,7 @@ CHANGES: dict[str, Change] = {
 
 
 def leaves() -> set[str]:
-    every = keys(Config)
+    every = keys()
     return {key for key in every if not any(other.startswith(f"{key}.") for other in every)}
 
 
