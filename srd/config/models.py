@@ -1,6 +1,7 @@
 """The two models, and how the teacher's distribution reaches the loss."""
 
 from dataclasses import dataclass, field, fields
+from datetime import date
 from typing import Any
 
 from srd.config.recipe import Finetune
@@ -99,6 +100,10 @@ class Text:
     """Longest prompt; of a longer one the tail is kept."""
     max_tokens: int
     """Longest prompt and response together."""
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """What the chat template is told besides the turns."""
+    date: str | None = None
+    """The day that the chat template sees, YYYY-MM-DD; none: it asks for none."""
     tokenizer: Any = None
     """Identity of the tokenizer of given weights; none: a trained one, which is an input."""
 
@@ -134,11 +139,17 @@ class Model:
     vocabulary: int | None = None
     """Train a byte-level BPE of this size on the training split; none: the tokenizer of the weights."""
     template: str = "alpaca"
-    """Prompt template, a key of `srd.prompts.TEMPLATES`."""
+    """Prompt template, a key of `srd.text.prompts.TEMPLATES`. Its prompts begin with what the tokenizer puts before a
+    text (BOS), once, also where the chat template leaves it out."""
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """What the chat template is told besides the turns, such as enable_thinking."""
+    date: str | None = None
+    """The day that a chat template which asks for it sees, YYYY-MM-DD; none: the day the run begins. A run that is to
+    go on another day needs it."""
     max_prompt_tokens: int = 256
-    """Longest prompt; of a longer one the tail is kept."""
+    """Longest prompt; of a longer one BOS and the tail are kept, of a chat prompt without its headers."""
     max_tokens: int = 512
-    """Longest prompt and response together; a longer response is cut, its EOS with it."""
+    """Longest prompt and response together; a longer response is cut, the end of its turn with it."""
 
     def side(self, role: str) -> Side:
         return self.teacher if role == "teacher" else self.student
@@ -146,7 +157,13 @@ class Model:
     @property
     def text(self) -> Text:
         """How text becomes tokens for both."""
-        return Text(self.template, self.max_prompt_tokens, self.max_tokens)
+        return Text(
+            self.template,
+            self.max_prompt_tokens,
+            self.max_tokens,
+            template_arguments=self.template_arguments,
+            date=self.date,
+        )
 
     def __post_init__(self) -> None:
         require(self.vocabulary is None or self.vocabulary >= 300, "model.vocabulary", self.vocabulary, "at least 300")
@@ -156,6 +173,26 @@ class Model:
             self.max_prompt_tokens,
             f"1 … max_tokens-1 ({self.max_tokens - 1})",
         )
+        require(
+            not self.template_arguments or self.template == "chat",
+            "model.template_arguments",
+            self.template_arguments,
+            f"nothing beside model.template={self.template}, which takes none; use model.template=chat",
+        )
+        require(self.date is None or _is_date(self.date), "model.date", self.date, "a day as YYYY-MM-DD")
+        require(
+            self.date is None or self.template == "chat",
+            "model.date",
+            self.date,
+            f"nothing beside model.template={self.template}, which reads no date; use model.template=chat",
+        )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 @dataclass

@@ -51,8 +51,16 @@ class Loaded:
 def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
     """The model of a role, newest weights first among the stage's inputs; `identity` is the stage's setting that says
     which weights it starts from."""
+    from srd.generation.answers import tell_stops
     from srd.models.load import load_model, load_tokenizer
+    from srd.text.clock import reads_clock, today
 
-    tokenizer = load_tokenizer(work.context, work.inputs)
+    tokenizer, text = load_tokenizer(work.context, work.inputs), work.settings.text
+    if text.template == "chat" and text.date is None and reads_clock(str(tokenizer.chat_template)):
+        raise UserError(
+            f"model.date=null: the chat template of {tokenizer.name_or_path} reads the date, which decides its prompts; "
+            f"set model.date={today()}"
+        )
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
+    tell_stops(model, tokenizer, text)
     return Loaded(model, tokenizer)

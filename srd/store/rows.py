@@ -25,6 +25,8 @@ class Sample:
     input: str
     output: str | list[str]
     split: str
+    system: str = ""
+    """What a conversation tells the assistant before its first turn."""
 
     @property
     def references(self) -> list[str]:
@@ -83,9 +85,9 @@ class Score:
     cut: bool
 
 
-def sample_id(instruction: str, input: str, output: str | list[str]) -> str:
+def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
     """16 hex digits of the SHA-256 of the text: the key that joins every artefact."""
-    text = json.dumps([instruction, input, output], ensure_ascii=False)
+    text = json.dumps([instruction, input, output, *([system] if system else [])], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
