@@ -71,11 +71,11 @@ class Encoder:
     def _ids(self, sample: Sample) -> tuple[list[int], list[int]]:
         """Ids of the prompt and of the response, whatever they spell."""
         response = sample.references[0]
-        texts = (sample.instruction, sample.input, sample.system, response)
+        texts, frame = (sample.instruction, sample.input, sample.system, response), self._frame(sample)
         if not any(map(self.control.is_spelt, texts)):
             prompt_ids, response_ids = _joined(self._render(sample), response, self._plain)
             # What a normaliser makes of a text may be a control token as well.
-            if self.control.count(prompt_ids) == self._frame(sample) and not self.control.count(response_ids):
+            if self.control.count(prompt_ids) == frame and not self.control.count(response_ids):
                 return prompt_ids, response_ids
         marked = self.control.marked
         spelt = replace(
