@@ -48,7 +48,9 @@ def _trained(model: Any, trainer: Any, **parts: Any) -> Tokenizer:
     made = Tokenizer(model)
     for name, part in parts.items():
         setattr(made, name, part)
-    made.train_from_iterator([*texts(), "user: helper: [ASK] [DONE] answer system model assistant\n done < e o s > |"], trainer)
+    made.train_from_iterator(
+        [*texts(), "user: helper: [ASK] [DONE] answer system model assistant\n done < e o s > |"], trainer
+    )
     return made
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from srd.config import ColumnNames, Dataset
 from srd.datasets import hub, jsonl
+from srd.datasets.columns import Reader, read_texts
+from srd.datasets.formats import read_objects
 from srd.errors import UserError
 from srd.store.files import known_digest
 
@@ -26,6 +28,7 @@ class MiniLLM:
         if dataset.path is None:
             self._check_hub(dataset)
             return hub.source(dataset)
+        jsonl.refuse_config_name(dataset)
         return {split: known_digest(path) for split, path in jsonl.files(dataset, self.names).items()}
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -33,9 +36,12 @@ class MiniLLM:
             yield from hub.load(dataset)
             return
         for split, path in jsonl.files(dataset, self.names).items():
-            for number, row in enumerate(jsonl.read(path, split, ColumnNames())):
+            # MiniLLM's files have the usual columns; Databricks' own file is known by those that it has.
+            reader = Reader(ColumnNames(), str(path))
+            for number, row in enumerate(read_texts(read_objects(path), reader, split)):
                 raw_dev = path.name.startswith("raw.") and number < RAW_DEV_ROWS
                 yield row | {"split": "dev"} if raw_dev else row
+            reader.close()
 
     def _check_hub(self, dataset: Dataset) -> None:
         if dataset.hub is None or dataset.revision is None:

@@ -38,7 +38,11 @@ def _date(cfg: Config) -> dict[str, str]:
     if not folder.is_dir():
         # What a template on the hub or in a package reads is known when it is loaded; the stages ask for the date then.
         return {"date": cfg.model.date} if cfg.model.date is not None else {}
-    files = [*folder.glob("chat_template*"), *folder.glob("additional_chat_templates/*"), folder / "tokenizer_config.json"]
+    files = [
+        *folder.glob("chat_template*"),
+        *folder.glob("additional_chat_templates/*"),
+        folder / "tokenizer_config.json",
+    ]
     if not any(reads_clock(path.read_text(encoding="utf-8")) for path in files if path.is_file()):
         key, expected = "model.date", f"nothing: the chat template of {folder} reads no date"
         require(cfg.model.date is None, key, cfg.model.date, expected)

@@ -29,7 +29,9 @@ class Chat:
         self.tokenizer = tokenizer
         self.arguments: dict[str, Any] = dict(text.template_arguments) if text is not None else {}
         if getattr(tokenizer, "chat_template", None) is None:
-            raise UserError("model.template=chat: the tokenizer has no chat template; use model.template=alpaca or plain")
+            raise UserError(
+                "model.template=chat: the tokenizer has no chat template; use model.template=alpaca or plain"
+            )
         try:
             self.source = str(tokenizer.get_chat_template())
             compiled: Any = _compile_jinja_template(self.source)

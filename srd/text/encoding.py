@@ -128,6 +128,17 @@ def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, text: Text) -> En
     return Encoder(tokenizer, text).encode(sample)
 
 
+def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """From a text without a template to its ids, in which no control token comes from what the text spells."""
+    control = Control(tokenizer)
+
+    def ids(text: str) -> list[int]:
+        plain = encode_text(text, tokenizer)
+        return control.ids_of_marked(control.marked(text)) if control.is_spelt(text) or control.count(plain) else plain
+
+    return ids
+
+
 def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, text: Text) -> list[Encoded]:
     """Every sample encoded; says once how many prompts and responses were over the limit."""
     encoder = Encoder(tokenizer, text)

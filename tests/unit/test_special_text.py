@@ -1,4 +1,4 @@
-"""Beginnings, ends and control tokens of prompts: what the tokenizer and its template say, by tokenizers of many kinds."""
+"""Beginnings, ends and control tokens of prompts are those of the tokenizer and its template, of many kinds."""
 
 import itertools
 from pathlib import Path
@@ -146,15 +146,21 @@ def test_a_template_is_told_its_arguments_and_no_others() -> None:
         for on in (True, False)
     )
     assert (thinking, not_thinking) == ("<bos>bace di", "<bos>bace di no thoughts")
-    with pytest.raises(UserError, match="enable_thinkin=1: .*reads no such argument; did you mean 'enable_thinking'"):
+    with pytest.raises(UserError, match=r"enable_thinkin=1: .*reads no such argument; did you mean 'enable_thinking'"):
         Chat(tokens, text(template_arguments={"enable_thinkin": 1}).text)
-    with pytest.raises(UserError, match="expected nothing beside model.template=alpaca"):
+    with pytest.raises(UserError, match=r"expected nothing beside model\.template=alpaca"):
         text("alpaca", template_arguments={"enable_thinking": 1})
 
 
 @pytest.mark.parametrize(
     ("template", "configured", "stops"),
-    [("chatml", 1, [1, 5]), ("chatml", 5, [1, 5]), ("llama3", [1, 5], [1, 5, 6]), ("mistral", 1, 1), ("mistral", None, 1)],
+    [
+        ("chatml", 1, [1, 5]),
+        ("chatml", 5, [1, 5]),
+        ("llama3", [1, 5], [1, 5, 6]),
+        ("mistral", 1, 1),
+        ("mistral", None, 1),
+    ],
 )
 def test_whatever_ends_an_answer_is_in_the_exported_generation_config(
     template: str, configured: int | list[int] | None, stops: int | list[int], tmp_path: Path
