@@ -1,4 +1,4 @@
-"""Tokenizers of many kinds, made on the spot: models, normalisers, beginnings, and chat templates as they are in use."""
+"""Tokenizers of many kinds, made on the spot, with chat templates as they are in use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +15,9 @@ TEMPLATES = {
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
     "llama3": (
-        "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}<|im_end|>\n\n{{ m['content'] | trim }}<|eot|>"
-        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant<|im_end|>\n\n{% endif %}"
+        "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}<|im_end|>\n\n"
+        "{{ m['content'] | trim }}<|eot|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant<|im_end|>\n\n{% endif %}"
     ),
     "gemma": (
         "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"

@@ -60,7 +60,8 @@ def _turn(turn: Any, where: str) -> tuple[str, str]:
 def _content(content: Any, where: str) -> str:
     """The text of a turn, which may come in parts."""
     parts = content if isinstance(content, list) else [content]
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in parts]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    said = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in parts]
+    texts = [text for text in said if isinstance(text, str)]
+    if not texts or len(texts) < len(said):
         raise UserError(f"{where}: content {content!r:.60}: expected text; mend or drop the row")
     return "".join(texts)

@@ -18,7 +18,11 @@ from srd.errors import UserError, first_line
 MAX_LINE_BYTES = 16 << 20
 """A row of 16 MiB has millions of tokens: no data set of texts, but a file of another kind."""
 HEAD_BYTES = 4096
-OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+OPENERS: dict[bytes, Callable[[Path, str], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 """How a compressed file is read, by its first bytes."""
 REFUSED = {
     b"version https://git-lfs": "a Git LFS pointer, not the data; run `git lfs pull` in its repository",
@@ -55,13 +59,14 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if head.startswith(b"PAR1"):
         yield from _parquet(path)
         return
-    opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+    opener: Any = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
     number, packed = 0, opener is not None
     if opener is None and path.suffix == ".gz":
         raise UserError(f"{path}: broken gzip file (it does not begin as one); fetch or write it again")
     try:
         with (opener or Path.open)(path, "rb") as file:
-            for number, (where, row) in enumerate(_rows(path, file), start=1):
+            for where, row in _rows(path, file):
+                number += 1
                 yield where, row
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
         if not packed:
@@ -132,11 +137,11 @@ def _parsed(text: bytes, where: str, whole: bool = False) -> Any:
         raise UserError(f"{place}: not JSON ({error.msg}, column {error.colno}); {READ}") from None
     except RecursionError:
         raise UserError(f"{where}: nested too deeply to be a row of text; mend or drop it") from None
-    except _BadRow as error:
+    except _BadRowError as error:
         raise UserError(f"{where}: {error}") from None
 
 
-class _BadRow(Exception):
+class _BadRowError(Exception):
     """What is wrong with an object that is being read."""
 
 
@@ -145,12 +150,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _BadRow(f"the key '{twice}' comes twice in one object; which of its values is meant? mend the row")
+        raise _BadRowError(f"the key '{twice}' comes twice in one object; which of its values is meant? mend the row")
     return row
 
 
 def _not_a_number(name: str) -> Any:
-    raise _BadRow(f"{name} is not JSON; write it as text or leave it out")
+    raise _BadRowError(f"{name} is not JSON; write it as text or leave it out")
 
 
 def _object(row: Any, where: str) -> dict[str, Any]:

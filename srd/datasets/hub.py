@@ -96,5 +96,5 @@ def _check_config(name: str, dataset: Dataset, configs: list[str]) -> None:
         )
     if dataset.config_name is not None and dataset.config_name not in configs:
         raise UserError(
-            f"dataset.config_name={dataset.config_name}: not a config of {name}; {nearest(dataset.config_name, configs)}"
+            f"dataset.config_name={dataset.config_name}: not one of {name}; {nearest(dataset.config_name, configs)}"
         )

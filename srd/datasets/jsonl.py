@@ -1,6 +1,6 @@
 """Any local file of rows, or a folder with train, dev and test files; what a file is, its content says.
 
-A folder that was fetched from the hub (a card with configs, shards in subfolders) is read as the hub's library reads it.
+A folder fetched from the hub (a card with configs, shards in subfolders) is read as the hub's library reads it.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def named_columns(columns: ColumnNames) -> dict[str, str]:
 def refuse_config_name(dataset: Dataset) -> None:
     if dataset.config_name is not None:
         raise UserError(
-            f"dataset.config_name={dataset.config_name}: {dataset.path} is no data set of the hub with configs; leave it out"
+            f"dataset.config_name={dataset.config_name}: {dataset.path} is no hub data set with configs; leave it out"
         )
 
 

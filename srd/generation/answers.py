@@ -40,6 +40,8 @@ def tell_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text:
     configuration: Any = model.generation_config
     stops = sorted(stop_ids(model, tokenizer, end))
     configuration.eos_token_id = stops if len(stops) > 1 else stops[0]
+    # What is marked as taken from the model's config, transformers may take from there again.
+    configuration._from_model_config = False
 
 
 def stream_seed(seed: int, id: str) -> int:

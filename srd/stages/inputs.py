@@ -58,7 +58,7 @@ def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) ->
     tokenizer, text = load_tokenizer(work.context, work.inputs), work.settings.text
     if text.template == "chat" and text.date is None and reads_clock(str(tokenizer.chat_template)):
         raise UserError(
-            f"model.date=null: the chat template of {tokenizer.name_or_path} reads the date, which decides its prompts; "
+            f"model.date=null: the chat template of {tokenizer.name_or_path} reads the date, and prompts with it; "
             f"set model.date={today()}"
         )
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))

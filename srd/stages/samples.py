@@ -37,7 +37,9 @@ class Settings:
 def make(work: Work[Settings, Dataset]) -> None:
     """Leave `samples.jsonl`, and `corrupted.jsonl` where responses were exchanged."""
     settings = work.settings
-    samples, skipped, empty = clean(DATASETS[settings.name].load(work.context), settings.strict)
+    raw = list(DATASETS[settings.name].load(work.context))
+    samples, skipped = clean(raw, settings.strict)
+    empty = sum(0 < len(_spoken(row["output"])) < len(row["output"]) for row in raw if isinstance(row["output"], list))
     splits = split(samples, settings.limit, settings.dev_samples, settings.test_samples)
     if settings.corrupt > 0:
         splits["train"], exchanged = corrupt(splits["train"], settings.corrupt, settings.corrupt_seed)
@@ -54,15 +56,15 @@ def make(work: Work[Settings, Dataset]) -> None:
     repeated = {name: repeats(splits["train"], splits[name]) for name in ("dev", "test")}
     for name, count in repeated.items():
         if count:
-            say(
-                f"{settings.name}: {count} of {counts[name]} {name} prompts are training prompts as well, answered otherwise"
-            )
+            told = f"{count} of {counts[name]} {name} prompts are training prompts as well, answered otherwise"
+            say(f"{settings.name}: {told}")
     work.ledger |= {"samples": counts, "skipped": skipped, "empty_references": empty, "training_prompts": repeated}
 
 
-def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], dict[str, int], int]:
-    """Samples with ids, without empty responses and repeats; the counts of what was skipped; how many lost an empty
-    reference beside others.
+def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], dict[str, int]]:
+    """Samples with ids, without empty responses and repeats, and the counts of what was skipped.
+
+    Of several references the empty ones go, because the first is trained on.
 
     A row of the training split that repeats one of dev or test is skipped there. With `strict` the
     first such row is a `UserError` with its place.
@@ -70,13 +72,9 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
     rows = sorted(raw, key=lambda row: SPLITS.index(row["split"]), reverse=True)
     skipped = {"with an empty response": 0, "duplicates": 0}
     samples: dict[str, Sample] = {}
-    shortened = 0
     for row in rows:
-        output, why = row["output"], None
-        spoken = [text for text in (output if isinstance(output, list) else [output]) if text.strip()]
-        # The first reference is the one that is trained on.
-        if isinstance(output, list) and len(spoken) < len(output):
-            output = spoken
+        spoken, why = _spoken(row["output"]), None
+        output = spoken if isinstance(row["output"], list) else row["output"]
         system = row.get("system", "")
         id = sample_id(row["instruction"], row["input"], output, system)
         if not spoken:
@@ -91,9 +89,12 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         if why is not None:
             skipped[why] += 1
             continue
-        shortened += output != row["output"]
         samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"], system)
-    return list(samples.values()), skipped, shortened
+    return list(samples.values()), skipped
+
+
+def _spoken(output: str | list[str]) -> list[str]:
+    return [text for text in (output if isinstance(output, list) else [output]) if text.strip()]
 
 
 def repeats(training: list[Sample], held_out: list[Sample]) -> int:

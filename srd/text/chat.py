@@ -4,9 +4,8 @@ import re
 from datetime import date
 from typing import Any
 
-from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import _compile_jinja_template
+from transformers.utils import chat_template_utils
 
 from srd.config import Text
 from srd.errors import UserError, first_line, nearest
@@ -15,6 +14,15 @@ from srd.text.clock import CLOCK, reads_clock, today
 
 USER, ANSWER, SYSTEM = "Qjxz user", "Qjxz answer", "Qjxz system"
 """Texts that no template has of its own, to see where it puts each."""
+BROKEN: tuple[type[Exception], ...] = (
+    chat_template_utils.jinja2.exceptions.TemplateError,  # pyright: ignore
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What a template may fail with: it is a program that came with the tokenizer."""
 OURS = {"conversation", "messages", "add_generation_prompt", "continue_final_message", "tokenize", "chat_template"}
 """What `srd` itself tells a template."""
 
@@ -34,8 +42,8 @@ class Chat:
             )
         try:
             self.source = str(tokenizer.get_chat_template())
-            compiled: Any = _compile_jinja_template(self.source)
-        except (TemplateError, ValueError) as error:
+            compiled: Any = chat_template_utils._compile_jinja_template(self.source)
+        except BROKEN as error:
             raise self._broken(error) from None
         self._check_arguments()
         self.reads_clock = reads_clock(self.source)
@@ -75,7 +83,7 @@ class Chat:
     def _render(self, turns: list[dict[str, str]], **options: bool) -> str:
         try:
             rendered = self.tokenizer.apply_chat_template(turns, tokenize=False, **options, **self.arguments)
-        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except BROKEN as error:
             raise self._broken(error) from None
         return str(rendered)
 

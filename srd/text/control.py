@@ -32,13 +32,15 @@ class Control:
         self.tokenizer = tokenizer
         added = {token.content: id for id, token in tokenizer.added_tokens_decoder.items()}
         special = {content: id for content, id in added.items() if tokenizer.added_tokens_decoder[id].special}
-        special |= {str(token): id for token, id in zip(tokenizer.all_special_tokens, tokenizer.all_special_ids)}
+        names, ids = tokenizer.all_special_tokens, tokenizer.all_special_ids
+        special |= {str(token): id for token, id in zip(names, ids, strict=True)}
         self.by_name = special | {content: id for content, id in added.items() if id in more}
         # The longest first, as tokenizers match them.
         self.names = sorted((name for name in self.by_name if name.strip()), key=len, reverse=True)
         self.pattern = re.compile("|".join(map(re.escape, self.names)) or r"(?!)")
         # Text in letters that the tokenizer has not seen becomes the unknown token without spelling it.
-        self.ids = {self.by_name[name] for name in self.names} - {tokenizer.unk_token_id}
+        unknown: Any = tokenizer.unk_token_id
+        self.ids = {self.by_name[name] for name in self.names} - {unknown}
 
     def is_spelt(self, text: str) -> bool:
         """Whether a text has the name of a control token in it."""

@@ -186,8 +186,8 @@ def opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if framed[start : start + len(bare)] == bare:  # pyright: ignore[reportIndexIssue]
             return list(framed[:start])  # pyright: ignore[reportIndexIssue, reportArgumentType]
     raise UserError(
-        f"tokenizer of {tokenizer.name_or_path}: it reads a text differently beside its special tokens, so that prompts "
-        "have no sure beginning; use another tokenizer"
+        f"tokenizer of {tokenizer.name_or_path}: it reads a text differently beside its special tokens, so a prompt "
+        "has no sure beginning; use another tokenizer"
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from srd.errors import UserError
 from srd.datasets.formats import read_objects
+from srd.errors import UserError
 from srd.runtime.progress import say
 from srd.store.rows import sample_id
 from srd.text.encoding import Encoded, opening, text_encoder
@@ -14,7 +14,7 @@ from srd.text.encoding import Encoded, opening, text_encoder
 
 def read_corpus(path: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
     """Every text of the file in rows of at most `max_tokens`, so that each of its tokens but the first is predicted
-    once; the first token of a row, which is the last of the row before, is its prompt. Says what was cut or left out."""
+    once; the first token of a row, which is the last of the row before, is its prompt. Says what was left out."""
     encoder, begin = text_encoder(tokenizer), opening(tokenizer)
     rows: list[Encoded] = []
     texts = cut = short = 0
@@ -33,9 +33,7 @@ def read_corpus(path: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) 
     if not rows:
         raise UserError(f'method.corpus.path={path}: no text of two tokens in it; expected rows like {{"text": …}}')
     if cut:
-        say(
-            f"{path}: {cut} of {texts} texts are over model.max_tokens={max_tokens}; they are read in blocks, {len(rows)} rows"
-        )
+        say(f"{path}: {cut} of {texts} texts are over model.max_tokens={max_tokens}: read in blocks, {len(rows)} rows")
     if short:
         say(f"{path}: {short} of {texts} texts have fewer than two tokens and are left out")
     return rows

@@ -190,3 +190,23 @@ def test_the_date_is_in_the_fingerprint_where_the_template_reads_it(tmp_path: Pa
     assert "date" not in text_identity(config(*words))
     with pytest.raises(UserError, match="reads no date"):
         text_identity(config(*words, "model.date=2024-02-29"))
+
+
+def test_generate_of_an_export_stops_where_we_stop(tmp_path: Path) -> None:
+    """A model that answers anything with the template's end of a turn, whose own config knows EOS alone."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokens, made = tokenizer("byte_bpe", "chatml"), model(vocabulary=420)
+    end = tokens.convert_tokens_to_ids("<|im_end|>")
+    made.lm_head.weight.data[:] = 0  # pyright: ignore
+    made.lm_head.weight.data[end] = made.model.norm.weight.data  # pyright: ignore
+    row = encode(sample(), tokens, text())
+    hidden = made.model(torch.tensor([row.prompt])).last_hidden_state[0, -1]  # pyright: ignore
+    made.lm_head.weight.data[end] = hidden  # pyright: ignore
+    tell_stops(made, tokens, text().text)
+    made.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert loaded.config.eos_token_id == 1 != end
+    written = loaded.generate(torch.tensor([row.prompt]), max_new_tokens=9, do_sample=False)[0, len(row.prompt) :]
+    assert written.tolist() == [end]
