@@ -11,13 +11,15 @@ from srd.runtime.progress import say
 from srd.store.files import known_digest
 
 SPLIT_NAMES = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
+SHARD_NAMES = tuple(f"{split}-" for split in SPLIT_NAMES)
+"""How the hub's files of a split begin, in the folder itself or in `data/`: train-00000-of-00002.parquet."""
 SHARDS = ("*.parquet", "*.jsonl", "*.json", "*.jsonl.gz", "*.json.gz")
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
     if dataset.path is not None:
         raise UserError(f"dataset.path={dataset.path}: the hub loader reads no local path; use dataset=jsonl")
-    if dataset.hub is None or dataset.revision is None:
+    if dataset.hub is None or (dataset.revision is None and not Path(dataset.hub).is_dir()):
         raise UserError(
             f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to "
             "pin; set both, or use dataset=jsonl dataset.path=FOLDER"
@@ -50,10 +52,12 @@ def load_from(name: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def is_folder(folder: Path) -> bool:
-    """Whether a folder looks as one of the hub's: a card that names configs, or shards in subfolders."""
+    """Whether a folder looks as one of the hub's: a card that names configs, or files of splits by its rules."""
     card = folder / "README.md"
     names = card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
-    return names or any(path.parent != folder or "-of-" in path.name for path in _shards(folder))
+    # Nothing else is guessed: the hub's library takes any file in any subfolder for training data.
+    places = [folder, folder / "data"]
+    return names or any(path.parent in places and path.name.startswith(SHARD_NAMES) for path in _shards(folder))
 
 
 def folder_source(folder: Path, dataset: Dataset) -> dict[str, Any]:

@@ -98,9 +98,10 @@ class Chat:
         words = set(re.findall(r"[A-Za-z_]\w*", self.source))
         for name in self.arguments:
             if name in OURS or name not in words:
+                close = nearest(name, words - OURS).partition("choices:")[0]
                 raise UserError(
                     f"model.template_arguments.{name}={self.arguments[name]}: the chat template of {self._name} reads "
-                    f"no such argument; {nearest(name, words - OURS).partition(' choices')[0]}".rstrip("; ")
+                    f"no such argument; {close or 'leave it out'}".strip()
                 )
 
 

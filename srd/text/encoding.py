@@ -70,6 +70,11 @@ class Encoder:
 
     def _ids(self, sample: Sample) -> tuple[list[int], list[int]]:
         """Ids of the prompt and of the response, whatever they spell."""
+        if sample.system and self.chat is None:
+            raise UserError(
+                f"model.template={self.text.template}: it has no place for the system text of sample {sample.id} "
+                f"({sample.system[:40]!r}); use model.template=chat or take it out of the data"
+            )
         response = sample.references[0]
         texts, frame = (sample.instruction, sample.input, sample.system, response), self._frame(sample)
         if not any(map(self.control.is_spelt, texts)):
@@ -105,11 +110,6 @@ class Encoder:
     def _render(self, sample: Sample) -> str:
         if self.chat is not None:
             return self.chat.prompt(sample)
-        if sample.system:
-            raise UserError(
-                f"model.template={self.text.template}: it has no place for the system text of sample {sample.id} "
-                f"({sample.system[:40]!r}); use model.template=chat or take it out of the data"
-            )
         return TEMPLATES[self.text.template](sample, self.tokenizer)
 
     def _plain(self, text: str) -> list[int]:

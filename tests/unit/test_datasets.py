@@ -398,10 +398,27 @@ def two_configs(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("where", ["", "data"])
+def test_shards_of_a_hub_folder_are_its_splits_and_other_files_are_not_guessed(tmp_path: Path, where: str) -> None:
+    folder = tmp_path / where
+    folder.mkdir(exist_ok=True)
+    (folder / "train-00000-of-00002.parquet").write_bytes(as_parquet(ROWS[:2]))
+    (folder / "train-00001-of-00002.parquet").write_bytes(as_parquet(ROWS[2:4]))
+    (folder / "validation-00000-of-00001.parquet").write_bytes(as_parquet(ROWS[4:]))
+    rows = list(DATASETS["jsonl"].load(dataset(tmp_path)))
+    assert [row["output"] for row in rows] == [row["output"] for row in ROWS]
+    assert [row["split"] for row in rows] == ["train"] * 4 + ["dev"] * 2
+    other = tmp_path / "other"
+    write(other / "inside" / "train.jsonl", ROWS)
+    with pytest.raises(UserError, match="no data file in this folder"):
+        DATASETS["jsonl"].source(dataset(other))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["path", "hub"])
 def test_of_several_configs_of_a_hub_folder_one_is_chosen(tmp_path: Path, how: str) -> None:
     folder = str(two_configs(tmp_path / "data"))
-    where = {"path": folder} if how == "path" else {"hub": folder, "revision": "main"}
+    where = {"path": folder} if how == "path" else {"hub": folder}
     for name, message in ((None, "main, socratic; choose one"), ("socrates", "did you mean 'socratic'")):
         settings = Dataset(**where, config_name=name)
         with pytest.raises(UserError, match=message):

@@ -97,7 +97,7 @@ def test_a_system_text_has_its_turn_or_is_refused() -> None:
     tokens = tokenizer("byte_bpe", "chatml")
     row = encode(sample(system="gu la"), tokens, text())
     assert "<|im_start|>system\ngu la<|im_end|>\n<|im_start|>user" in tokens.decode(row.prompt)
-    with pytest.raises(UserError, match="no place for the system text"):
+    with pytest.raises(UserError, match=r"no place for the system text of sample 0000000000000000 .'gu la'."):
         encode(sample(system="gu la"), tokens, text("alpaca"))
     tokens.chat_template = TEMPLATES["gemma"]
     with pytest.raises(UserError, match="System role not supported"):
