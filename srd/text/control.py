@@ -57,7 +57,9 @@ class Control:
         """Ids of a rendered text: its control tokens are those of the template, its marks what the user spelt."""
         renamed = self.pattern.sub(lambda found: _alias(self.by_name[found[0]]), text)
         count = len(self.pattern.findall(text))
-        spelt = re.sub(f"{MARK}([0-9]+){MARK}", lambda found: self.names[int(found[1])], renamed)
+        spelt = renamed
+        for number, name in enumerate(self.names):
+            spelt = spelt.replace(f"{MARK}{number}{MARK}", name)
         ids = self._renamed(spelt)
         if len([id for id in ids if id in self.ids]) > count:
             raise UserError(
