@@ -9,9 +9,9 @@ from typing import Any
 
 from srd.config import ColumnNames, Dataset
 from srd.datasets import hub, jsonl
-from srd.datasets.columns import Reader, read_texts
+from srd.datasets.columns import DOLLY, Reader, read_texts
 from srd.datasets.formats import read_objects
-from srd.errors import UserError
+from srd.errors import UserError, require
 from srd.store.files import known_digest
 
 RAW_DEV_ROWS = 1000
@@ -29,6 +29,11 @@ class MiniLLM:
             self._check_hub(dataset)
             return hub.source(dataset)
         jsonl.refuse_config_name(dataset)
+        for key, name in vars(dataset.columns).items():
+            # Those of the hub's file stand in the option itself.
+            usual = (getattr(ColumnNames(), key), getattr(DOLLY, key))
+            expected = f"nothing beside a file of {dataset.name}, which has columns of its own; use dataset=jsonl"
+            require(name in usual, f"dataset.columns.{key}", name, expected)
         return {split: known_digest(path) for split, path in jsonl.files(dataset, self.names).items()}
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:

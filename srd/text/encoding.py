@@ -11,6 +11,7 @@ from srd.errors import UserError
 from srd.runtime.progress import say
 from srd.store.rows import Sample
 from srd.text.chat import Chat
+from srd.text.clock import today
 from srd.text.control import Control, Ids
 from srd.text.prompts import TEMPLATES
 
@@ -142,6 +143,11 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Ids:
 def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, text: Text) -> list[Encoded]:
     """Every sample encoded; says once how many prompts and responses were over the limit."""
     encoder = Encoder(tokenizer, text)
+    if encoder.chat is not None and encoder.chat.reads_clock:
+        day = text.date or today()
+        _say_once(
+            f"the chat template reads the date, which is {day} in this run; model.date={day} keeps it on other days"
+        )
     rows = [encoder.encode(sample) for sample in samples]
     prompts = sum(row.prompt_was_cut for row in rows)
     if prompts:

@@ -439,6 +439,13 @@ def test_databricks_own_file_is_read_by_both_loaders(tmp_path: Path) -> None:
         assert [(row["instruction"], row["input"], row["output"]) for row in rows] == EXPECTED
 
 
+def test_columns_that_a_suite_does_not_read_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "databricks-dolly-15k.jsonl", DOLLY)
+    settings = Dataset(name="dolly", path=str(path), columns=ColumnNames(output="answer"))
+    with pytest.raises(UserError, match=r"dataset\.columns\.output=answer: .*use dataset=jsonl"):
+        DATASETS["dolly"].source(settings)
+
+
 def test_an_empty_reference_beside_others_is_not_trained_on() -> None:
     samples, skipped = clean([raw(["", "b"]), raw(["c", " ", "d"]), raw("e")], strict=False)
     assert [sample.references for sample in samples] == [["b"], ["c", "d"], ["e"]]
