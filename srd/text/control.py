@@ -51,15 +51,16 @@ class Control:
 
     def marked(self, text: str) -> str:
         """A user's text with a mark in place of every control token that it spells."""
-        return self.pattern.sub(lambda found: f"{MARK}{self.names.index(found[0])}{MARK}", text)
+        # A mark that the text has itself is marked too, so that all marks come in pairs.
+        pattern = re.compile(f"{MARK}|{self.pattern.pattern}")
+        return pattern.sub(lambda found: f"{MARK}{[MARK, *self.names].index(found[0])}{MARK}", text)
 
     def ids_of_marked(self, text: str) -> list[int]:
         """Ids of a rendered text: its control tokens are those of the template, its marks what the user spelt."""
         renamed = self.pattern.sub(lambda found: _alias(self.by_name[found[0]]), text)
         count = len(self.pattern.findall(text))
-        spelt = renamed
-        for number, name in enumerate(self.names):
-            spelt = spelt.replace(f"{MARK}{number}{MARK}", name)
+        names = [MARK, *self.names]
+        spelt = re.sub(f"{MARK}([0-9]+){MARK}", lambda found: names[int(found[1])], renamed)
         ids = self._renamed(spelt)
         if len([id for id in ids if id in self.ids]) > count:
             raise UserError(
