@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from srd.errors import MOST, require, require_seed, require_whole
+from omegaconf import DictConfig, OmegaConf
+
+from srd.errors import MOST, UserError, require, require_seed, require_whole
+
+EMBEDDED = "pydoc"
+"""The data set that comes with Python."""
+
+
+def _embedded_only(value: int, *, _parent_: DictConfig) -> int | None:
+    """A setting of the embedded data set, which does not hold for what the user puts in its place."""
+    return value if _parent_["path"] is None and _parent_["hub"] is None else None
+
+
+OmegaConf.register_new_resolver("embedded_only", _embedded_only, replace=True)
 
 
 @dataclass
@@ -15,6 +28,9 @@ class ColumnNames:
     """Column of the optional input; a data set without it has none."""
     output: str = "output"
     """Column of the response, a string or a list of references."""
+    system: str | None = None
+    """Column of what the assistant is told before the first turn, for chat templates; none: such a column is not
+    used."""
 
 
 @dataclass
@@ -22,13 +38,16 @@ class Dataset:
     """Where samples come from and how they are split."""
 
     name: str = "pydoc"
-    """Loader, a key of `srd.datasets.DATASETS`."""
+    """Loader, a key of `srd.datasets.DATASETS`. The embedded one stands aside where `path` or `hub` is set."""
     path: str | None = None
-    """Local file or folder; takes precedence over the hub and stays out of the fingerprint (the content is in it)."""
+    """Local file or folder, read by what it is (JSON Lines, a JSON array, Parquet, packed too); takes precedence over
+    the hub and stays out of the fingerprint (the content is in it)."""
     hub: str | None = None
     """Name on the Hugging Face hub."""
     revision: str | None = None
     """Commit of the hub data set; required where `hub` is used."""
+    config_name: str | None = None
+    """Config of a hub data set that has several."""
     columns: ColumnNames = field(default_factory=ColumnNames)
     """Column names, for loaders `jsonl` and `hub`."""
     limit: int | None = None
@@ -50,7 +69,11 @@ class Dataset:
     @property
     def location(self) -> "Dataset":
         """The data set as its loader sees it: where it lies, not what is made of it."""
-        return Dataset(self.name, self.path, self.hub, self.revision, self.columns)
+        return Dataset(self.name, self.path, self.hub, self.revision, self.config_name, self.columns)
+
+    def __post_init__(self) -> None:
+        if self.name == EMBEDDED:
+            self._choose_loader()
 
     def check(self, key: str) -> None:
         for name in ("limit", "dev_samples", "test_samples"):
@@ -58,6 +81,20 @@ class Dataset:
             require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for all")
         require(0 <= self.corrupt < 1, f"{key}.corrupt", self.corrupt, "a share in [0, 1)")
         require_seed(f"{key}.corrupt_seed", self.corrupt_seed)
+
+    def _choose_loader(self) -> None:
+        """Whoever names a file or a data set of the hub means it and not the embedded one."""
+        if self.path is not None and self.hub is not None:
+            raise UserError(f"dataset.path={self.path} dataset.hub={self.hub}: expected one of them; leave one out")
+        if self.path is not None or self.hub is not None:
+            self.name = "jsonl" if self.path is not None else "hub"
+            return
+        columns = {
+            f"columns.{key}": name for key, name in vars(self.columns).items() if name != vars(ColumnNames())[key]
+        }
+        for key, value in {"revision": self.revision, "config_name": self.config_name, **columns}.items():
+            expected = f"nothing beside dataset={EMBEDDED}; set dataset.path=FILE or dataset.hub=NAME"
+            require(value is None, f"dataset.{key}", value, expected)
 
 
 @dataclass

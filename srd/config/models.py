@@ -1,6 +1,7 @@
 """The two models, and how the teacher's distribution reaches the loss."""
 
 from dataclasses import dataclass, field, fields
+from datetime import date
 from typing import Any
 
 from srd.config.recipe import Finetune
@@ -97,6 +98,10 @@ class Text:
     """Longest prompt; of a longer one the tail is kept."""
     max_tokens: int
     """Longest prompt and response together."""
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """What the chat template is told besides the turns."""
+    date: str | None = None
+    """The day that the chat template sees, YYYY-MM-DD; none: it asks for none."""
     tokenizer: Any = None
     """Identity of the tokenizer of given weights; none: a trained one, which is an input."""
 
@@ -132,11 +137,17 @@ class Model:
     vocabulary: int | None = None
     """Train a byte-level BPE of this size on the training split; none: the tokenizer of the weights."""
     template: str = "alpaca"
-    """Prompt template, a key of `srd.prompts.TEMPLATES`."""
+    """Prompt template, a key of `srd.text.prompts.TEMPLATES`. Its prompts begin with what the tokenizer puts before a
+    text (BOS), once, also where the chat template leaves it out."""
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """What the chat template is told besides the turns, such as enable_thinking."""
+    date: str | None = None
+    """The day that a chat template which asks for it sees, YYYY-MM-DD; none: the day the run begins. A run that is to
+    go on another day needs it."""
     max_prompt_tokens: int = 256
-    """Longest prompt; of a longer one the tail is kept."""
+    """Longest prompt; of a longer one BOS and the tail are kept, of a chat prompt without its headers."""
     max_tokens: int = 512
-    """Longest prompt and response together; a longer response is cut, its EOS with it."""
+    """Longest prompt and response together; a longer response is cut, the end of its turn with it."""
 
     def side(self, role: str) -> Side:
         return self.teacher if role == "teacher" else self.student
@@ -144,7 +155,13 @@ class Model:
     @property
     def text(self) -> Text:
         """How text becomes tokens for both."""
-        return Text(self.template, self.max_prompt_tokens, self.max_tokens)
+        return Text(
+            self.template,
+            self.max_prompt_tokens,
+            self.max_tokens,
+            template_arguments=self.template_arguments,
+            date=self.date,
+        )
 
     def check(self, key: str) -> None:
         if self.vocabulary is not None:
@@ -153,6 +170,19 @@ class Model:
         expected = f"1 to {self.max_tokens - 1}, less than {key}.max_tokens={self.max_tokens}"
         longest = self.max_prompt_tokens
         require(1 <= longest < self.max_tokens, f"{key}.max_prompt_tokens", longest, expected)
+        is_chat, beside = self.template == "chat", f"nothing beside {key}.template={self.template}, which"
+        expected = f"{beside} takes none; use {key}.template=chat"
+        require(is_chat or not self.template_arguments, f"{key}.template_arguments", self.template_arguments, expected)
+        require(self.date is None or _is_date(self.date), f"{key}.date", self.date, "a day as YYYY-MM-DD")
+        expected = f"{beside} reads no date; use {key}.template=chat"
+        require(is_chat or self.date is None, f"{key}.date", self.date, expected)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 @dataclass

@@ -1,56 +1,104 @@
-"""Any data set on the Hugging Face hub, by name, pinned commit and column names."""
+"""Any data set on the Hugging Face hub, by name, pinned commit and column names, or a folder fetched from it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from srd.config import Dataset
-from srd.datasets.jsonl import pick
-from srd.errors import UserError
+from srd.datasets.columns import Reader, read_texts
+from srd.errors import UserError, first_line, nearest
 from srd.runtime.progress import say
+from srd.store.files import known_digest
 
 SPLIT_NAMES = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}
+SHARD_NAMES = tuple(f"{split}-" for split in SPLIT_NAMES)
+"""How the hub's files of a split begin, in the folder itself or in `data/`: train-00000-of-00002.parquet."""
+SHARDS = ("*.parquet", "*.jsonl", "*.json", "*.jsonl.gz", "*.json.gz")
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
     if dataset.path is not None:
         raise UserError(f"dataset.path={dataset.path}: the hub loader reads no local path; use dataset=jsonl")
-    if dataset.hub is None or dataset.revision is None:
+    if dataset.hub is None or (dataset.revision is None and not Path(dataset.hub).is_dir()):
         raise UserError(
             f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to "
-            "pin; "
-            "set both, or use dataset=jsonl dataset.path=FOLDER"
+            "pin; set both, or use dataset=jsonl dataset.path=FOLDER"
         )
-    return {"hub": dataset.hub, "revision": dataset.revision, "columns": vars(dataset.columns)}
+    columns = {key: name for key, name in vars(dataset.columns).items() if name is not None}
+    if Path(dataset.hub).is_dir():
+        return folder_source(Path(dataset.hub), dataset) | {"columns": columns}
+    config = {"config_name": dataset.config_name} if dataset.config_name is not None else {}
+    return {"hub": dataset.hub, "revision": dataset.revision, "columns": columns, **config}
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    splits = fetch(dataset)
+    yield from load_from(str(dataset.hub), dataset)
+
+
+def load_from(name: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The rows of a data set by its name on the hub or its folder."""
+    splits = fetch(name, dataset)
     others = sorted(set(splits) - set(SPLIT_NAMES))
     if not set(splits) & set(SPLIT_NAMES):
-        raise UserError(f"{dataset.hub}: splits {', '.join(others)}; expected train and, if any, validation and test")
+        raise UserError(f"{name}: splits {', '.join(others)}; expected train and, if any, validation and test")
     if others:
-        say(f"{dataset.hub}: splits {', '.join(others)} are not used")
+        say(f"{name}: splits {', '.join(others)} are not used")
+    reader = Reader(dataset.columns, name)
     for split, rows in splits.items():
-        if split in others:
-            continue
-        for number, row in enumerate(rows):
-            yield pick(row, f"{dataset.hub}/{split}[{number}]", dataset.columns) | {"split": SPLIT_NAMES[split]}
+        if split not in others:
+            placed = ((f"{name}/{split}[{number}]", row) for number, row in enumerate(rows))
+            yield from read_texts(placed, reader, SPLIT_NAMES[split])
+    reader.close()
 
 
-def fetch(dataset: Dataset, **options: Any) -> dict[str, Any]:
+def is_folder(folder: Path) -> bool:
+    """Whether a folder looks as one of the hub's: a card that names configs, or files of splits by its rules."""
+    card = folder / "README.md"
+    names = card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
+    # Nothing else is guessed: the hub's library takes any file in any subfolder for training data.
+    places = [folder, folder / "data"]
+    return names or any(path.parent in places and path.name.startswith(SHARD_NAMES) for path in _shards(folder))
+
+
+def folder_source(folder: Path, dataset: Dataset) -> dict[str, Any]:
+    """What identifies a folder: the content of its data files and of its card."""
+    paths = [*_shards(folder), *(path for path in [folder / "README.md"] if path.is_file())]
+    config = {"config_name": dataset.config_name} if dataset.config_name is not None else {}
+    return {"files": {str(path.relative_to(folder)): known_digest(path) for path in paths}, **config}
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(path for pattern in SHARDS for path in folder.rglob(pattern) if path.is_file())
+
+
+def fetch(name: str, dataset: Dataset, **options: Any) -> dict[str, Any]:
     """The splits of a hub data set; a hub out of reach is a `UserError` that says what to place where."""
     import datasets
-    from datasets.exceptions import DatasetNotFoundError
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError
 
     datasets.disable_progress_bars()
-    name = str(dataset.hub)
+    datasets.logging.set_verbosity_error()
+    revision = None if Path(name).is_dir() else dataset.revision
     try:
-        return dict(datasets.load_dataset(name, revision=dataset.revision, **options))
-    except (OSError, HfHubHTTPError, DatasetNotFoundError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        configs = datasets.get_dataset_config_names(name, revision=revision)
+        _check_config(name, dataset, configs)
+        return dict(datasets.load_dataset(name, dataset.config_name, revision=revision, **options))
+    except (OSError, HfHubHTTPError, DatasetNotFoundError, DatasetGenerationError, ValueError) as error:
         raise UserError(
-            f"hub data set {name}@{dataset.revision}: cannot be fetched ({reason}); run again when the hub can be "
-            "reached, "
-            f"or place its rows as train.jsonl in a folder and set dataset=jsonl dataset.path=FOLDER"
+            f"hub data set {name}@{dataset.revision}: cannot be fetched ({first_line(error)}); run again when the hub "
+            "can be reached, or place its rows as train.jsonl in a folder and set dataset=jsonl dataset.path=FOLDER"
         ) from None
+
+
+def _check_config(name: str, dataset: Dataset, configs: list[str]) -> None:
+    """A `UserError` with the configs where one of several has to be chosen, or another was."""
+    if dataset.config_name is None and len(configs) > 1 and "default" not in configs:
+        raise UserError(
+            f"dataset.config_name is not set: {name} has the configs {', '.join(configs)}; "
+            f"choose one, as in dataset.config_name={configs[0]}"
+        )
+    if dataset.config_name is not None and dataset.config_name not in configs:
+        raise UserError(
+            f"dataset.config_name={dataset.config_name}: not one of {name}; {nearest(dataset.config_name, configs)}"
+        )

@@ -1,6 +1,6 @@
-"""Any local JSON Lines file with an instruction, an optional input and an output; gzip too.
+"""Any local file of rows, or a folder with train, dev and test files; what a file is, its content says.
 
-`dataset.path` is a file (all of it training data) or a folder with train, dev and test files.
+A folder fetched from the hub (a card with configs, shards in subfolders) is read as the hub's library reads it.
 """
 
 from collections.abc import Iterator
@@ -8,68 +8,102 @@ from pathlib import Path
 from typing import Any
 
 from srd.config import ColumnNames, Dataset
+from srd.datasets import hub
+from srd.datasets.columns import Reader, read_texts
+from srd.datasets.formats import check_readable, read_objects
 from srd.errors import UserError
+from srd.runtime.progress import say
 from srd.store.files import known_digest
-from srd.store.rows import read_lines
 
-ENDINGS = (".jsonl", ".jsonl.gz", ".json")
-
-
-NAMES = {"train": ["train"], "dev": ["dev", "validation"], "test": ["test"]}
+ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
+NAMES = {"train": ["train"], "dev": ["dev", "validation", "valid", "val", "eval"], "test": ["test"]}
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
-    columns = {"columns": vars(dataset.columns)} if dataset.columns != ColumnNames() else {}
+    columns = {"columns": named_columns(dataset.columns)} if dataset.columns != ColumnNames() else {}
+    if is_hub_folder(dataset):
+        return hub.folder_source(Path(str(dataset.path)), dataset) | columns
+    refuse_config_name(dataset)
     return {split: known_digest(path) for split, path in files(dataset, NAMES).items()} | columns
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    if is_hub_folder(dataset):
+        yield from hub.load_from(str(dataset.path), dataset)
+        return
+    reader = Reader(dataset.columns, str(dataset.path))
     for split, path in files(dataset, NAMES).items():
-        yield from read(path, split, dataset.columns)
+        yield from read_texts(read_objects(path), reader, split)
+    reader.close()
+
+
+def named_columns(columns: ColumnNames) -> dict[str, str]:
+    """The names of the columns as a fingerprint knows them."""
+    return {key: name for key, name in vars(columns).items() if name is not None}
+
+
+def refuse_config_name(dataset: Dataset) -> None:
+    if dataset.config_name is not None:
+        raise UserError(
+            f"dataset.config_name={dataset.config_name}: {dataset.path} is no hub data set with configs; leave it out"
+        )
+
+
+def is_hub_folder(dataset: Dataset) -> bool:
+    """Whether the path is a folder without files of its own that the hub's library knows how to read."""
+    folder = Path(str(dataset.path)).expanduser()
+    if dataset.path is None or not folder.is_dir() or _present(folder, [s for stems in NAMES.values() for s in stems]):
+        return False
+    return hub.is_folder(folder)
 
 
 def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
-    """The file of every split found under `dataset.path`; at least one, or a `UserError`."""
+    """The file of every split found under `dataset.path`; at least one, or a `UserError`.
+
+    Two files for one split are a `UserError`, but for the alternatives that a suite names itself: there the first of
+    its names counts.
+    """
     if dataset.path is None:
         raise UserError(
             f"dataset.path is not set: dataset={dataset.name} reads a local file or folder; set dataset.path=FILE"
         )
-    path = Path(dataset.path)
-    if path.is_file():
-        return {next(iter(names)): path}
+    path = Path(dataset.path).expanduser()
     if not path.is_dir():
-        raise UserError(f"dataset.path={path}: no such file or folder; expected a .jsonl or .jsonl.gz file")
-    found = {}
+        check_readable(path, "dataset.path")
+        return {next(iter(names)): path}
+    found: dict[str, Path] = {}
     for split, stems in names.items():
-        candidates = [path / (stem + ending) for stem in stems for ending in ENDINGS]
-        present = [candidate for candidate in candidates if candidate.is_file()]
+        groups = [_present(path, [stem]) for stem in stems]
+        present = [each for group in groups for each in group]
+        if names is not NAMES:
+            present = next((group for group in groups if group), [])
+        if len(present) > 1:
+            listed = " and ".join(each.name for each in present)
+            raise UserError(f"dataset.path={path}: {listed} are both {split} data; leave one, or set dataset.path=FILE")
         if present:
+            check_readable(present[0], "dataset.path")
             found[split] = present[0]
+    others = sorted(each.name for each in path.iterdir() if each.name.endswith(ENDINGS) and each not in found.values())
     if not found:
         wanted = ", ".join(stem + ".jsonl" for stems in names.values() for stem in stems)
-        raise UserError(f"dataset.path={path}: no data file in this folder; expected one of {wanted} (or .gz)")
+        there = f"; it has {', '.join(others[:5])}: set dataset.path to one of them" if others else ""
+        raise UserError(f"dataset.path={path}: no data file in this folder; expected one of {wanted} (or .gz){there}")
+    if others and names is NAMES:
+        _say_unread(path, others)
     return found
 
 
-def read(path: Path, split: str, columns: ColumnNames) -> Iterator[dict[str, Any]]:
-    """The rows of one file as raw samples of a split."""
-    for where, row in read_lines(path):
-        yield pick(row, where, columns) | {"split": split}
+def _say_unread(path: Path, others: list[str]) -> None:
+    line = f"{path}: not read: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}"
+    if line not in _SAID:
+        _SAID.add(line)
+        say(line)
 
 
-def pick(row: dict[str, Any], where: str, columns: ColumnNames) -> dict[str, Any]:
-    """The three texts of a foreign row by its column names."""
-    for key in (columns.instruction, columns.output):
-        if key not in row:
-            raise UserError(
-                f"{where}: no column '{key}'; found {', '.join(row) or 'none'}; name it with dataset.columns.*"
-            )
-    instruction, text, output = row[columns.instruction], row.get(columns.input) or "", row[columns.output]
-    texts = [instruction, text, *(output if isinstance(output, list) else [output])]
-    if not all(isinstance(value, str) for value in texts):
-        raise UserError(f"{where}: instruction, input and output must be text (output may be a list of texts)")
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"{where}: not text that UTF-8 can hold ({error.reason}); mend the row") from None
-    return {"instruction": instruction, "input": text, "output": output, "where": where}
+_SAID: set[str] = set()
+"""The graph looks for the files again and again."""
+
+
+def _present(folder: Path, stems: list[str]) -> list[Path]:
+    candidates = [folder / (stem + ending) for stem in stems for ending in ENDINGS]
+    return [candidate for candidate in candidates if candidate.exists()]

@@ -9,7 +9,9 @@ from typing import Any
 
 from srd.config import ColumnNames, Dataset
 from srd.datasets import hub, jsonl
-from srd.errors import UserError
+from srd.datasets.columns import DOLLY, Reader, read_texts
+from srd.datasets.formats import read_objects
+from srd.errors import UserError, require
 from srd.store.files import known_digest
 
 RAW_DEV_ROWS = 1000
@@ -26,6 +28,12 @@ class MiniLLM:
         if dataset.path is None:
             self._check_hub(dataset)
             return hub.source(dataset)
+        jsonl.refuse_config_name(dataset)
+        for key, name in vars(dataset.columns).items():
+            # Those of the hub's file stand in the option itself.
+            usual = (getattr(ColumnNames(), key), getattr(DOLLY, key))
+            expected = f"nothing beside a file of {dataset.name}, which has columns of its own; use dataset=jsonl"
+            require(name in usual, f"dataset.columns.{key}", name, expected)
         return {split: known_digest(path) for split, path in jsonl.files(dataset, self.names).items()}
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -33,9 +41,12 @@ class MiniLLM:
             yield from hub.load(dataset)
             return
         for split, path in jsonl.files(dataset, self.names).items():
-            for number, row in enumerate(jsonl.read(path, split, ColumnNames())):
+            # MiniLLM's files have the usual columns; Databricks' own file is known by those that it has.
+            reader = Reader(ColumnNames(), str(path))
+            for number, row in enumerate(read_texts(read_objects(path), reader, split)):
                 raw_dev = path.name.startswith("raw.") and number < RAW_DEV_ROWS
                 yield row | {"split": "dev"} if raw_dev else row
+            reader.close()
 
     def _check_hub(self, dataset: Dataset) -> None:
         if dataset.hub is None or dataset.revision is None:

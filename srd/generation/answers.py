@@ -1,11 +1,14 @@
 """An answer, what ends it, and the random stream it is drawn with."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.text.encoding import eos_id, text_of
+from srd.config import Text
+from srd.text.chat import Chat
+from srd.text.encoding import eos_id, text_of, turn_end
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,24 @@ class Answer:
         return len(self.ids)
 
 
-def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Every id that ends an answer: the tokenizer's EOS and those of the model's generation config."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *more: int) -> set[int]:
+    """Every id that ends an answer: the tokenizer's EOS and those of the model's generation config, among them the
+    template's end of a turn (`tell_stops`), and `more`."""
     # An instruct model may end a turn with another id than the tokenizer's EOS, and names both here.
-    more = configured if isinstance(configured, list) else [configured]
-    return {eos_id(tokenizer), *(id for id in more if id is not None)}
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ends = [tokenizer.eos_token_id, *(named if isinstance(named, list) else [named]), *more]
+    return {int(id) for id in ends if id is not None} or {eos_id(tokenizer)}
+
+
+def tell_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: Text) -> None:
+    """Write all that ends an answer into the model's generation config, which its exports carry: whoever generates with
+    them stops where we do."""
+    end = turn_end(tokenizer, Chat(tokenizer, text) if text.template == "chat" else None)
+    configuration: Any = model.generation_config
+    stops = sorted(stop_ids(model, tokenizer, end))
+    configuration.eos_token_id = stops if len(stops) > 1 else stops[0]
+    # What is marked as taken from the model's config, transformers may take from there again.
+    configuration._from_model_config = False
 
 
 def stream_seed(seed: int, id: str) -> int:

@@ -1,10 +1,11 @@
 """Scores of an answer, by name. One line adds a metric: evaluation, report, dev criterion and ranking read it here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from srd.metrics.matching import exact_match
-from srd.metrics.rouge import rouge_l
+from srd.metrics.rouge import rouge_l, rouge_sees
+from srd.runtime.progress import say
 from srd.store.rows import Sample
 
 
@@ -23,6 +24,8 @@ class Metric:
     """Factor in tables: shares are shown as per cent."""
     decimals: int = 2
     """Digits in tables."""
+    sees: Callable[[list[str]], bool] = lambda references: True
+    """Whether it can tell answers apart by these references."""
 
     def __call__(self, answer: str, sample: Sample) -> float:
         """The score of an answer to a sample's prompt, unscaled."""
@@ -39,10 +42,23 @@ class Metric:
         return score > than if self.higher_is_better else score < than
 
 
-METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L"), "exact_match": Metric(exact_match, "EM", decimals=1)}
+BLIND = 0.5
+"""From this share of samples on which it sees nothing, a metric decides nothing."""
+METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees), "exact_match": Metric(exact_match, "EM", decimals=1)}
 """Metrics by name, in the order of their columns."""
 
 
 def metrics_of(answer: str, sample: Sample, names: tuple[str, ...] | None = None) -> dict[str, float]:
     """Every metric (or those named) of an answer to a sample's prompt, unscaled."""
     return {name: METRICS[name](answer, sample) for name in (METRICS if names is None else names)}
+
+
+def blind_share(name: str, samples: Sequence[Sample]) -> float:
+    """Share of the samples on whose references a metric sees nothing; more than none is said."""
+    blind = sum(not METRICS[name].sees(sample.references) for sample in samples)
+    if blind:
+        say(
+            f"{METRICS[name].column} sees nothing in {blind} of {len(samples)} references "
+            f"({100 * blind / len(samples):.0f} %): it counts words of a-z and 0-9; look at exact match or the NLL"
+        )
+    return blind / len(samples)

@@ -58,3 +58,14 @@ def _f_measure(prediction: list[str], reference: list[str]) -> float:
         return 0.0
     precision, recall = common / len(prediction), common / len(reference)
     return 2 * precision * recall / (precision + recall)
+
+
+def rouge_sees(references: list[str]) -> bool:
+    """Whether ROUGE-L has something to compare: most letters and digits of some reference are those of its tokens."""
+    return any(_is_mostly_ascii(reference) for reference in references)
+
+
+def _is_mostly_ascii(text: str) -> bool:
+    # Half, because a number or a name in Latin letters amid another script would let everything else go unseen.
+    signs = [sign for sign in text if sign.isalnum()]
+    return bool(signs) and 2 * sum(map(str.isascii, signs)) >= len(signs)

@@ -79,6 +79,8 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
             # peft writes this list from a set, in an order that changes from process to process.
             settings = json.loads(adapter.read_text())
             adapter.write_text(json.dumps({**settings, "target_modules": sorted(settings["target_modules"])}, indent=2))
+            # peft leaves it out, and with it what ends an answer.
+            model.generation_config.save_pretrained(place)
         tokenizer.save_pretrained(place)
     put(place, folder)
 

@@ -30,14 +30,26 @@ class Stage:
 GRAPH = "srd.pipeline.graph"
 
 STAGES: dict[str, Stage] = {
-    "samples": Stage("raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", on_demand=True, common=True),
+    "samples": Stage(
+        "raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", version=2, on_demand=True, common=True
+    ),
     "tokenizer": Stage("train a tokenizer on the training split", f"{GRAPH}:tokenizers", on_demand=True, common=True),
     "finetune": Stage(
-        "fine-tune one of the models (role=teacher|student)", f"{GRAPH}:finetunings", shared=True, common=True
+        "fine-tune one of the models (role=teacher|student)",
+        f"{GRAPH}:finetunings",
+        version=2,
+        shared=True,
+        common=True,
     ),
-    "answers": Stage("the teacher answers the training prompts", f"{GRAPH}:answers", on_demand=True, shared=True),
+    "answers": Stage(
+        "the teacher answers the training prompts", f"{GRAPH}:answers", on_demand=True, version=2, shared=True
+    ),
     "reflect": Stage(
-        "the student answers the training prompts", f"{GRAPH}:reflect", shared=True, cost_column="of it reflect"
+        "the student answers the training prompts",
+        f"{GRAPH}:reflect",
+        version=2,
+        shared=True,
+        cost_column="of it reflect",
     ),
     "rank": Stage("order the samples by difficulty", f"{GRAPH}:rankings", cost_column="rank…partition"),
     "filter": Stage("drop the hardest", f"{GRAPH}:filter", cost_column="rank…partition"),
@@ -45,10 +57,11 @@ STAGES: dict[str, Stage] = {
     "cache": Stage(
         "keep what enters the teacher's head, once for all arms",
         f"{GRAPH}:cache",
+        version=2,
         shared=True,
         cost_column="of it cache",
     ),
-    "distill": Stage("train the student on the teacher, phase by phase", f"{GRAPH}:distill", shared=True),
-    "evaluate": Stage("score teacher, student and distilled student", f"{GRAPH}:evaluations", shared=True),
+    "distill": Stage("train the student on the teacher, phase by phase", f"{GRAPH}:distill", version=2, shared=True),
+    "evaluate": Stage("score teacher, student and distilled student", f"{GRAPH}:evaluations", version=2, shared=True),
 }
 """Stages by name, in the order of the pipeline."""

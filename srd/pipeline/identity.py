@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from srd.config import Config, Side
-from srd.errors import UserError
+from srd.errors import UserError, require
 from srd.store.files import known_digest
+from srd.text.clock import reads_clock, today
 
 
 def text_identity(cfg: Config) -> dict[str, Any]:
@@ -18,12 +19,35 @@ def text_identity(cfg: Config) -> dict[str, Any]:
         "max_prompt_tokens": cfg.model.max_prompt_tokens,
         "max_tokens": cfg.model.max_tokens,
     }
+    # What is not set is left out: prompts of other templates stay what they are known by.
+    if cfg.model.template_arguments:
+        settings["template_arguments"] = cfg.model.template_arguments
+    if cfg.model.template == "chat":
+        settings |= _date(cfg)
     if cfg.model.vocabulary is None:
         student = weights_identity(cfg.model.student, "student")
         settings["tokenizer"] = {
             key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student
         }
     return settings
+
+
+def _date(cfg: Config) -> dict[str, str]:
+    """The date that the chat template reads; nothing where it reads none."""
+    folder = Path(str(cfg.model.student.name))
+    if not folder.is_dir():
+        # What a template on the hub or in a package reads is known when it is loaded; the stages ask for the date then.
+        return {"date": cfg.model.date} if cfg.model.date is not None else {}
+    files = [
+        *folder.glob("chat_template*"),
+        *folder.glob("additional_chat_templates/*"),
+        folder / "tokenizer_config.json",
+    ]
+    if not any(reads_clock(path.read_text(encoding="utf-8")) for path in files if path.is_file()):
+        key, expected = "model.date", f"nothing: the chat template of {folder} reads no date"
+        require(cfg.model.date is None, key, cfg.model.date, expected)
+        return {}
+    return {"date": cfg.model.date or today()}
 
 
 def lora_identity(side: Side) -> dict[str, Any]:

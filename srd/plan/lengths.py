@@ -7,7 +7,7 @@ from srd.config import Config, Pair
 from srd.errors import UserError
 from srd.models.load import load_tokenizer
 from srd.store.rows import Sample, read_rows
-from srd.text.encoding import encode
+from srd.text.encoding import Encoder
 
 MEASURED = 4000
 """Samples whose lengths are measured: the stages tokenise all of them anyway, a plan need not."""
@@ -65,6 +65,7 @@ def _measured(cfg: Config, folders: Folders) -> tuple[int, float, float, int]:
     if not samples:
         raise UserError(f"{folders.samples}: no train samples; use more data")
     tokenizer = load_tokenizer(folders.pair, folders.tokenizer)
-    rows = [encode(sample, tokenizer, cfg.model.text) for sample in samples[:: 1 + len(samples) // MEASURED]]
+    encoder = Encoder(tokenizer, cfg.model.text)
+    rows = [encoder.encode(sample) for sample in samples[:: 1 + len(samples) // MEASURED]]
     prompts, responses = (sum(len(getattr(row, part)) for row in rows) / len(rows) for part in ("prompt", "response"))
     return len(samples), prompts, responses, max(row.num_tokens for row in rows)

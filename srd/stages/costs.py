@@ -42,7 +42,7 @@ def distillation_ledger(
     c, written = counters, on_policy.generated_tokens if on_policy is not None else 0
     flops = training_flops(student, c.tokens + c.corpus_tokens)
     flops += forward_flops(online_teacher, c.tokens) + forward_flops(student, written)
-    best = {select_by: c.best_score, "phase": c.best_phase, "epoch": c.best_epoch}
+    best = {select_by: c.best_score, "nll": c.best_nll, "phase": c.best_phase, "epoch": c.best_epoch}
     return {**training_ledger(c, flops), "generated_tokens": written, "best": best}
 
 

@@ -99,6 +99,7 @@ def make(work: Distillation) -> None:
     online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
     counters, size = training.state.counters, num_parameters(student)
     work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
+    work.ledger["best"]["selected_by"] = selection.selected_by
 
 
 def _leave_base(work: Distillation, loaded: Loaded) -> None:

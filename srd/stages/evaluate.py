@@ -7,7 +7,7 @@ from typing import Any
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answerer
-from srd.metrics import metrics_of
+from srd.metrics import METRICS, blind_share, metrics_of
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
@@ -53,6 +53,7 @@ def make(work: Work[Settings, Pair]) -> None:
     role = "student" if settings.target == "distill" else settings.target
     loaded = read_model(work, role, settings.teacher or settings.student or {})
     samples = read_samples(work, "test")
+    work.ledger["blind"] = {name: blind_share(name, samples) for name in METRICS}
     rows = encode_all(samples, loaded.tokenizer, settings.text)
     questions = [Question(seed, *pair) for seed in settings.seeds for pair in zip(samples, rows, strict=True)]
     questions.sort(key=lambda asked: (-len(asked.row.prompt), asked.sample.id, asked.seed))

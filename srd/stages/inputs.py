@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from srd.config import Pair
 from srd.errors import UserError
 from srd.store.artefacts import Work
-from srd.store.rows import Sample, read_lines, read_rows
+from srd.store.rows import Sample, first_row, read_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,12 +51,20 @@ class Loaded:
 def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
     """The model of a role, newest weights first among the stage's inputs; `identity` is the stage's setting that says
     which weights it starts from."""
+    from srd.generation.answers import tell_stops
     from srd.models.load import load_model, load_tokenizer
     from srd.models.trial import try_out
+    from srd.text.clock import reads_clock, today
     from srd.text.encoding import encode
 
-    tokenizer = load_tokenizer(work.context, work.inputs)
+    tokenizer, text = load_tokenizer(work.context, work.inputs), work.settings.text
+    if text.template == "chat" and text.date is None and reads_clock(str(tokenizer.chat_template)):
+        raise UserError(
+            f"model.date=null: the chat template of {tokenizer.name_or_path} reads the date, and prompts with it; "
+            f"set model.date={today()}"
+        )
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
-    _, row = next(read_lines(work.inputs["samples"] / "samples.jsonl"))
-    try_out(model, encode(Sample(**row), tokenizer, work.settings.text), role)
+    sample = first_row(work.inputs["samples"] / "samples.jsonl", Sample)
+    try_out(model, encode(sample, tokenizer, text), role)
+    tell_stops(model, tokenizer, text)
     return Loaded(model, tokenizer)

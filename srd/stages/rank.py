@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from srd.errors import UserError
+from srd.metrics import BLIND
+from srd.runtime.progress import say
 from srd.selection.ranking import SIGNALS, difficulties, rank
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import read_columns, write_columns
+from srd.store.manifests import read_manifest
 
 
 @dataclass
@@ -20,7 +26,9 @@ class Settings:
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `ranking.jsonl`, easiest first."""
-    settings = work.settings
+    settings, blind = work.settings, []
+    if "reflections" in work.inputs:
+        blind = _blind(settings.signals, read_manifest(work.inputs["reflections"])["ledger"]["blind"])
     samples = read_samples(work, "train") if "samples" in work.inputs else []
     kinds = {"id": str, **{signal: float for signal in settings.signals if SIGNALS[signal].is_reflected}}
     reflections = (
@@ -28,4 +36,21 @@ def make(work: Work[Settings, None]) -> None:
     )
     values = difficulties(settings.signals, samples, reflections, settings.seed)
     work.leaves.add("ranking.jsonl")
+    # Equal for all, a signal moves no sample; its column stays, for what reads them all.
+    values |= {name: np.zeros_like(values[name]) for name in blind}
     write_columns(work.path / "ranking.jsonl", rank(values, settings.rrf_k))
+
+
+def _blind(signals: list[str], share_by_metric: dict[str, float]) -> list[str]:
+    """The signals that cannot tell the samples apart, which is said; a `UserError` where none can."""
+    shares = {name: share_by_metric.get(SIGNALS[name].metric or "", 0.0) for name in signals}
+    blind = [name for name, share in shares.items() if share >= BLIND]
+    if not blind:
+        return []
+    seen = ", ".join(f"{name} sees nothing in {100 * shares[name]:.0f} % of the references" for name in blind)
+    if len(blind) == len(signals):
+        raise UserError(
+            f"rank.signals or filter.by {signals}: {seen}; expected a signal that can tell samples apart, such as nll"
+        )
+    say(f"rank: {seen}; {', '.join(name for name in signals if name not in blind)} alone orders the samples")
+    return blind

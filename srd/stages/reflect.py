@@ -6,7 +6,7 @@ from typing import Any
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answerer
-from srd.metrics import metrics_of
+from srd.metrics import blind_share, metrics_of
 from srd.selection.ranking import reflected_metrics
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
@@ -44,7 +44,9 @@ def make(work: Work[Settings, Pair]) -> None:
         ]
         return reflections, scoring_counts(rows, sum(a.tokens for a in answers), loaded.parameters)
 
-    pairs = longest_first(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    samples = read_samples(work, "train")
+    work.ledger["blind"] = {name: blind_share(name, samples) for name in reflected_metrics()}
+    pairs = longest_first(samples, loaded.tokenizer, settings.text)
     max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
     with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
         fill(

@@ -37,7 +37,9 @@ class Settings:
 def make(work: Work[Settings, Dataset]) -> None:
     """Leave `samples.jsonl`, and `corrupted.jsonl` where responses were exchanged."""
     settings = work.settings
-    samples, skipped = clean(DATASETS[settings.name].load(work.context), settings.strict)
+    raw = list(DATASETS[settings.name].load(work.context))
+    samples, skipped = clean(raw, settings.strict)
+    empty = sum(0 < len(_spoken(row["output"])) < len(row["output"]) for row in raw if isinstance(row["output"], list))
     splits = split(samples, settings.limit, settings.dev_samples, settings.test_samples)
     if settings.corrupt > 0:
         splits["train"], exchanged = corrupt(splits["train"], settings.corrupt, settings.corrupt_seed)
@@ -51,11 +53,20 @@ def make(work: Work[Settings, Dataset]) -> None:
     say(f"{settings.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     if any(skipped.values()):
         say(f"{settings.name}: skipped " + ", ".join(f"{count} {why}" for why, count in skipped.items() if count))
-    work.ledger |= {"samples": counts, "skipped": skipped}
+    if empty:
+        say(f"{settings.name}: {empty} samples have empty references beside others; the others alone are kept")
+    repeated = {name: repeats(splits["train"], splits[name]) for name in ("dev", "test")}
+    for name, count in repeated.items():
+        if count:
+            told = f"{count} of {counts[name]} {name} prompts are training prompts as well, answered otherwise"
+            say(f"{settings.name}: {told}")
+    work.ledger |= {"samples": counts, "skipped": skipped, "empty_references": empty, "training_prompts": repeated}
 
 
 def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], dict[str, int]]:
     """Samples with ids, without empty responses and repeats, and the counts of what was skipped.
+
+    Of several references the empty ones go, because the first is trained on.
 
     A row of the training split that repeats one of dev or test is skipped there. With `strict` the
     first such row is a `UserError` with its place.
@@ -64,16 +75,14 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
     skipped = {"with an empty response": 0, "duplicates": 0}
     samples: dict[str, Sample] = {}
     for row in rows:
-        output = row["output"]
-        texts = output if isinstance(output, list) else [output]
-        id = sample_id(row["instruction"], row["input"], output)
-        why = (
-            "with an empty response"
-            if not any(text.strip() for text in texts)
-            else "duplicates"
-            if id in samples
-            else None
-        )
+        spoken, why = _spoken(row["output"]), None
+        output = spoken if isinstance(row["output"], list) else row["output"]
+        system = row.get("system", "")
+        id = sample_id(row["instruction"], row["input"], output, system)
+        if not spoken:
+            why = "with an empty response"
+        elif id in samples:
+            why = "duplicates"
         if why is not None and strict:
             raise UserError(
                 f"{row['where']}: row {why.replace('duplicates', 'is a duplicate')} (dataset.strict=true); "
@@ -82,8 +91,22 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         if why is not None:
             skipped[why] += 1
             continue
-        samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"])
+        samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"], system)
     return list(samples.values()), skipped
+
+
+def _spoken(output: str | list[str]) -> list[str]:
+    return [text for text in (output if isinstance(output, list) else [output]) if text.strip()]
+
+
+def repeats(training: list[Sample], held_out: list[Sample]) -> int:
+    """How many held-out prompts are training prompts, white space aside."""
+    trained = {_prompt(sample) for sample in training}
+    return sum(_prompt(sample) in trained for sample in held_out)
+
+
+def _prompt(sample: Sample) -> tuple[str, ...]:
+    return tuple(" ".join(text.split()) for text in (sample.system, sample.instruction, sample.input))
 
 
 def split(
@@ -100,7 +123,7 @@ def split(
             splits[name] = splits[name][:size]
         else:
             held, splits["train"] = splits["train"][:size], splits["train"][size:]
-            splits[name] = [Sample(s.id, s.instruction, s.input, s.output, name) for s in held]
+            splits[name] = [replace(s, split=name) for s in held]
     splits["train"] = splits["train"][:limit]
     return splits
 
@@ -136,4 +159,4 @@ def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample
 
 
 def _id(sample: Sample, donor: Sample) -> str:
-    return sample_id(sample.instruction, sample.input, donor.output)
+    return sample_id(sample.instruction, sample.input, donor.output, sample.system)

@@ -1,10 +1,8 @@
 """The rows of every artefact, and the one way they are read and written (JSON Lines, UTF-8)."""
 
-import gzip
 import hashlib
 import json
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +23,8 @@ class Sample:
     input: str
     output: str | list[str]
     split: str
+    system: str = ""
+    """What a conversation tells the assistant before its first turn."""
 
     @property
     def references(self) -> list[str]:
@@ -83,9 +83,9 @@ class Score:
     cut: bool
 
 
-def sample_id(instruction: str, input: str, output: str | list[str]) -> str:
+def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
     """16 hex digits of the SHA-256 of the text: the key that joins every artefact."""
-    text = json.dumps([instruction, input, output], ensure_ascii=False)
+    text = json.dumps([instruction, input, output, *([system] if system else [])], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -94,8 +94,11 @@ def dump(row: Any) -> str:
     if isinstance(row, dict):
         return json.dumps(row, ensure_ascii=False) + "\n"
     values: dict[str, Any] = {}
+    # What most rows do not have is left out of those.
+    usual = {field.name: field.default for field in fields(row)}
     for name, value in asdict(row).items():
-        values |= value if name == METRICS_FIELD else {name: value}
+        if value != usual[name]:
+            values |= value if name == METRICS_FIELD else {name: value}
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
@@ -131,29 +134,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     return rows
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`file:line` and JSON object of every line that is not empty; one that cannot be read is a `UserError` with its
-    place."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", _object(line, f"{path}:{number}")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: broken gzip file after line {number} ({error}); fetch or write it again") from None
-    if number == 0:
-        raise UserError(f"{path}: empty; expected one JSON object a line")
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}, column {error.colno}); expected one object a line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected a JSON object, found {type(row).__name__}")
-    return row
+def first_row(path: Path, kind: type[Row]) -> Row:
+    """The first row as a `kind`, the others unread."""
+    with path.open(encoding="utf-8") as file:
+        return kind(**json.loads(file.readline()))

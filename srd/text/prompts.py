@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from srd.errors import UserError
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -28,12 +26,10 @@ def alpaca(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def chat(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:
-    """The tokenizer's own chat template around one user turn."""
-    if getattr(tokenizer, "chat_template", None) is None:
-        raise UserError("model.template=chat: the tokenizer has no chat template; use model.template=alpaca or plain")
-    text = f"{sample.instruction}\n\n{sample.input}" if sample.input else sample.instruction
-    message = [{"role": "user", "content": text}]
-    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+    """The tokenizer's own chat template around one user turn, with a system turn where the sample has one."""
+    from srd.text.chat import Chat
+
+    return Chat(tokenizer).prompt(sample)
 
 
 def plain(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -5,25 +5,37 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from srd.datasets.formats import read_objects
 from srd.errors import UserError
-from srd.store.rows import read_lines, sample_id
-from srd.text.encoding import Encoded, encode_text
+from srd.runtime.progress import say
+from srd.store.rows import sample_id
+from srd.text.encoding import Encoded, opening, text_encoder
 
 
 def read_corpus(path: str, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[Encoded]:
-    """Every text of the file as a row whose first token is the prompt; one without a second token is skipped."""
+    """Every text of the file in rows of at most `max_tokens`, so that each of its tokens but the first is predicted
+    once; the first token of a row, which is the last of the row before, is its prompt. Says what was left out."""
+    encoder, begin = text_encoder(tokenizer), opening(tokenizer)
     rows: list[Encoded] = []
-    for where, line in read_lines(Path(path)):
+    texts = cut = short = 0
+    for where, line in read_objects(Path(path).expanduser()):
         if not isinstance(line.get("text"), str):
             raise UserError(
                 f"{where}: no column 'text' (columns: {', '.join(line)}); method.corpus.path needs rows like "
                 f'{{"text": …}}'
             )
-        ids = encode_text(line["text"], tokenizer)[:max_tokens]
-        if len(ids) > 1:
-            rows.append(Encoded(sample_id(line["text"], "", ""), ids[:1], ids[1:], False))
+        ids = [*begin, *encoder(line["text"])]
+        blocks = [ids[start : start + max_tokens] for start in range(0, len(ids) - 1, max_tokens - 1)]
+        texts, cut, short = texts + 1, cut + (len(blocks) > 1), short + (not blocks)
+        for number, block in enumerate(blocks):
+            id = sample_id(line["text"], "", str(number) if number else "")
+            rows.append(Encoded(id, block[:1], block[1:], False))
     if not rows:
-        raise UserError(f"method.corpus.path={path}: no text in it")
+        raise UserError(f'method.corpus.path={path}: no text of two tokens in it; expected rows like {{"text": …}}')
+    if cut:
+        say(f"{path}: {cut} of {texts} texts are over model.max_tokens={max_tokens}: read in blocks, {len(rows)} rows")
+    if short:
+        say(f"{path}: {short} of {texts} texts have fewer than two tokens and are left out")
     return rows
 
 

@@ -68,7 +68,7 @@ class Training:
             end_phase(counters.phase)
             counters.phase += 1
             counters.phase_step = 0
-            counters.phase_score = None
+            counters.phase_score = counters.phase_nll = None
             if self.restarts:
                 self.state.optimiser = self.state.new_optimiser()
             # Saved after the phase has ended and the next one has begun: a kill before it ends the phase again, which

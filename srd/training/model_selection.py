@@ -1,6 +1,7 @@
 """The choice of weights: dev answers after every epoch, checkpoints after every phase."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -8,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from srd.config import Distill, Engine, Generation
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answer
-from srd.metrics import METRICS, Metric
+from srd.metrics import BLIND, METRICS, Metric, blind_share
 from srd.models.checkpoints import save_model
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -49,6 +50,15 @@ class ModelSelection:
     recipe: Distill
     num_phases: int
 
+    @cached_property
+    def selected_by(self) -> str:
+        """The metric that chooses, or `nll` where it sees nothing in most dev references: then scores are equal, or
+        differ by chance."""
+        if blind_share(self.recipe.select_by, [sample for sample, _ in self.dev.pairs]) < BLIND:
+            return self.recipe.select_by
+        say(f"distill.select_by={self.recipe.select_by} cannot choose the best weights here: their dev loss does")
+        return "nll"
+
     @property
     def metric(self) -> Metric:
         """What decides which weights are better."""
@@ -69,24 +79,34 @@ class ModelSelection:
     def end_epoch(self, phase: int, epoch: int) -> None:
         """Answer the dev prompts; keep the weights where they are the best so far."""
         c, student, data = self.state.counters, self.state.model, self._adaptive
-        score = self.dev.score(student, self.engine, self.metric)
+        score, nll = self.dev.score(student, self.engine, self.metric), self.dev.loss(student, self.engine)
         row = {"step": c.step, "phase": phase, "epoch": epoch, f"dev/{self.recipe.select_by}": score}
+        row["dev/loss_nats"] = nll
         if data is not None:
-            row["dev/loss_nats"] = self.dev.loss(student, self.engine)
-            data.observe(row["dev/loss_nats"])
+            data.observe(nll)
             row["dev/student_share"] = data.share
         self.state.append("dev", row)
-        if self.recipe.handover == "best" and self.metric.is_better(score, c.phase_score):
-            c.phase_score = score
+        if self.recipe.handover == "best" and self._is_better(score, nll, c.phase_score, c.phase_nll):
+            c.phase_score, c.phase_nll = score, nll
             self.state.snapshot()
-        if self.metric.is_better(score, c.best_score):
-            c.best_score, c.best_phase, c.best_epoch = score, phase, epoch
+        if self._is_better(score, nll, c.best_score, c.best_nll):
+            c.best_score, c.best_nll, c.best_phase, c.best_epoch = score, nll, phase, epoch
             save_model(student, self.dev.tokenizer, self.state.beside.prepare("best"))
+
+    def _is_better(self, score: float, nll: float, best: float | None, best_nll: float | None) -> bool:
+        """Whether weights with these dev values are better: by the metric, by the dev loss where that says nothing."""
+        if best is None or best_nll is None:
+            return True
+        if self.selected_by == "nll" or score == best:
+            return nll < best_nll
+        return self.metric.is_better(score, best)
 
     def end_phase(self, phase: int) -> None:
         """Leave the phase's weights: its last, or with `handover: best` its best."""
         if self.recipe.handover == "best":
             self.state.restore_snapshot()
         save_model(self.state.model, self.dev.tokenizer, self.state.beside.prepare(f"phase-{phase}"))
-        best = self.metric.shown(self.metric.scale * (self.state.counters.best_score or 0))
-        say(f"phase {phase + 1} of {self.num_phases} done, best dev {self.metric.column} so far {best}")
+        c = self.state.counters
+        best = self.metric.shown(self.metric.scale * (c.best_score or 0))
+        by = f", by its loss {c.best_nll:.3f} nats" if self.selected_by == "nll" else ""
+        say(f"phase {phase + 1} of {self.num_phases} done, best dev {self.metric.column} so far {best}{by}")

@@ -66,10 +66,14 @@ class Counters:
     dev_seconds: float = 0.0
     best_score: float | None = None
     """Of the dev answers, by the metric that chooses; none before the first epoch has ended."""
+    best_nll: float | None = None
+    """Dev loss of those weights, nats per token: it decides between equal scores."""
     best_phase: int = -1
     best_epoch: int = -1
     phase_score: float | None = None
     """The best of this phase."""
+    phase_nll: float | None = None
+    """Dev loss of those weights."""
     micro_batch_tokens: int = 0
     """What the device's memory was found to hold; 0: it has not been too little."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import reading
 from tests.conftest import Cli, command, environment
 from tests.reading import read_json, read_jsonl
 
@@ -149,7 +150,9 @@ def test_two_processes_on_the_same_artefact_both_end_well(cli: Cli, smoke: list[
 
 def test_an_edited_artefact_stops_the_next_stage_with_the_file(cli: Cli, smoke: list[str], copy: Path) -> None:
     """A file in a folder of the artefact's own; what else can be damaged is in tests/unit/test_artefacts.py."""
-    path = sorted((copy / "outputs/finetune").glob("*/model/model.safetensors"))[0]
+    folders = (copy / "outputs/finetune").glob("*")
+    teacher = next(each for each in folders if reading.manifest(each)["settings"]["role"] == "teacher")
+    path = teacher / "model/model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b" ")
     shutil.rmtree(copy / "outputs/cache")
     done = cli("cache", *smoke, cwd=copy, code=2)

@@ -403,14 +403,14 @@ def test_fingerprints_of_today_are_pinned(data_file: Path) -> None:
 
 
 PINNED = {
-    "samples": "7af240b7c4a547a8",
-    "tokenizer": "e4d05326a1aa8072",
-    "finetune": "b4d3f7e8b772cd1d",
-    "reflect": "8d38c98cb6387007",
-    "rank": "f6c6b9c67351d7cd",
-    "filter": "8fc30581ad16e56c",
-    "partition": "fb37a5d5e163fe9b",
-    "cache": "94ef8a079d602038",
-    "distill": "280bfe60feffadb6",
-    "evaluate": "32e0b672e0fd531a",
+    "samples": "ca0627e4155f8567",
+    "tokenizer": "5e4b120e62192dbd",
+    "finetune": "3f6770d7ef39b4f4",
+    "reflect": "1403b6d5e924f214",
+    "rank": "ddf722a4a50b6c09",
+    "filter": "03581dbe2cf13990",
+    "partition": "e96d819ee2491a9b",
+    "cache": "6867c16b8f3f34c2",
+    "distill": "34f6cb6532cf2636",
+    "evaluate": "ac57e10bf1961bd2",
 }

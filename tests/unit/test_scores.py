@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
+from srd.errors import UserError
+from srd.metrics import METRICS, blind_share
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
 from srd.report.scores import published_score
 from srd.report.stats import bootstrap
 from srd.report.study import Run
+from srd.stages.rank import _blind
+from srd.store.rows import Sample
 
 
 def test_rouge_l_is_rouge_score_with_stemming_best_over_references() -> None:
@@ -118,3 +122,55 @@ def test_a_paired_difference_is_tighter_than_two_intervals() -> None:
     difference = bootstrap(one - other)
     assert difference.low > 0.4
     assert bootstrap(one).low < bootstrap(other).high
+
+
+MATCHES = {
+    ("3.14", "314"): 0, ("3.14", "3.14."): 1, ("3.14", "3,14"): 0, ("-3", "3"): 0, ("+3", "3"): 0, ("\u22123", "-3"): 1,
+    ("(-3)", "-3"): 1, (".5", "5"): 0, ("1,000", "1000"): 0, ("$5", "5"): 0, ("5%", "5"): 0, ("5 %", "5"): 0,
+    ("#1", "1"): 0, ("1/2", "12"): 0, ("2^3", "23"): 0, ("x = 3", "x 3"): 0, ("a + b", "a - b"): 0, ("a+b", "ab"): 0,
+    ("!!!", "?"): 0, ("!!!", "!!!"): 1, ("!!!", ""): 0, ("", ""): 1, ("+", "-"): 0, ("=", "="): 1, ("()", "[]"): 0,
+    ("👍", "👎"): 0, ("👍", "👍"): 1, ("Paris.", "paris"): 1, ("'Paris'", "“Paris”"): 1, ("**Paris**", "Paris"): 1,
+    ("Paris , France !", "paris france"): 1, ("the Paris", "Paris"): 0, ("e-mail", "email"): 0, ("don't", "dont"): 0,
+    ("¿Qué?", "qué"): 1, ("Que", "Qué"): 0, ("e\u0301te\u0301", "été"): 1, ("Москва.", "москва"): 1,
+    ("北京。", "北京"): 1,
+    ("北京", "东京"): 0, ("x²", "x2"): 0, ("a\n b", "a b"): 1, ("C", "C++"): 0, ("C#", "C"): 0, ("10:30", "1030"): 0,
+    ("2024-01-02", "20240102"): 0, ("v1.2.3", "v123"): 0, ("f(x)", "f x"): 0, ("yes!", "Yes"): 1, ("3.", "3"): 1,
+}  # fmt: skip
+"""Pairs of texts, and whether a person takes them for one answer."""
+
+
+@pytest.mark.parametrize("pair", MATCHES)
+def test_exact_match_keeps_numbers_and_symbols(pair: tuple[str, str]) -> None:
+    assert len(MATCHES) == 50
+    one, other = pair
+    assert exact_match(one, [other]) == exact_match(other, [one]) == MATCHES[pair]
+
+
+@pytest.mark.parametrize(
+    ("references", "sees"),
+    [
+        (["The river"], True), (["Река"], False), (["Река", "river"], True), (["2023年に東京で開かれた"], False),
+        (["naïve café"], True), (["!!!"], False), ([""], False), (["42"], True), (["Ελληνικά στο USB"], False),
+        (["नमस्ते दुनिया"], False), (["مرحبا"], False), (["Größe und Weite"], True),
+    ],
+)  # fmt: skip
+def test_rouge_l_says_where_it_sees_nothing(references: list[str], sees: bool) -> None:
+    assert METRICS["rouge_l"].sees(references) == sees
+    assert METRICS["exact_match"].sees(references)
+
+
+def test_the_share_on_which_a_metric_is_blind_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = [Sample(str(i), "x", "", text, "test") for i, text in enumerate(["Река", "river", "лес", "wood"])]
+    assert blind_share("rouge_l", samples) == 0.5
+    assert "ROUGE-L sees nothing in 2 of 4 references (50 %)" in capsys.readouterr().err
+    assert blind_share("exact_match", samples) == 0
+    assert not capsys.readouterr().err
+
+
+def test_a_blind_signal_moves_no_sample_and_alone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    shares = {"rouge_l": 0.9}
+    assert _blind(["rouge_l", "nll"], shares) == ["rouge_l"]
+    assert "rouge_l sees nothing in 90 % of the references; nll alone orders the samples" in capsys.readouterr().err
+    assert _blind(["rouge_l", "nll"], {"rouge_l": 0.4}) == _blind(["length"], shares) == []
+    with pytest.raises(UserError, match="such as nll"):
+        _blind(["rouge_l"], shares)
