@@ -1,0 +1,57 @@
+"""Kills: a run that is killed, once or several times, ends as if nobody had."""
+
+import signal
+from pathlib import Path
+from random import Random
+
+from tests.campaign.commands import srd
+from tests.campaign.equality import differences
+from tests.campaign.lab import Lab
+from tests.campaign.trials import Ran, Trial
+from tests.campaign.variants import VARIANTS
+from tests.campaign.wounds import Wound, draw
+
+MOST_KILLS = 3
+INTERRUPTED = "srd: interrupted; the same command continues"
+
+
+def case(rng: Random, lab: Lab, folder: Path) -> Trial:
+    """A variant is killed at random writes, then runs to its end."""
+    variant = rng.choice(list(VARIANTS))
+    sound = lab.sound(variant)
+    shared = any(word.startswith("engine.processes=") for word in sound.words)
+    wounds = [draw(rng, sound.writes, sound.seconds, shared) for _ in range(rng.randint(1, MOST_KILLS))]
+    return killed(sound.words, wounds, sound.outputs, folder)
+
+
+def killed(words: list[str], wounds: list[Wound], sound: Path, folder: Path) -> Trial:
+    """The command after each wound and after the last one whole, compared with the sound outputs."""
+    trial = Trial([f"srd {' '.join(words)}"])
+    for wound in wounds:
+        trial.steps.append(str(wound))
+        ran = srd(*words, cwd=folder, wound=wound)
+        _check_end(trial, ran, wound)
+        trial.expect(ran.left == 0, "what a killed command has started ends with it", f"{wound}: {ran.left} live on")
+    last = srd(*words, cwd=folder)
+    if breach := last.breach((0,)):
+        trial.findings.append(breach)
+    elif found := differences(folder / "outputs", sound):
+        trial.expect(False, "the outputs of the uninterrupted run", f"{len(found)}: {'; '.join(found)}")
+    return trial
+
+
+def _check_end(trial: Trial, ran: Ran, wound: Wound) -> None:
+    """A wounded command ends by its signal, or (its ranks killed, an interrupt) as the house says."""
+    if ran.code == 0:
+        return  # it was quicker than the wound
+    if wound.signal == signal.SIGINT:
+        trial.expect(
+            ran.code == 130 and ran.told == [INTERRUPTED],
+            "exit 130 and one line that says how to continue",
+            f"exit {ran.code}: {ran.innermost()} {len(ran.told)} lines / {' / '.join(ran.told[-2:])}",
+        )
+    elif wound.whom == "other":
+        breach = ran.breach((2,))
+        trial.expect(breach is None, "a killed rank is one line", breach.came if breach else "")
+    else:
+        trial.expect(ran.code == -wound.signal, f"an end by {wound.signal.name}", f"exit {ran.code} {ran.told[-1:]}")
