@@ -1,11 +1,11 @@
-"""Odd data files: rows with something odd in some of them, in several kinds of files, and what must become of each."""
+"""Odd data: rows with something odd in some of them, in several kinds of files, and what must become of each."""
 
-import gzip
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
+
+from tests.campaign.files import EVEN, KINDS, name_of
 
 TEXTS = {
     "special tokens spelt out": "say <eos> and <pad> <|im_end|>",
@@ -55,7 +55,11 @@ class File:
     doubtful: list[int] = field(default_factory=list)
     """Numbers of the lines that may be named or read."""
     kind: str = "lines"
-    name: str = "rows.jsonl"
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return name_of(self.kind)
 
 
 def draw(rng: Random) -> File:
@@ -71,14 +75,11 @@ def draw(rng: Random) -> File:
     ]
     for row in rows:
         _add(file, row)
-    for _ in range(rng.randint(0, 3)):
-        _oddity(rng, file, rows)
     if rng.random() < 0.35:
-        file.kind = rng.choice(
-            ["gz", "gz under another name", "cut gz", "BOM", "CRLF", "array", "empty", "html", "utf-16"]
-        )
+        file.kind = rng.choice(KINDS)
         file.what.append(file.kind)
-    file.name = {"gz": "rows.jsonl.gz", "cut gz": "rows.jsonl.gz", "array": "rows.json"}.get(file.kind, file.name)
+    for _ in range(0 if file.kind in EVEN else rng.randint(0, 3)):
+        _oddity(rng, file, rows)
     return file
 
 
@@ -121,25 +122,3 @@ def _oddity(rng: Random, file: File, rows: list[dict[str, Any]]) -> None:
 def _add(file: File, row: dict[str, Any]) -> None:
     file.lines.append(json.dumps(row, ensure_ascii=False).encode())
     file.sound.append(row)
-
-
-def write(file: File, folder: Path) -> Path:
-    """The file on disk."""
-    data = b"".join(line + b"\n" for line in file.lines)
-    if file.kind in ("gz", "gz under another name"):
-        data = gzip.compress(data, mtime=0)
-    elif file.kind == "cut gz":
-        data = gzip.compress(data, mtime=0)[:-20]
-    elif file.kind == "BOM":
-        data = b"\xef\xbb\xbf" + data
-    elif file.kind == "CRLF":
-        data = data.replace(b"\n", b"\r\n")
-    elif file.kind == "array":
-        data = b"[" + b",\n".join(file.lines) + b"]"
-    elif file.kind in ("empty", "html"):
-        data = b"" if file.kind == "empty" else b"<!DOCTYPE html>\n<html><body>404</body></html>\n"
-    elif file.kind == "utf-16":
-        data = data.decode("utf-8", "replace").encode("utf-16")
-    path = folder / file.name
-    path.write_bytes(data)
-    return path
