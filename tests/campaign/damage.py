@@ -10,12 +10,13 @@ from typing import Any
 from tests.campaign.commands import srd
 from tests.campaign.equality import differences
 from tests.campaign.lab import STUDY, Lab
+from tests.campaign.misplace import misplace
 from tests.campaign.trials import Ran, Trial
 from tests.campaign.variants import VARIANTS
 from tests.campaign.wounds import Wound, draw
 from tests.reading import read_json
 
-WAYS = ("halve", "empty", "delete", "flip", "zero", "exchange", "beside", "folder", "edit")
+WAYS = ("cut", "empty", "delete", "flip", "zero", "exchange", "beside", "folder", "edit")
 
 
 def case(rng: Random, lab: Lab, folder: Path) -> Trial:
@@ -31,15 +32,21 @@ def case(rng: Random, lab: Lab, folder: Path) -> Trial:
             return trial
     else:
         shutil.copytree(sound.outputs, outputs)
-    path = _choose(rng, outputs)
-    if path is None:
+    done = (misplace(rng, outputs) if rng.random() < 0.2 else None) or _one_file(rng, outputs)
+    if done is None:
         return trial
-    trial.steps.append(f"{path.relative_to(folder)}: {damage(rng, path)}")
-    name = f"{path.relative_to(outputs).parts[0]}/{path.relative_to(outputs).parts[1].partition('.')[0]}"
-    for words in [*rng.sample(_lookers(sound.words, name), 2), sound.words]:
+    touched, how = done
+    trial.steps.append(f"{touched[0].relative_to(folder)}: {how}")
+    stage, fingerprint = touched[0].relative_to(outputs).parts[:2]
+    for words in [*rng.sample(_lookers(sound.words, f"{stage}/{fingerprint.partition('.')[0]}"), 2), sound.words]:
         trial.steps.append(f"srd {' '.join(words)}")
-        _check(trial, srd(*words, cwd=folder), path, outputs, sound.outputs)
+        check(trial, srd(*words, cwd=folder), touched, outputs, sound.outputs)
     return trial
+
+
+def _one_file(rng: Random, outputs: Path) -> tuple[list[Path], str] | None:
+    path = _choose(rng, outputs)
+    return None if path is None else ([path], damage(rng, path))
 
 
 def _choose(rng: Random, outputs: Path) -> Path | None:
@@ -69,12 +76,13 @@ def damage(rng: Random, path: Path) -> str:
         if way == "folder":
             path.mkdir()
         return {"delete": "deleted", "folder": "a folder in its place"}[way]
-    if way == "halve":
-        os.truncate(path, len(data) // 2)
-        return "halved"
     if not data or way == "empty":
         os.truncate(path, 0)
         return "emptied"
+    if way == "cut":
+        left = rng.choice([len(data) // 2, rng.randrange(len(data)), len(data) - 1])
+        os.truncate(path, left)
+        return f"cut to {left} of {len(data)} bytes"
     place = rng.randrange(len(data))
     if way == "zero":
         data[place : place + 16] = bytes(len(data[place : place + 16]))
@@ -114,14 +122,13 @@ def _lookers(run: list[str], name: str) -> list[list[str]]:
     return [["plan", *rest], ["evaluate", *rest], ["report", STUDY], ["show", name], ["ls", "artefacts"]]
 
 
-def _check(trial: Trial, ran: Ran, path: Path, outputs: Path, sound: Path) -> None:
-    """One line that names the file or its folder; or, after `run`, the sound outputs."""
+def check(trial: Trial, ran: Ran, touched: list[Path], outputs: Path, sound: Path) -> None:
+    """One line that names what was touched or its folder; or, after `run`, the sound outputs."""
     word = ran.words[0]
     if breach := ran.breach():
         trial.findings.append(breach)
     elif ran.code == 2:
-        parts = path.relative_to(outputs).parts
-        names = {path.name, parts[1].removesuffix(".partial"), "no artefact"} | _made_from(sound, parts)
+        names = {"no artefact"}.union(*(_names(path.relative_to(outputs).parts, sound) for path in touched))
         named = any(name in ran.told[0] for name in names)
         trial.expect(named, f"a line of {word} that names the file or its folder", ran.told[0])
     elif word == "run":
@@ -129,8 +136,9 @@ def _check(trial: Trial, ran: Ran, path: Path, outputs: Path, sound: Path) -> No
         trial.expect(not found, "the sound outputs after run", f"{len(found)}: {'; '.join(found)}")
 
 
-def _made_from(sound: Path, parts: tuple[str, ...]) -> set[str]:
-    """Fingerprints that a line may name too: those of what the damaged artefact was made from, or is to be."""
+def _names(parts: tuple[str, ...], sound: Path) -> set[str]:
+    """What a line may name: the file, its artefact, or what that was made from."""
     manifest = sound.joinpath(*parts[:2]) / "manifest.json"
     inputs = read_json(manifest)["inputs"] if manifest.is_file() else {}
-    return {str(each).partition("/")[2] for each in inputs.values()}
+    made_from = {str(each).partition("/")[2] for each in inputs.values()}
+    return {parts[-1], parts[1].removesuffix(".partial")} | made_from
