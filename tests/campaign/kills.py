@@ -12,6 +12,9 @@ from tests.campaign.variants import VARIANTS
 from tests.campaign.wounds import Wound, draw
 
 MOST_KILLS = 3
+REAL_SHARE = 0.2
+"""Cases that start as a user starts them, and may be killed while they import."""
+IMPORT_SECONDS = 4.0
 INTERRUPTED = "srd: interrupted; the same command continues"
 
 
@@ -20,16 +23,18 @@ def case(rng: Random, lab: Lab, folder: Path) -> Trial:
     variant = rng.choice(list(VARIANTS))
     sound = lab.sound(variant)
     shared = any(word.startswith("engine.processes=") for word in sound.words)
-    wounds = [draw(rng, sound.writes, sound.seconds, shared) for _ in range(rng.randint(1, MOST_KILLS))]
-    return killed(sound.words, wounds, sound.outputs, folder)
+    real = rng.random() < REAL_SHARE
+    seconds = sound.seconds + IMPORT_SECONDS * real
+    wounds = [draw(rng, sound.writes, seconds, shared or real) for _ in range(rng.randint(1, MOST_KILLS))]
+    return killed(sound.words, wounds, sound.outputs, folder, real)
 
 
-def killed(words: list[str], wounds: list[Wound], sound: Path, folder: Path) -> Trial:
+def killed(words: list[str], wounds: list[Wound], sound: Path, folder: Path, real: bool = False) -> Trial:
     """The command after each wound and after the last one whole, compared with the sound outputs."""
-    trial = Trial([f"srd {' '.join(words)}"])
+    trial = Trial([f"srd {' '.join(words)}{' (as a process of its own)' if real else ''}"])
     for wound in wounds:
         trial.steps.append(str(wound))
-        ran = srd(*words, cwd=folder, wound=wound)
+        ran = srd(*words, cwd=folder, wound=wound, real=real)
         _check_end(trial, ran, wound)
         trial.expect(ran.left == 0, "what a killed command has started ends with it", f"{wound}: {ran.left} live on")
     last = srd(*words, cwd=folder)
