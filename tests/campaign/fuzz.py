@@ -1,7 +1,9 @@
 """Fuzz of the command line: random keys, values, options and flags; every answer is a result or one line."""
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from random import Random
+from typing import Any, get_args, get_origin, get_type_hints
 
 from srd.commands.compose import groups, keys, options
 from srd.config import Config
@@ -32,7 +34,7 @@ def case(rng: Random, lab: Lab, folder: Path) -> Trial:
         words = [words[0], *odd.flags(rng, words[1:])]
         if "--cfg" not in words:
             words[0] = "plan"
-    return _said(words, folder, real=rng.random() < REAL_SHARE, ends=not runs)
+    return said(words, folder, real=rng.random() < REAL_SHARE, ends=not runs)
 
 
 def words_case(rng: Random, lab: Lab, folder: Path) -> Trial:
@@ -42,11 +44,13 @@ def words_case(rng: Random, lab: Lab, folder: Path) -> Trial:
     words = [command, *rng.sample(pool, rng.randint(0, 2))]
     if command in ("table", "run"):
         words += ["--cfg", "job"]
-    return _said(words, folder, real=rng.random() < REAL_SHARE)
+    return said(words, folder, real=rng.random() < REAL_SHARE)
 
 
 def _override(rng: Random) -> str:
     kind = rng.random()
+    if kind < 0.1:
+        return f"{rng.choice(floats(Config))}={rng.choice(odd.NOT_FINITE)}"
     if kind < 0.7:
         return f"{rng.choice(keys(Config))}={odd.value(rng)}"
     group = rng.choice(groups())
@@ -59,7 +63,7 @@ def _override(rng: Random) -> str:
     )
 
 
-def _said(words: list[str], folder: Path, real: bool, ends: bool = True) -> Trial:
+def said(words: list[str], folder: Path, real: bool, ends: bool = True) -> Trial:
     """The command, run; `ends`: whether it has to end within the limit, however large a number it was given."""
     trial = Trial([f"srd {' '.join(map(repr, words))}{' (as a process of its own)' if real else ''}"])
     below = folder / "here" / "below"  # so that a path that leads up ends in this case's folder
@@ -67,4 +71,22 @@ def _said(words: list[str], folder: Path, real: bool, ends: bool = True) -> Tria
     ran = srd(*words, cwd=below, real=real, limit_seconds=LIMIT_SECONDS)
     if (breach := ran.breach()) and (ends or ran.code is not None):
         trial.findings.append(breach)
+    elif ran.code == 0 and words[0] in ("plan", "run") and not any(word.startswith("-") for word in words):
+        for word in words[1:]:
+            key, _, value = word.lstrip("+").partition("=")
+            refused = key not in floats(Config) or value.lower() not in odd.NOT_FINITE
+            trial.expect(refused, "a refusal of what is no finite number", f"{word}: exit 0")
     return trial
+
+
+def floats(kind: Any, prefix: str = "") -> list[str]:
+    """The dotted keys of a config dataclass that are fractional numbers."""
+    found = []
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        kinds = [hints[each.name], *get_args(hints[each.name])]
+        found += [prefix + each.name] * (float in kinds and get_origin(hints[each.name]) not in (list, dict))
+        for inner in kinds:
+            if is_dataclass(inner):
+                found += floats(inner, f"{prefix}{each.name}.")
+    return found
