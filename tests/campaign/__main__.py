@@ -56,7 +56,7 @@ def main() -> int:
 def campaign(kinds: list[str], seed: int, minutes: float, out: Path) -> Report:
     """Cases of all kinds in turn until the time is over; the report is written after each."""
     begin, report, lab = time.monotonic(), Report(seed), Lab(out / "lab")
-    turns = cycle([kind for kind in kinds for _ in range(SHARES[kind])])
+    turns = cycle(turn(kinds))
     numbers = {kind: count() for kind in kinds}
     while report.minutes < minutes:
         kind = next(turns)
@@ -65,6 +65,12 @@ def campaign(kinds: list[str], seed: int, minutes: float, out: Path) -> Report:
         report.minutes = (time.monotonic() - begin) / 60
         report.write(out)
     return report
+
+
+def turn(kinds: list[str]) -> list[str]:
+    """One round: each kind as often as its share says, spread, so that a short campaign meets all of them."""
+    places = [((number + 0.5) / SHARES[kind], kind) for kind in kinds for number in range(SHARES[kind])]
+    return [kind for _, kind in sorted(places)]
 
 
 def tried(kind: str, name: str, lab: Lab) -> Trial:
