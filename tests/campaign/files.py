@@ -9,9 +9,9 @@ from typing import Any
 
 REFUSED = ("cut gz", "empty", "html", "utf-16", "LFS pointer", "a folder", "a pipe")
 """To be refused as they are."""
-DOUBTFUL = ("gz under another name", "BOM", "array", "parquet", "parquet under another name", "messages", "no last end")
+DOUBTFUL = ("gz under another name", "BOM", "array", "parquet", "parquet under another name", "messages")
 """May be read or refused."""
-READ = ("gz", "CRLF")
+READ = ("gz", "CRLF", "no last end")
 """To be read like plain lines."""
 KINDS = (*REFUSED, *DOUBTFUL, *READ)
 EVEN = ("parquet", "parquet under another name", "messages")
