@@ -10,10 +10,9 @@ from typing import Any
 from tests.campaign.commands import srd
 from tests.campaign.equality import differences
 from tests.campaign.lab import STUDY, Lab
-from tests.campaign.trials import Ran, Trial
+from tests.campaign.trials import Trial
 from tests.campaign.variants import VARIANTS
-from tests.campaign.wounds import Wound, draw
-from tests.reading import read_json
+from tests.campaign.wounds import draw
 
 WAYS = ("halve", "empty", "delete", "flip", "zero", "exchange", "beside", "folder", "edit")
 
@@ -23,23 +22,44 @@ def case(rng: Random, lab: Lab, folder: Path) -> Trial:
     variant = rng.choice([name for name in VARIANTS if name not in ("two processes", "several arms")])
     sound, trial = lab.sound(variant), Trial()
     outputs = folder / "outputs"
-    if rng.random() < 0.4:
+    killed = rng.random() < 0.4
+    if killed:
         wound = draw(rng, sound.writes, sound.seconds, shared=False)
         trial.steps += [f"srd {' '.join(sound.words)}", str(wound)]
-        srd(*sound.words, cwd=folder, wound=Wound(wound.signal, "group", wound.writes, wound.delay))
-        if not outputs.is_dir():
-            return trial
+        srd(*sound.words, cwd=folder, wound=wound)
     else:
         shutil.copytree(sound.outputs, outputs)
-    path = _choose(rng, outputs)
-    if path is None:
-        return trial
-    trial.steps.append(f"{path.relative_to(folder)}: {damage(rng, path)}")
-    name = f"{path.relative_to(outputs).parts[0]}/{path.relative_to(outputs).parts[1].partition('.')[0]}"
-    for words in [*rng.sample(_lookers(sound.words, name), 2), sound.words]:
-        trial.steps.append(f"srd {' '.join(words)}")
-        _check(trial, srd(*words, cwd=folder), path, outputs, sound.outputs)
+    if path := _choose(rng, outputs):
+        trial.steps.append(f"{path.relative_to(folder)}: {damage(rng, path)}")
+        lookers = rng.sample(_lookers(sound.words, path.relative_to(outputs)), 2)
+        look(trial, [*lookers, sound.words], path, outputs, sound.outputs, killed)
     return trial
+
+
+def look(trial: Trial, lines: list[list[str]], path: Path, outputs: Path, sound: Path, killed: bool) -> None:
+    """Each command in turn looks at the outputs with the damaged `path`: one line that names the file or its folder, or
+    after `run` the sound outputs. Of unfinished outputs a command may also say that something is not there yet."""
+    absent = killed or not (outputs.joinpath(*path.relative_to(outputs).parts[:2]) / "manifest.json").is_file()
+    for words in lines:
+        trial.steps.append(f"srd {' '.join(words)}")
+        ran = srd(*words, cwd=outputs.parent)
+        if breach := ran.breach():
+            trial.findings.append(breach)
+        elif ran.code == 2 and (words[0] == "run" or not absent):
+            parts = path.relative_to(outputs).parts
+            named = any(name in ran.told[0] for name in (path.name, parts[1].removesuffix(".partial")))
+            trial.expect(named, f"a line of {words[0]} that names the file or its folder", ran.told[0])
+        elif words[0] == "run" and ran.code == 0:
+            found = differences(outputs, sound)
+            trial.expect(not found, "the sound outputs after run", f"{len(found)}: {'; '.join(found)}")
+        elif words[0] in ("report", "show") and not absent:
+            same = ran.out == _told(words, sound)
+            trial.expect(same, f"what {words[0]} says of sound outputs", "exit 0 and another text")
+
+
+def _told(words: list[str], sound: Path) -> str:
+    """What a command says of the sound outputs."""
+    return srd(*words, cwd=sound.parent).out
 
 
 def _choose(rng: Random, outputs: Path) -> Path | None:
@@ -108,29 +128,7 @@ def edit(rng: Random, path: Path) -> str:
     return f"line {number + 1}: {where} edited: {lines[number][:80]}"
 
 
-def _lookers(run: list[str], name: str) -> list[list[str]]:
-    """Commands that look at what is there."""
-    rest = run[1:]
+def _lookers(run: list[str], path: Path) -> list[list[str]]:
+    """Commands that look at what is there, one of them at the artefact of a file under outputs."""
+    rest, name = run[1:], f"{path.parts[0]}/{path.parts[1].partition('.')[0]}"
     return [["plan", *rest], ["evaluate", *rest], ["report", STUDY], ["show", name], ["ls", "artefacts"]]
-
-
-def _check(trial: Trial, ran: Ran, path: Path, outputs: Path, sound: Path) -> None:
-    """One line that names the file or its folder; or, after `run`, the sound outputs."""
-    word = ran.words[0]
-    if breach := ran.breach():
-        trial.findings.append(breach)
-    elif ran.code == 2:
-        parts = path.relative_to(outputs).parts
-        names = {path.name, parts[1].removesuffix(".partial"), "no artefact"} | _made_from(sound, parts)
-        named = any(name in ran.told[0] for name in names)
-        trial.expect(named, f"a line of {word} that names the file or its folder", ran.told[0])
-    elif word == "run":
-        found = differences(outputs, sound)
-        trial.expect(not found, "the sound outputs after run", f"{len(found)}: {'; '.join(found)}")
-
-
-def _made_from(sound: Path, parts: tuple[str, ...]) -> set[str]:
-    """Fingerprints that a line may name too: those of what the damaged artefact was made from, or is to be."""
-    manifest = sound.joinpath(*parts[:2]) / "manifest.json"
-    inputs = read_json(manifest)["inputs"] if manifest.is_file() else {}
-    return {str(each).partition("/")[2] for each in inputs.values()}
