@@ -8,14 +8,14 @@ from random import Random
 from typing import Any
 
 from tests.campaign.commands import srd
-from tests.campaign.equality import differences
-from tests.campaign.lab import STUDY, Lab
-from tests.campaign.misplace import misplace
-from tests.campaign.trials import Ran, Trial
+from tests.campaign.lab import Lab
+from tests.campaign.looking import look, lookers
+from tests.campaign.misplace import Harm, misplace
+from tests.campaign.trials import Trial
 from tests.campaign.variants import VARIANTS
-from tests.campaign.wounds import Wound, draw
-from tests.reading import read_json
+from tests.campaign.wounds import draw
 
+MISPLACED_SHARE = 0.2
 WAYS = ("cut", "empty", "delete", "flip", "zero", "exchange", "beside", "folder", "edit")
 
 
@@ -24,29 +24,24 @@ def case(rng: Random, lab: Lab, folder: Path) -> Trial:
     variant = rng.choice([name for name in VARIANTS if name not in ("two processes", "several arms")])
     sound, trial = lab.sound(variant), Trial()
     outputs = folder / "outputs"
-    if rng.random() < 0.4:
+    killed = rng.random() < 0.4
+    if killed:
         wound = draw(rng, sound.writes, sound.seconds, shared=False)
         trial.steps += [f"srd {' '.join(sound.words)}", str(wound)]
-        srd(*sound.words, cwd=folder, wound=Wound(wound.signal, "group", wound.writes, wound.delay))
-        if not outputs.is_dir():
-            return trial
+        srd(*sound.words, cwd=folder, wound=wound)
     else:
         shutil.copytree(sound.outputs, outputs)
-    done = (misplace(rng, outputs) if rng.random() < 0.2 else None) or _one_file(rng, outputs)
-    if done is None:
-        return trial
-    touched, how = done
-    trial.steps.append(f"{touched[0].relative_to(folder)}: {how}")
-    stage, fingerprint = touched[0].relative_to(outputs).parts[:2]
-    for words in [*rng.sample(_lookers(sound.words, f"{stage}/{fingerprint.partition('.')[0]}"), 2), sound.words]:
-        trial.steps.append(f"srd {' '.join(words)}")
-        check(trial, srd(*words, cwd=folder), touched, outputs, sound.outputs)
+    if done := (misplace(rng, outputs) if rng.random() < MISPLACED_SHARE else None) or _one_file(rng, outputs):
+        path, how, others = done
+        trial.steps.append(f"{path.relative_to(folder)}: {how}")
+        first = rng.sample(lookers(sound.words, path.relative_to(outputs)), 2)
+        look(trial, [*first, sound.words], path, outputs, sound.outputs, killed, others)
     return trial
 
 
-def _one_file(rng: Random, outputs: Path) -> tuple[list[Path], str] | None:
+def _one_file(rng: Random, outputs: Path) -> Harm | None:
     path = _choose(rng, outputs)
-    return None if path is None else ([path], damage(rng, path))
+    return None if path is None else Harm(path, damage(rng, path))
 
 
 def _choose(rng: Random, outputs: Path) -> Path | None:
@@ -114,33 +109,3 @@ def edit(rng: Random, path: Path) -> str:
     lines[number] = json.dumps(record)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return f"line {number + 1}: {where} edited: {lines[number][:80]}"
-
-
-def _lookers(run: list[str], name: str) -> list[list[str]]:
-    """Commands that look at what is there."""
-    rest = run[1:]
-    return [["plan", *rest], ["evaluate", *rest], ["report", STUDY], ["show", name], ["ls", "artefacts"]]
-
-
-def check(trial: Trial, ran: Ran, touched: list[Path], outputs: Path, sound: Path) -> None:
-    """One line that names what was touched or its folder; or, after `run`, the sound outputs."""
-    word = ran.words[0]
-    if breach := ran.breach():
-        trial.findings.append(breach)
-    elif ran.code == 2:
-        names = {"no artefact"}.union(*(_names(path.relative_to(outputs).parts, sound) for path in touched))
-        if not any(outputs.glob(f"report/{STUDY}/runs/*.json")):
-            names.add("unknown study")  # killed, or damaged, before its run was entered
-        named = any(name in ran.told[0] for name in names)
-        trial.expect(named, f"a line of {word} that names the file or its folder", ran.told[0])
-    elif word == "run":
-        found = differences(outputs, sound)
-        trial.expect(not found, "the sound outputs after run", f"{len(found)}: {'; '.join(found)}")
-
-
-def _names(parts: tuple[str, ...], sound: Path) -> set[str]:
-    """What a line may name: the file, its artefact, or what that was made from."""
-    manifest = sound.joinpath(*parts[:2]) / "manifest.json"
-    inputs = read_json(manifest)["inputs"] if manifest.is_file() else {}
-    made_from = {str(each).partition("/")[2] for each in inputs.values()}
-    return {parts[-1], parts[1].removesuffix(".partial")} | made_from

@@ -1,7 +1,6 @@
-"""The campaign finds what is planted, holds where the program holds, and draws everything from its seed."""
+"""The campaign does what it says: its cases come from their names, and it finds what has been put there to be found."""
 
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -9,174 +8,131 @@ from random import Random
 
 import pytest
 
-from srd.config import Config
-from tests.campaign import damage, data, fuzz, kills, odd
-from tests.campaign.__main__ import KINDS, SHARES, turn
-from tests.campaign.commands import srd
+from tests.campaign import damage, odd, rows
+from tests.campaign.__main__ import KINDS, SHARES, tried
 from tests.campaign.equality import differences
-from tests.campaign.files import DOUBTFUL, READ, REFUSED, write
+from tests.campaign.kills import killed
 from tests.campaign.lab import Lab
-from tests.campaign.misplace import misplace
 from tests.campaign.report import Report
-from tests.campaign.rows import File, draw
 from tests.campaign.trials import Finding, Ran, Trial
-from tests.campaign.variants import VARIANTS, overrides
-from tests.campaign.wounds import Wound
+from tests.campaign.variants import VARIANTS
+from tests.campaign.wounds import Wound, draw
 from tests.conftest import ROOT
 
-TRACEBACK = 'Traceback (most recent call last):\n  File "/x/srd/cli.py", line 3, in main\nValueError: x\n'
+
+def test_every_kind_has_its_share_and_a_target() -> None:
+    assert list(SHARES) == list(KINDS)
+    assert len(VARIANTS) >= 20
+    assert "tests.campaign $(ARGS)" in (ROOT / "Makefile").read_text()
+
+
+def test_a_case_is_drawn_from_its_name_alone() -> None:
+    for make in (lambda rng: draw(rng, 100, 5.0, False), rows.draw, odd.value, lambda rng: odd.flags(rng, ["a", "b"])):
+        drawn = [repr(make(Random(f"kind/{number}"))) for number in range(50)]
+        assert drawn == [repr(make(Random(f"kind/{number}"))) for number in range(50)]
+        assert len(set(drawn)) > 20
 
 
 @pytest.mark.parametrize(
     ("code", "err", "expected"),
     [
-        (0, "", None),
-        (0, "12:00:01 samples/1  reused\n", None),
-        (2, "12:00:01 samples/1  reused\nsrd: study=: empty\n", None),
-        (0, "a warning\n", "no stray line on stderr"),
-        (1, "srd: x\n", "exit code 0 or 2"),
-        (2, "srd: x\nand more\n", "exactly one line `srd: …`"),
+        (0, "09:30:01 samples/1234 started\n", None),
+        (2, "09:30:01 started\nsrd: filter.keep=2: expected a share\n", None),
+        (0, "warnings.warn(\n", "no stray line on stderr"),
+        (1, "srd: something\n", "exit code 0 or 2"),
+        (2, "srd: one\nsrd: two\n", "exactly one line `srd: …`"),
         (2, "usage: srd-run\n", "exactly one line `srd: …`"),
-        (2, "", "exactly one line `srd: …`"),
-        (1, TRACEBACK, "no traceback"),
-        (0, TRACEBACK, "no traceback"),
+        (1, 'Traceback (most recent call last):\n  File "/x/srd/cli.py", line 1, in main\nE: x\n', "no traceback"),
         (None, "", "an end within the limit"),
-        (-11, "", "exit code 0 or 2"),
     ],
 )
-def test_every_way_to_break_the_rules_is_a_finding(code: int | None, err: str, expected: str | None) -> None:
+def test_a_breach_of_manners_is_seen(code: int | None, err: str, expected: str | None) -> None:
     breach = Ran(("run",), code, "", err).breach()
     assert (breach and breach.expected) == expected
 
 
-def outputs(folder: Path) -> Path:
-    """Two artefacts of one stage, as a run leaves them, but for what is in them."""
-    for name, text in (("a", "1"), ("b", "2")):
-        made = folder / "outputs" / "finetune" / (name * 16)
-        (made / "model").mkdir(parents=True)
-        (made / "model" / "weights").write_text(text)
-        (made / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 0.5, "seconds": float(text)}) + "\n")
-        ledger = {"seconds": float(text), "tokens": 7}
-        (made / "manifest.json").write_text(json.dumps({"stage": "finetune", "ledger": ledger, "inputs": {}}))
-    return folder / "outputs"
-
-
-def test_outputs_differ_by_content_and_not_by_the_clock(tmp_path: Path) -> None:
-    ours, sound = outputs(tmp_path / "ours"), outputs(tmp_path / "sound")
-    made = ours / "finetune" / ("a" * 16)
-    (made / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "seconds": 9.0}\n')
-    (made / "manifest.json").write_text('{"stage": "finetune", "ledger": {"seconds": 8, "tokens": 7}, "inputs": {}}')
-    (made.parent / "x.lock").touch()
+def test_outputs_differ_where_a_file_does_but_for_times(tmp_path: Path) -> None:
+    manifest = {
+        "started": "1",
+        "ledger": {"seconds": 1, "steps": 3},
+        "files": {"metrics.jsonl": {"sha256": "1", "rows": 1}},
+    }
+    metrics = {"loss": 1.5, "train/tokens_per_second": 10}
+    for name in ("sound", "ours"):
+        folder = tmp_path / name / "distill" / "0123"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "metrics.jsonl").write_text(json.dumps(metrics))
+        (folder / "rows.jsonl").write_text("{}\n")
+        manifest = {
+            "started": "2",
+            "ledger": {"seconds": 2, "steps": 3},
+            "files": {"metrics.jsonl": {"sha256": "2", "rows": 1}},
+        }
+        metrics = {"loss": 1.5, "train/tokens_per_second": 11}
+    ours, sound = tmp_path / "ours", tmp_path / "sound"
     assert differences(ours, sound) == []
-    (made / "metrics.jsonl").write_text('{"step": 1, "loss": 0.25, "seconds": 9.0}\n')
-    (made / "manifest.json").write_text('{"stage": "finetune", "ledger": {"seconds": 8, "tokens": 8}, "inputs": {}}')
-    (made / "model" / "weights").rename(made / "weights.tmp")
-    found = [line.partition("/")[2].partition("/")[2] for line in differences(ours, sound)]
-    assert found == [
-        "manifest.json: different",
-        "metrics.jsonl: different",
-        "model/weights: missing",
-        "weights.tmp: foreign",
-    ]
+    (folder / "rows.jsonl").write_text("{ }\n")
+    (folder / "x.tmp").write_text("")
+    (folder / "metrics.jsonl").unlink()
+    names = ["metrics.jsonl: missing", "rows.jsonl: different", "x.tmp: foreign"]
+    assert differences(ours, sound) == [f"distill/0123/{name}" for name in names]
+    manifest["ledger"] = {"seconds": 2, "steps": 4}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert len(differences(ours, sound)) == 4
 
 
-def test_every_damage_leaves_another_folder_and_says_so(tmp_path: Path) -> None:
-    sound = outputs(tmp_path / "sound")
-    told = set()
-    for number in range(60):
-        ours = shutil.copytree(sound, tmp_path / str(number))
-        rng = Random(number)
-        if number % 3 == 0:
-            done = misplace(rng, ours)
-            assert done is not None
-            how = done[1]
-        else:
-            how = damage.damage(rng, ours / "finetune" / ("a" * 16) / rng.choice(["manifest.json", "metrics.jsonl"]))
-        told.add(how.split()[0])
-        changed = {path.relative_to(ours): path.is_file() and path.read_bytes() for path in ours.rglob("*")}
-        assert changed != {p.relative_to(sound): p.is_file() and p.read_bytes() for p in sound.rglob("*")}, how
-    assert told >= {"emptied", "deleted", "cut", "byte", "replaced", "a", "exchanged", "line"}
-
-
-def test_damage_that_is_passed_over_is_a_finding(tmp_path: Path) -> None:
-    ours, sound = outputs(tmp_path / "ours"), outputs(tmp_path / "sound")
-    weights = ours / "finetune" / ("a" * 16) / "model" / "weights"
-    weights.write_text("3")
-    trial = Trial()
-    damage.check(trial, Ran(("run",), 0, "", ""), [weights], ours, sound)
-    damage.check(trial, Ran(("plan",), 2, "", "srd: something is not right\n"), [weights], ours, sound)
-    damage.check(trial, Ran(("plan",), 2, "", f"srd: finetune/{'a' * 16}: weights differ\n"), [weights], ours, sound)
-    assert [finding.expected for finding in trial.findings] == [
-        "the sound outputs after run",
-        "a line of plan that names the file or its folder",
-    ]
-
-
-def test_a_report_counts_by_kind_and_tells_each_finding_once(tmp_path: Path) -> None:
-    report = Report(seed=7)
-    report.add("kills", "7-0", Trial(["srd run"]))
-    for number in (1, 2):
-        report.add("kills", f"7-{number}", Trial(["srd run"], [Finding("no traceback", f"exit {number}: x")]))
+def test_findings_that_differ_in_numbers_alone_are_one(tmp_path: Path) -> None:
+    report = Report(7)
+    report.add("kills", "7-0", Trial(["srd run"], [Finding("nothing", "file 12 of 0a1b2c3d")]))
+    report.add("kills", "7-1", Trial(["srd run"], [Finding("nothing", "file 9 of ffffffff")]))
+    report.add("kills", "7-2", Trial(["srd run"]))
     report.write(tmp_path)
     record = json.loads((tmp_path / "report.json").read_text())
     assert record["counts"] == {"kills": {"tried": 3, "held": 1, "found": 2}}
-    (found,) = record["findings"]
-    assert (found["seed"], found["cases"], found["expected"]) == (7, 2, "no traceback")
-    assert found["reproduce"] == "python -m tests.campaign --case kills/7-1"
-    assert found["reproduce"] in (tmp_path / "report.txt").read_text()
-
-
-def test_a_seed_says_all(tmp_path: Path) -> None:
-    assert KINDS.keys() == SHARES.keys() == set(turn(list(KINDS))[:14]), "a short campaign meets every kind"
-    assert draw(Random("data/1-1")) == draw(Random("data/1-1"))
-    assert len({odd.value(Random(number)) for number in range(400)}) > 60
-    assert len(fuzz.floats(Config)) > 25
-    assert len({repr(overrides(name, tmp_path)) for name in VARIANTS}) == len(VARIANTS) > 15
-
-
-def test_every_kind_of_file_is_another_file(tmp_path: Path) -> None:
-    lines = [b'{"instruction": "a", "input": "", "output": "b"}', b'{"instruction": "c", "input": "", "output": "d"}']
-    seen = set()
-    for number, kind in enumerate((*REFUSED, *DOUBTFUL, *READ, "lines")):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        path = write(lines, kind, folder)
-        seen.add((path.name, path.read_bytes() if path.is_file() else kind))
-    assert len(seen) == len(REFUSED) + len(DOUBTFUL) + len(READ) + 1
+    assert [(each["reproduce"], each["cases"]) for each in record["findings"]] == [
+        ("python -m tests.campaign --case kills/7-0", 2)
+    ]
+    assert "expected  nothing" in (tmp_path / "report.txt").read_text()
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return Lab(tmp_path_factory.mktemp("campaign") / "lab")
+    return Lab(tmp_path_factory.mktemp("campaign"))
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_twice_ends_as_if_nobody_had(lab: Lab) -> None:
-    sound = lab.sound("without a teacher")
-    assert sound.writes > 30
-    wounds = [Wound(signal.SIGKILL, "first", sound.writes // 3), Wound(signal.SIGTERM, "group", sound.writes // 3)]
-    trial = kills.killed(sound.words, wounds, sound.outputs, lab.case("killed"))
+@pytest.mark.parametrize("case", ["words/1-0", "fuzz/1-0", "fuzz/1-2", "data/1-0", "data/1-1"])
+def test_cases_that_hold(lab: Lab, case: str) -> None:
+    kind, _, name = case.partition("/")
+    trial = tried(kind, name, lab)
+    assert trial.steps
     assert trial.findings == []
-    assert len(trial.steps) == 3
-    scores = next((lab.folder / "killed" / "outputs").glob("evaluate/*/scores.jsonl"))
-    os.truncate(scores, scores.stat().st_size - 1)
-    assert [line.rpartition("/")[2] for line in differences(lab.folder / "killed" / "outputs", sound.outputs)] == [
-        "scores.jsonl: different"
-    ]
 
 
 @pytest.mark.slow
-def test_words_and_rows_that_hold_today(lab: Lab) -> None:
-    line = overrides("plain", lab.folder)
-    assert fuzz.said(["plan", *line, "distill.epochs=x"], lab.case("words"), real=False).findings == []
-    accepted = fuzz.said(["plan", *line, "study=smoke"], lab.case("sound words"), real=True)
-    assert accepted.findings == []
-    file = File(lines=[b'{"instruction": "a", "output": "b"}', b"{"], refused=[2])
-    folder = lab.case("rows")
-    ran = srd("reflect", *line[1:], f"dataset.path={write(file.lines, file.kind, folder)}", cwd=folder)
-    assert ran.code == 2
-    trial = Trial()
-    data.check_refusal(trial, file, ran)
-    data.check_refusal(trial, File(lines=file.lines, refused=[1]), ran)
-    assert [finding.expected for finding in trial.findings] == ["one of the odd lines [1] named"]
-    assert ROOT.joinpath("Makefile").read_text().count("tests.campaign $(ARGS)") == 1
+def test_a_killed_run_holds_and_a_foreign_file_is_found(lab: Lab) -> None:
+    sound = lab.sound("without a teacher")
+    wounds = [Wound(signal.SIGKILL, "first", sound.writes // 3), Wound(signal.SIGINT, "group", sound.writes // 4)]
+    folder = lab.case("kills/test")
+    trial = killed(sound.words, wounds, sound.outputs, folder)
+    assert len(trial.steps) == 1 + len(wounds)
+    assert trial.findings == []
+    (folder / "outputs" / "left.tmp").write_text("")
+    assert [each.came for each in killed(sound.words, [], sound.outputs, folder).findings] == ["1: left.tmp: foreign"]
+
+
+@pytest.mark.slow
+def test_damage_is_made_good_or_found(lab: Lab) -> None:
+    sound = lab.sound("without a teacher")
+    for way, wanted in (("unlink", 0), ("touch", 1)):
+        outputs = lab.case(f"damage/{way}") / "outputs"
+        shutil.copytree(sound.outputs, outputs)
+        path = next(outputs.glob("partition/*/manifest.json"))
+        path.unlink()
+        if way == "touch":  # a lie of the campaign's own: what it compares with lacks the artefact
+            shutil.rmtree(path.parent)
+        trial = Trial()
+        expected = sound.outputs if wanted == 0 else lab.case("damage/empty")
+        damage.look(trial, [sound.words], path, outputs, expected, killed=False)
+        assert len(trial.findings) == wanted
