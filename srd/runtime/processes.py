@@ -35,7 +35,7 @@ POLL_SECONDS = 0.05
 CONNECTION = re.compile("gloo|nccl|connection|broken pipe|TCPStore|FileStore", re.IGNORECASE)
 """What torch says where the processes do not reach each other."""
 GRACE_SECONDS = 2.0
-"""What the others get to end by themselves once one has failed: whose end was the first is told by how each has ended."""
+"""What the others get to end by themselves once one has failed: how each has ended tells whose end was the first."""
 
 
 def count() -> int:
