@@ -37,12 +37,7 @@ CHECKED = 64
 
 
 PROGRESS = "cache.progress.json"
-OTHER_TYPE = {
-    "float16": "use teacher.dtype=bfloat16 or float32, or teacher.signal=online",
-    "bfloat16": "use teacher.dtype=float32, or teacher.signal=online",
-    "float32": "use teacher.signal=online",
-}
-"""What to do where a storage type cannot hold the states well enough."""
+WIDER = "use teacher.dtype=bfloat16 or float32, or teacher.signal=online"
 
 
 @dataclass
@@ -155,7 +150,7 @@ def check_fidelity(kl_nats: float, unit: float, dtype: str) -> None:
     if not kl_nats <= bound:  # also what is not a number
         raise UserError(
             f"teacher.dtype={dtype}: KL(online ‖ cached) is {kl_nats:.1e} nats per token, expected at most "
-            f"{bound:.0e}; {OTHER_TYPE[dtype]}"
+            f"{bound:.0e}; use teacher.dtype=float32, or teacher.signal=online"
         )
 
 
@@ -169,7 +164,7 @@ def check_finite(hidden: Tensor, stored: Tensor, dtype: torch.dtype) -> None:
             "model.teacher.dtype=float32"
         )
     name, largest = str(dtype).removeprefix("torch."), float(hidden.abs().max())
-    raise UserError(f"teacher.dtype={name}: cannot hold the teacher's states (up to {largest:.3g}); {OTHER_TYPE[name]}")
+    raise UserError(f"teacher.dtype={name}: cannot hold the teacher's states (up to {largest:.3g}); {WIDER}")
 
 
 @dataclass
