@@ -26,7 +26,7 @@ def console():
     """The console of all messages; results go to stdout, messages here."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, soft_wrap=sys.stderr is None or not sys.stderr.isatty())
 
 
 def quiet(whether: bool) -> None:
