@@ -5,8 +5,8 @@ Axes: N supervised positions, V vocabulary.
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from srd.config import Engine
 from srd.distillation.loss import cross_entropy
@@ -19,18 +19,18 @@ from srd.text.encoding import Encoded, pad_id
 
 @torch.no_grad()
 def reference_nll(
-    model: PreTrainedModel, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine
+    model: nn.Module, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine
 ) -> list[float]:
     """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32.
 
     A pass of its own over whole sequences, packed by length; a sample that occurs twice is scored once.
     """
     different = list({row.id: row for row in rows}.values())
-    mine = processes.share(different)
+    mine, device = processes.share(different), next(model.parameters()).device
     nll_by_id: dict[str, float] = {}
     for batch_rows in pack(mine, engine.micro_batch_tokens):
-        batch = collate(batch_rows, pad_id(tokenizer)).to(model.device)
-        with autocast(model.device, engine):
+        batch = collate(batch_rows, pad_id(tokenizer)).to(device)
+        with autocast(device, engine):
             nll = position_nll(model, batch, len(tokenizer), engine.loss_positions).cpu()
         # Double, so that the mean of a long response does not depend on how its positions are added up.
         means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in batch_rows])]
@@ -40,7 +40,7 @@ def reference_nll(
     return [every_nll[row.id] for row in rows]
 
 
-def position_nll(model: PreTrainedModel, batch: Batch, vocabulary: int, chunk: int) -> Float[Tensor, " N"]:
+def position_nll(model: nn.Module, batch: Batch, vocabulary: int, chunk: int) -> Float[Tensor, " N"]:
     """Negative log-likelihood of the label at each supervised position, nats; logits exist for `chunk` positions at a
     time."""
     hidden = hidden_at(model, batch)

@@ -38,7 +38,7 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 PLAIN = ("F64", "F32", "F16", "BF16")
 """Types of weights that are their own values, as safetensors names them."""
 
-SHOWN = 2
+NAMED = 2
 """Names of tensors in a message."""
 
 
@@ -178,7 +178,7 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
 def _some(names: list[str]) -> str:
     """A few of the names."""
-    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
+    return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
 
 
 def _text(path: Path) -> str:

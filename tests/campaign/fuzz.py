@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, get_args, get_origin, get_type_hints
 
-from srd.commands.compose import groups, keys, options
+from srd.commands.schema import groups, keys, options
 from srd.config import Config
 from tests.campaign import odd
 from tests.campaign.commands import srd

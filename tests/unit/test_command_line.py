@@ -151,8 +151,6 @@ NOTHING = {
     "method.answers.temperature=0.5": "does nothing with method.responses=references",
     "method.student_data.every_steps=2": "does nothing with method.student_data.share=0.0",
     "method.corpus.weight=3": "does nothing with method.corpus.path=null",
-    "dataset.hub=a/b": "dataset.hub=a/b does nothing with dataset=pydoc",
-    "dataset.columns.output=answer": "does nothing with dataset=pydoc",
     "dataset.corrupt_seed=3": "does nothing with dataset.corrupt=0.0",
     "evaluate.path=x": "evaluate.path=x does nothing with evaluate=heldout",
     "logger.project=x": "logger.project=x does nothing with logger=none",
@@ -175,7 +173,7 @@ def test_a_setting_that_nothing_reads_is_refused_and_in_a_sweep_said(
     monkeypatch.setattr("srd.commands.compose.say", said.append)
     assert len(composed("-m", *words.split())) == 1
     assert [each for each in said if not each.startswith("job ")] == [line]
-    assert len(NOTHING) == 25
+    assert len(NOTHING) == 23
 
 
 @pytest.mark.parametrize(
@@ -227,7 +225,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(
     code, _, line = printed("run", f"outputs={tmp_path}")
     (kept,) = (tmp_path / "errors").iterdir()
     assert code == 1
-    assert line.startswith(f"srd: an error that srd did not foresee, {type(error).__name__}")
+    assert line.startswith(f"srd: an error that srd does not know, {type(error).__name__}")
     assert line.endswith(f"the traceback is in {kept}\n")
     assert line.count("\n") == 1
     assert "Traceback" in kept.read_text()

@@ -87,7 +87,12 @@ def test_an_adapter_trains_what_peft_says() -> None:
         facts = facts_of(with_student(architecture, "model.student.lora.rank=4"), "student")
         net = peft.get_peft_model(
             built(architecture),
-            peft.LoraConfig(r=4, task_type="CAUSAL_LM", fan_in_fan_out=architecture["model_type"] == "gpt2"),
+            peft.LoraConfig(
+                r=4,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+                fan_in_fan_out=architecture["model_type"] == "gpt2",
+            ),
         )
         assert facts.trainable == sum(p.numel() for p in net.parameters() if p.requires_grad)
 

@@ -135,7 +135,7 @@ def test_a_template_sees_the_date_that_is_set() -> None:
     days = [tokens.decode(encode(sample(), tokens, text(date=day)).prompt) for day in ("2024-02-29", "2025-01-02")]
     assert days == ["<bos>29 February 2024, 00: bace di", "<bos>02 January 2025, 00: bace di"]
     with pytest.raises(UserError, match=r"model\.date=1\.2\.24: expected a day as YYYY-MM-DD"):
-        text(date="1.2.24")
+        text(date="1.2.24").check("model")
 
 
 def test_a_template_is_told_its_arguments_and_no_others() -> None:
@@ -149,7 +149,7 @@ def test_a_template_is_told_its_arguments_and_no_others() -> None:
     with pytest.raises(UserError, match=r"enable_thinkin=1: .*reads no such argument; did you mean 'enable_thinking'"):
         Chat(tokens, text(template_arguments={"enable_thinkin": 1}).text)
     with pytest.raises(UserError, match=r"expected nothing beside model\.template=alpaca"):
-        text("alpaca", template_arguments={"enable_thinking": 1})
+        text("alpaca", template_arguments={"enable_thinking": 1}).check("model")
 
 
 @pytest.mark.parametrize(
