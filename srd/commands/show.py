@@ -1,5 +1,6 @@
 """`srd show STAGE/FINGERPRINT`: look into an artefact."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def show(words: list[str]) -> None:
 
 def find(outputs: Path, name: str) -> Path:
     """The folder of an artefact named by path, by stage/fingerprint or by the beginning of its fingerprint."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if (path / "manifest.json").is_file():
         return path
     everything = [path.parent for path in outputs.glob("*/*/manifest.json")]

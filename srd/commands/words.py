@@ -237,5 +237,7 @@ class _Mending:
         return f"{self.word}: several values are a sweep, which needs -m; write: {written}"
 
     def _unreadable(self, key: str, value: str) -> str:
+        if key in kinds():
+            return f"{key}={value}: expected {expected(key)}"
         written = shlex.join(["srd", self.command, f"{key}={quoted(value)}"])
         return f"cannot read the override '{self.word}'; quote its value: {written}"
