@@ -43,7 +43,9 @@ def _check_names(cfg: Config) -> None:
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
     if cfg.published is not None:
         table, _, row = cfg.published.partition("/")
-        look_up(look_up(published(), table, "published table")["rows"], row, f"row of published={table}/ROW")
+        rows = look_up(published(), table, "published table")["rows"]
+        if rows:  # a table that could not be read has none, and cells that stay empty
+            look_up(rows, row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
 

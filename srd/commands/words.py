@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from srd.commands.schema import APART, accepts_null, bare, expected, groups, is_list, kinds, nearest_key, options
 from srd.errors import UserError, nearest
 
-SHOWN = ("job", "hydra", "all")
+CFG_PARTS = ("job", "hydra", "all")
 """What `--cfg` shows."""
 PLACES = ("path", "adapter", "gguf_file", "outputs")
 """Last parts of the keys of files and folders; the names of the two models may be folders too."""
@@ -58,7 +58,7 @@ def read_words(command: str, words: list[str]) -> Words:
             read.flags.append(word)
         elif word in ("--cfg", "-c") or word.startswith("--cfg="):
             shown = word.partition("=")[2] or (waiting.pop(0) if waiting else "")
-            if shown not in SHOWN:
+            if shown not in CFG_PARTS:
                 raise UserError(f"--cfg {shown}: expected job; write: srd {command} --cfg job")
             read.flags += ["--cfg", shown]
         elif word.startswith("-"):
