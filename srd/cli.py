@@ -50,6 +50,7 @@ DISK_ERRORS = {
     errno.EPERM: "not permitted; choose another folder with outputs=FOLDER",
     errno.EROFS: "read-only file system; choose another folder with outputs=FOLDER",
     errno.ENOTDIR: "not a folder; choose another folder with outputs=FOLDER",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EEXIST: "a file is in the way; choose another folder with outputs=FOLDER",
 }
 
@@ -117,7 +118,7 @@ def _main(words: list[str]) -> int:
     except Exception as error:  # the one place that catches everything: nobody is to meet a traceback
         if wants_traceback():
             raise
-        return _fail(*_unforeseen(error, words))
+        return _fail(*_unexpected(error, words))
 
 
 def _require_folder() -> None:
@@ -128,7 +129,7 @@ def _require_folder() -> None:
         raise UserError("the working directory is gone; go to one that is there (cd) and run it again") from None
 
 
-def _unforeseen(error: Exception, words: list[str]) -> tuple[str, int]:
+def _unexpected(error: Exception, words: list[str]) -> tuple[str, int]:
     """The line for an error that no command answers itself, and the exit code."""
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         what = f"{error.filename or 'writing'}: {DISK_ERRORS[error.errno]}"

@@ -1,4 +1,4 @@
-"""The last handler: an error that nobody foresaw is one line on the terminal, and its traceback a file."""
+"""The last handler: an unexpected error is one line on the terminal, and its traceback a file."""
 
 import os
 import tempfile
@@ -21,7 +21,7 @@ def keep_traceback(error: BaseException, words: list[str]) -> str:
     short = said if len(said) <= 200 else said[:199] + "…"
     kind = type(error).__name__
     what = kind if short == kind else f"{kind}: {short}"
-    return f"an error that srd does not know, {what}; the traceback is in {place or 'no file: none can be written'}"
+    return f"unexpected error, {what}; the traceback is in {place or 'no file: none can be written'}"
 
 
 def _written(folder: Path, name: str, text: str) -> Path | None:

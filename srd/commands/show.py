@@ -34,7 +34,7 @@ def show(words: list[str]) -> None:
 
 def find(outputs: Path, name: str) -> Path:
     """The folder of an artefact named by path, by stage/fingerprint or by the beginning of its fingerprint."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if (path / MANIFEST).is_file():
         return path
     everything = artefacts_in(outputs)

@@ -1,5 +1,6 @@
 """The terminal: words that Hydra does not read, tables, short texts."""
 
+import os
 import re
 import shlex
 import shutil
@@ -20,8 +21,8 @@ def outputs_of(rest: list[str]) -> tuple[Path, list[str]]:
         if word.startswith("-"):
             raise UserError(f"unknown flag '{word}'; there are outputs=FOLDER and --help")
     chosen = [word.removeprefix("outputs=") for word in rest if word.startswith("outputs=")]
-    folder = Path(chosen[-1] if chosen else "outputs")
-    return folder.expanduser(), [word for word in rest if not word.startswith("outputs=")]
+    folder = Path(os.path.expanduser(chosen[-1] if chosen else "outputs"))
+    return folder, [word for word in rest if not word.startswith("outputs=")]
 
 
 NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]\d+)?( [A-Za-z]+)?")

@@ -36,7 +36,7 @@ CHOICES = (
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 
-MODELS = ("teacher", "student", "distill")
+EVERY_TARGET = ("teacher", "student", "distill")
 
 
 def _section(cfg: Config, key: str) -> Any:
@@ -154,7 +154,7 @@ def _changes(cfg: Config, variants: list[Config], nodes: Callable[[Config], list
 
 def _everything(cfg: Config) -> list[Node]:
     """All that any command makes of a config."""
-    whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(MODELS)))
+    whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(EVERY_TARGET)))
     stages = ("distill", "evaluate", "reflect", "rank", "filter", "partition", "cache")
     nodes = [node for stage in stages for node in graph.commanded(stage, whole)]
     for role in ("teacher", "student"):

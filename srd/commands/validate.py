@@ -44,7 +44,7 @@ def _check_names(cfg: Config) -> None:
     if cfg.published is not None:
         table, _, row = cfg.published.partition("/")
         rows = look_up(published(), table, "published table")["rows"]
-        if rows:  # of some tables no figure is known
+        if rows:  # a table that could not be read has none, and cells that stay empty
             look_up(rows, row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from srd.commands.schema import APART, accepts_null, bare, expected, groups, is_list, kinds, nearest_key, options
 from srd.errors import UserError, nearest
 
-CONFIGS = ("job", "hydra", "all")
+CFG_PARTS = ("job", "hydra", "all")
 """What `--cfg` shows."""
 PLACES = ("path", "adapter", "gguf_file", "outputs")
 """Last parts of the keys of files and folders; the names of the two models may be folders too."""
@@ -58,7 +58,7 @@ def read_words(command: str, words: list[str]) -> Words:
             read.flags.append(word)
         elif word in ("--cfg", "-c") or word.startswith("--cfg="):
             shown = word.partition("=")[2] or (waiting.pop(0) if waiting else "")
-            if shown not in CONFIGS:
+            if shown not in CFG_PARTS:
                 raise UserError(f"--cfg {shown}: expected job; write: srd {command} --cfg job")
             read.flags += ["--cfg", shown]
         elif word.startswith("-"):
@@ -237,5 +237,7 @@ class _Mending:
         return f"{self.word}: several values are a sweep, which needs -m; write: {written}"
 
     def _unreadable(self, key: str, value: str) -> str:
+        if key in kinds():
+            return f"{key}={value}: expected {expected(key)}"
         written = shlex.join(["srd", self.command, f"{key}={quoted(value)}"])
         return f"cannot read the override '{self.word}'; quote its value: {written}"

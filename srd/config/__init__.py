@@ -1,8 +1,8 @@
 """Every setting of `srd`: a dataclass a section, a doc line a field with its unit, checks beside them.
 
 `conf/` holds the values; Hydra merges them into these types, so an unknown key or a wrong type stops before
-any work. A section checks its ranges on construction; names that only tables know and relations between
-sections are checked by `srd.commands.validate`.
+any work. A section states its ranges in `check`, which `srd.config.checks` calls with its full key; names that only
+tables know and relations between sections are checked by `srd.commands.validate`.
 """
 
 from srd.config.data import ColumnNames, Corpus, Dataset

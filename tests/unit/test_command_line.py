@@ -83,7 +83,7 @@ WORDS = {
     "engine.device=cpu:1": "engine.device=cpu:1: expected auto, cpu, cuda, cuda:N or mps",
     "study=": "study=: expected a name",
     "study=../x": "study=../x: expected a name",
-    "published=pocl_gpt2/fkll": "did you mean 'fkl'?",
+    "published=pocl_gpt2/fkll": "unknown row of published=pocl_gpt2/ROW 'fkll'; did you mean 'fkl'?",
     "dataset.path=${nosuch}": "dataset.path: nothing is called what ${…} names",
     "evaluate.suites.heldout.limit=x": "these words make no config",
 }
@@ -214,7 +214,7 @@ def printed(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RecursionError("deep"), AssertionError(), RuntimeError("two\nlines")])
-def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(
+def test_an_unexpected_error_is_one_line_and_a_file(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(cfg: Config) -> None:
@@ -225,7 +225,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_a_file(
     code, _, line = printed("run", f"outputs={tmp_path}")
     (kept,) = (tmp_path / "errors").iterdir()
     assert code == 1
-    assert line.startswith(f"srd: an error that srd does not know, {type(error).__name__}")
+    assert line.startswith(f"srd: unexpected error, {type(error).__name__}")
     assert line.endswith(f"the traceback is in {kept}\n")
     assert line.count("\n") == 1
     assert "Traceback" in kept.read_text()
