@@ -66,12 +66,12 @@ def test_saved_adapters_are_merged_in_the_order_they_were_trained(tmp_path: Path
     save_model(warm, tokenizer(), tmp_path / "student" / "model")
     inputs = {"student": tmp_path / "student"}
     started = load_model(pair(cfg), "student", inputs, tokenizer(), cfg.engine)
-    torch.testing.assert_close(logits_at(started, batch, 300), logits_at(warm, batch, 300), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits_at(started, batch, 300), logits_at(warm, batch, 300), rtol=1e-3, atol=1e-3)
     distilled = adapted(started, cfg.model.student.lora, seed=2)
     save_model(distilled, tokenizer(), tmp_path / "best")
     loaded = load_model(pair(cfg), "student", {**inputs, "checkpoint": tmp_path / "best"}, tokenizer(), cfg.engine)
-    torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(distilled, batch, 300), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(warm, batch, 300), atol=1e-2)
+    torch.testing.assert_close(logits_at(loaded, batch, 300), logits_at(distilled, batch, 300), rtol=1e-3, atol=1e-2)
+    assert not torch.allclose(logits_at(loaded, batch, 300), logits_at(warm, batch, 300), atol=1e-1)
 
 
 def random_student(seed: int, *overrides: str) -> PreTrainedModel:

@@ -19,6 +19,7 @@ from srd.stages.cache import PROGRESS, build
 from srd.store.artefacts import Node, Work
 from srd.store.files import tree_digest
 from srd.store.partial import fill
+from srd.store.rows import Sample
 from srd.training.model_selection import DevSet, ModelSelection
 from srd.training.order import PhaseWork
 from tests.damage import DAMAGE, files_in
@@ -76,7 +77,7 @@ def trained(folder: Path, dies_at: int = 0) -> dict[str, str]:
     recipe = Distill(epochs=2, batch_sequences=4, handover="best", dev_samples=2)
     net = trainable(model("llama", seed=2), Lora(rank=2), 1)
     run = training(folder, net, recipe, Engine(device="cpu", save_steps=1))
-    dev = Scored([], tokenizer(), Generation(), 1)
+    dev = Scored([(Sample("0" * 16, "", "", "", "dev"), encoded(1)[0])], tokenizer(), Generation(), 1)
     selection = ModelSelection(run.state, dev, run.engine, recipe, 2)
     steps = run.state.counters.step
 
