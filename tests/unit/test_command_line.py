@@ -113,7 +113,10 @@ def test_a_flag_that_there_is_not_is_answered_with_what_to_write(words: list[str
     "name",
     ["rows=1.jsonl", "a,b.jsonl", "ряд.jsonl", "a b (1).jsonl", "[x]{y}.jsonl", "a#b~c$d&e;f.jsonl", "it's", "1e3"],
 )
-def test_a_path_means_itself_whatever_its_characters(name: str) -> None:
+def test_a_path_means_itself_whatever_its_characters(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a sweep leaves its record in its outputs
     (one,) = composed("dataset=jsonl", f"dataset.path={name}", f"arm={name}")
     assert (one.dataset.path, one.arm) == (name, name)
     if "," not in name:
