@@ -59,8 +59,8 @@ def load_weights(where: str, key: str, **options: Any) -> PreTrainedModel:
             "be trained or scored exactly; name the weights that it was made from"
         )
     _check_report(where, key, report)
-    _check_values(Path(where), key, model)
     check_finite(model, f"{key}={where}")
+    _check_values(Path(where), key, model)
     return model
 
 
