@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srd.errors import UserError
-from srd.models.heads import arguments_of, unwrapped
+from srd.models.heads import DECODES, arguments_of, unwrapped
 from srd.text.batches import position_ids_of
 
 # A move reads and writes all keys and values once, which is what the attention of one or two steps reads of them: one
@@ -285,6 +285,11 @@ def _check_layers(model: PreTrainedModel) -> None:
             "choose a model that does"
         )
     others = {type(layer) for layer in DynamicCache(config=unwrapped(model).config).layers} - decodable
+    if not others and not getattr(unwrapped(model), DECODES, True):
+        raise UserError(
+            f"{type(unwrapped(model)).__name__} does not go on from its keys and values as from the whole text, which "
+            "cannot be decoded here; choose another model"
+        )
     if others:
         raise UserError(
             f"{type(model).__name__} keeps {others.pop().__name__} between tokens, which cannot be decoded here; "

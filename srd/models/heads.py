@@ -145,6 +145,9 @@ def _sequences(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     )
 
 
+DECODES = "_srd_decodes"
+"""Attribute of a language model that says whether it goes on from kept keys and values as from the whole text."""
+
 ACCESS = "_srd_head_access"
 """Attribute of a language model that says who reaches its head; without one it is a `CausalHead`."""
 

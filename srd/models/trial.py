@@ -7,12 +7,12 @@ turn, that padding is nothing to it, and that its logits are those made from wha
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from srd.errors import UserError, first_line
-from srd.models.heads import ACCESS, CausalHead, WholePass
+from srd.models.heads import ACCESS, DECODES, CausalHead, WholePass, arguments_of
 from srd.models.weights import UNREADABLE
-from srd.text.batches import Batch, collate
+from srd.text.batches import Batch, collate, position_ids_of
 from srd.text.encoding import Encoded
 
 TRIAL_TOKENS = 16
@@ -61,6 +61,7 @@ def try_out(model: PreTrainedModel, row: Encoded, role: str) -> None:
         raise UserError(f"model.{role}: {kind} {why}; {_ANOTHER}")
     if not _rebuilds(model, batches[0], plain):
         setattr(model, ACCESS, WholePass())
+    setattr(model, DECODES, len(ids) < 3 or _continues(model, ids, plain[-1:]))
 
 
 _ANOTHER = "choose a decoder-only (causal) language model"
@@ -78,6 +79,24 @@ def _rebuilds(model: PreTrainedModel, batch: Batch, plain: Float[Tensor, "N V"])
         return agree(head.logits(model, head.hidden_states(model, batch), plain.shape[1]), plain)
     except (*UNREADABLE, StopIteration):
         # Any model's code runs here without its body, and may ask for what is not there.
+        return False
+
+
+def _continues(model: PreTrainedModel, ids: list[int], right: Float[Tensor, "1 V"]) -> bool:
+    """Whether a token that is read alone, behind kept keys and values, has the logits that it has in the whole text."""
+    past, (*before, last) = DynamicCache(), ids[:-1]
+    # Behind a column of padding, as the shorter rows of a batch stand.
+    mask = torch.tensor([[0, *[1] * (len(before) + 1)]], device=model.device)
+    places = position_ids_of(mask)
+    try:
+        for piece, begin in (([0, *before], 0), ([last], len(before) + 1)):
+            end = begin + len(piece)
+            tokens = torch.tensor([piece], device=model.device)
+            at = {"attention_mask": mask[:, :end], "position_ids": places[:, begin:end]}
+            given = arguments_of(model, input_ids=tokens, **at)
+            found = model(**given, past_key_values=past, use_cache=True).logits[:, -1]
+        return agree(found, right)
+    except UNREADABLE:
         return False
 
 

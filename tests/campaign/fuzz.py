@@ -52,11 +52,11 @@ def _override(rng: Random) -> str:
     if kind < 0.1:
         return f"{rng.choice(floats(Config))}={rng.choice(odd.NOT_FINITE)}"
     if kind < 0.7:
-        return f"{rng.choice(keys(Config))}={odd.value(rng)}"
+        return f"{rng.choice(keys())}={odd.value(rng)}"
     group = rng.choice(groups())
     if kind < 0.85:
         return f"{group}={rng.choice([*options(group), odd.value(rng), 'nosuch'])}"
-    key = rng.choice(keys(Config))
+    key = rng.choice(keys())
     typo = key[:-1] if rng.random() < 0.5 else key.replace(".", "_")
     return rng.choice(
         [f"+{key}=1", f"~{key}", f"~{group}", f"+{group}=x", f"{typo}=1", key, f"++{key}={odd.value(rng)}"]

@@ -52,7 +52,9 @@ def test_a_rank_that_fails_is_told_once(
 
 def rank_ids(folder: Path) -> list[int]:
     """The ranks of the parent whose only argument is `folder`, alive, by the system's list."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,stat,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid,ppid,stat,args"], capture_output=True, text=True, check=True
+    ).stdout
     lines = [line.split(maxsplit=3) for line in listed.splitlines()[1:]]
     parents = {pid for pid, _, _, words in lines if words.endswith(str(folder))}
     return [int(pid) for pid, ppid, state, words in lines if ppid in parents and "rank.py" in words and state[0] != "Z"]
