@@ -6,11 +6,9 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from srd.errors import first_line
-
 KINDS = sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
-LARGEST = 4_000_000
+LARGEST = 7_000_000
 """Parameters of a model that counts as tiny."""
 
 _WIDTH = (
@@ -71,7 +69,13 @@ MORE: dict[str, dict[str, Any]] = {
         **{"num_hidden_layers": 5, "num_kv_shared_layers": 0, "laurel_rank": 4, "intermediate_size": [48] * 5},
         **{"layer_types": ["sliding_attention"] * 4 + ["full_attention"], "activation_sparsity_pattern": [0.0] * 5},
     },
-    "longcat_flash": {"expert_ffn_hidden_size": 16, "zero_expert_num": 2, "moe_topk": 2},
+    "longcat_flash": {
+        "num_layers": 2,
+        "head_dim": 8,
+        "expert_ffn_hidden_size": 16,
+        "zero_expert_num": 2,
+        "moe_topk": 2,
+    },
     "bailing_hybrid": {"num_hidden_layers": 8},
     **{
         kind: {"num_hidden_layers": 4}
@@ -79,6 +83,25 @@ MORE: dict[str, dict[str, Any]] = {
     },
 }
 """What single kinds need besides: patterns of layers that have to be whole."""
+
+
+NOT_BUILT = {
+    **dict.fromkeys(("blt", "dots3_note"), "its sizes hang on each other in more ways than one"),
+    **dict.fromkeys(
+        ("gemma4_assistant", "gemma4_unified_assistant"), "drafts for a larger model whose states it reads"
+    ),
+    **dict.fromkeys(("musicgen", "musicgen_melody"), "its causal part cannot be made of its own config"),
+    **dict.fromkeys(("kimi_linear", "qwen4_exp", "qwen4_exp_text"), "cannot keep a past where no layer has attention"),
+    **dict.fromkeys(("zamba", "zamba2", "zaya"), "a fixed pattern of many layers"),
+    "cohere_compass_text": "a pattern of layers that its own defaults break",
+    "dbrx": "its nested config is read under another name",
+    "gemma3n": "needs the package timm",
+    "prophetnet": "has no one number of layers",
+    "reformer": "its positions have two axes that fix its width",
+    "xlnet": "has no longest text",
+    "xlstm": "its states have a fixed size",
+}
+"""Kinds that are not built tiny here, and why."""
 
 
 def build(kind: str, seed: int = 0) -> PreTrainedModel:
@@ -127,10 +150,5 @@ def _is_set(default: PreTrainedConfig, name: str) -> bool:
         return False
     try:
         return hasattr(default, name)
-    except ValueError:  # differs from layer to layer, and may not be asked for
+    except RuntimeError:  # differs from layer to layer, and may not be asked for
         return True
-
-
-def reason(error: Exception) -> str:
-    """Why a model could not be built."""
-    return f"{type(error).__name__}: {first_line(error)[:100]}"

@@ -1,12 +1,15 @@
 """What Hydra makes of overrides; without torch, for the bench measures the memory of stages that do not load it."""
 
+from pathlib import Path
+from typing import Any
+
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from srd.commands.compose import to_config
 from srd.commands.schema import conf_folder
-from srd.config import Config
+from srd.config import Config, Dataset
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -19,3 +22,8 @@ def composed(*overrides: str) -> DictConfig:
 def config(*overrides: str) -> Config:
     """The checked config of these overrides."""
     return to_config(composed(*overrides))
+
+
+def rows_at(path: Path, **more: Any) -> Dataset:
+    """The settings of a data set that is a local file or folder."""
+    return Dataset(name="jsonl", path=str(path), **more)

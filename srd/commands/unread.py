@@ -5,7 +5,6 @@ artefact, and says here when it is read. A setting that only another command rea
 refused, but said in an arm of a sweep, whose words are for all arms.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass, replace
@@ -17,7 +16,7 @@ from srd.commands.validate import validate
 from srd.config import Config
 from srd.errors import UserError, nearest
 from srd.pipeline import graph
-from srd.report.study import study_folder
+from srd.report.study import read_study, study_folder
 from srd.store.artefacts import Node, closure
 
 Reads = Callable[[str, Config, str], bool]
@@ -204,9 +203,10 @@ def _other_lists(value: list[Any], kind: Any) -> Iterator[list[Any]]:
 
 def unknown_arms(cfg: Config) -> list[str]:
     """What to say of the arms of `versus` that the study, once it has any, does not have."""
-    files = (study_folder(cfg.outputs, cfg.study) / "runs").glob("*.json")
-    arms = {str(json.loads(path.read_text(encoding="utf-8")).get("arm")) for path in files}
-    unknown = [name for name in cfg.versus if arms and name not in arms]
+    if not any((study_folder(cfg.outputs, cfg.study) / "runs").glob("*.json")):
+        return []
+    arms = {run.arm for run in read_study(Path(cfg.outputs), cfg.study)}
+    unknown = [name for name in cfg.versus if name not in arms]
     return [f"versus: no arm '{name}' in study '{cfg.study}' yet; {nearest(name, arms)}" for name in unknown]
 
 

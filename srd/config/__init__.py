@@ -11,7 +11,7 @@ from srd.config.generation import Evaluate, Generation, GenerationDefaults, Refl
 from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import DTYPE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.recipe import Distill, Finetune, Recipe
-from srd.config.root import Config
+from srd.config.root import Config, check_study
 from srd.config.selection import Curriculum, Filter, Rank
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "Teacher",
     "Text",
     "Weights",
+    "check_study",
 ]

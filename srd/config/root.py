@@ -13,6 +13,12 @@ from srd.config.selection import Curriculum, Filter, Rank
 from srd.errors import require
 
 
+def check_study(name: str) -> None:
+    """A `UserError` for a study's name that is not that of a folder on every file system."""
+    fits = re.fullmatch(r"[^\W_][^/\\\x00-\x1f]*", name) is not None and len(name.encode()) <= 100
+    require(fits, "study", name, "a name that begins with a letter or digit, without / and \\, of at most 100 bytes")
+
+
 @dataclass
 class Config:
     """The whole experiment."""
@@ -46,9 +52,7 @@ class Config:
     """Folder of all artefacts."""
 
     def check(self, key: str) -> None:
-        fits = re.fullmatch(r"[^\W_][^/\\\x00-\x1f]*", self.study) is not None and len(self.study.encode()) <= 100
-        expected = "a name that begins with a letter or digit, without / and \\, of at most 100 bytes"
-        require(fits, "study", self.study, expected)
+        check_study(self.study)
         for name in ("outputs", "arm"):
             value = getattr(self, name)
             require(value is None or value.strip() != "", name, "''", "some text, or the key left away")

@@ -83,6 +83,11 @@ class Reader:
         return "" if row.get(name) is None else _text(row[name], f"{where}: {name}")
 
 
+def named_columns(columns: ColumnNames) -> dict[str, str]:
+    """The names of the columns as a fingerprint knows them."""
+    return {key: name for key, name in vars(columns).items() if name is not None}
+
+
 def read_texts(rows: Iterator[tuple[str, Mapping[str, Any]]], reader: Reader, split: str) -> Iterator[dict[str, Any]]:
     """The texts of every row as raw samples of a split."""
     for where, row in rows:

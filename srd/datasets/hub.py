@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from srd.config import Dataset
-from srd.datasets.columns import Reader, read_texts
+from srd.datasets.columns import Reader, named_columns, read_texts
 from srd.errors import UserError, first_line, nearest
 from srd.runtime.progress import say
 from srd.store.files import known_digest
@@ -24,11 +24,10 @@ def source(dataset: Dataset) -> dict[str, Any]:
             f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to "
             "pin; set both, or use dataset=jsonl dataset.path=FOLDER"
         )
-    columns = {key: name for key, name in vars(dataset.columns).items() if name is not None}
+    columns = {"columns": named_columns(dataset.columns)}
     if Path(dataset.hub).is_dir():
-        return folder_source(Path(dataset.hub), dataset) | {"columns": columns}
-    config = {"config_name": dataset.config_name} if dataset.config_name is not None else {}
-    return {"hub": dataset.hub, "revision": dataset.revision, "columns": columns, **config}
+        return folder_source(Path(dataset.hub), dataset) | columns
+    return {"hub": dataset.hub, "revision": dataset.revision, **columns, **_config(dataset)}
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -63,8 +62,11 @@ def is_folder(folder: Path) -> bool:
 def folder_source(folder: Path, dataset: Dataset) -> dict[str, Any]:
     """What identifies a folder: the content of its data files and of its card."""
     paths = [*_shards(folder), *(path for path in [folder / "README.md"] if path.is_file())]
-    config = {"config_name": dataset.config_name} if dataset.config_name is not None else {}
-    return {"files": {str(path.relative_to(folder)): known_digest(path) for path in paths}, **config}
+    return {"files": {str(path.relative_to(folder)): known_digest(path) for path in paths}, **_config(dataset)}
+
+
+def _config(dataset: Dataset) -> dict[str, str]:
+    return {"config_name": dataset.config_name} if dataset.config_name is not None else {}
 
 
 def _shards(folder: Path) -> list[Path]:

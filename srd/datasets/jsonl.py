@@ -9,10 +9,10 @@ from typing import Any
 
 from srd.config import ColumnNames, Dataset
 from srd.datasets import hub
-from srd.datasets.columns import Reader, read_texts
+from srd.datasets.columns import Reader, named_columns, read_texts
 from srd.datasets.formats import check_readable, read_objects
 from srd.errors import UserError
-from srd.runtime.progress import say
+from srd.runtime.progress import say_once
 from srd.store.files import known_digest
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".ndjson", ".parquet")
@@ -35,11 +35,6 @@ def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
     for split, path in files(dataset, NAMES).items():
         yield from read_texts(read_objects(path), reader, split)
     reader.close()
-
-
-def named_columns(columns: ColumnNames) -> dict[str, str]:
-    """The names of the columns as a fingerprint knows them."""
-    return {key: name for key, name in vars(columns).items() if name is not None}
 
 
 def refuse_config_name(dataset: Dataset) -> None:
@@ -88,20 +83,9 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
         wanted = ", ".join(stem + ".jsonl" for stems in names.values() for stem in stems)
         there = f"; it has {', '.join(others[:5])}: set dataset.path to one of them" if others else ""
         raise UserError(f"dataset.path={path}: no data file in this folder; expected one of {wanted} (or .gz){there}")
-    if others and names is NAMES:
-        _say_unread(path, others)
+    if others and names is NAMES:  # once, for the graph looks for the files again and again
+        say_once(f"{path}: not read: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}")
     return found
-
-
-def _say_unread(path: Path, others: list[str]) -> None:
-    line = f"{path}: not read: {', '.join(others[:5])}{' …' if len(others) > 5 else ''}"
-    if line not in _SAID:
-        _SAID.add(line)
-        say(line)
-
-
-_SAID: set[str] = set()
-"""The graph looks for the files again and again."""
 
 
 def _present(folder: Path, stems: list[str]) -> list[Path]:

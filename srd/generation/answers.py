@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from srd.config import Text
-from srd.text.chat import Chat
-from srd.text.encoding import eos_id, text_of, turn_end
+from srd.text.encoding import eos_id, text_of
 
 
 @dataclass(frozen=True)
@@ -33,10 +31,9 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *more: 
     return {int(id) for id in ends if id is not None} or {eos_id(tokenizer)}
 
 
-def tell_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: Text) -> None:
-    """Write all that ends an answer into the model's generation config, which its exports carry: whoever generates with
-    them stops where we do."""
-    end = turn_end(tokenizer, Chat(tokenizer, text) if text.template == "chat" else None)
+def tell_stops(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end: int) -> None:
+    """Write all that ends an answer, `end` among it, into the model's generation config, which its exports carry:
+    whoever generates with them stops where we do."""
     configuration: Any = model.generation_config
     stops = sorted(stop_ids(model, tokenizer, end))
     configuration.eos_token_id = stops if len(stops) > 1 else stops[0]

@@ -1,6 +1,7 @@
 """Weights on disk, whole or as an adapter, and adapters to train."""
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from transformers.pytorch_utils import Conv1D
 
 from srd.config import Lora
 from srd.errors import UserError, first_line
+from srd.models.trial import agree
 from srd.models.weights import UNREADABLE, check_finite
 from srd.runtime import processes
 from srd.store.files import disk_errors, put, unfinished
+
+SPECIAL = re.compile("router|grouped", re.IGNORECASE)
+"""In the names of linear layers that are more than that."""
 
 
 def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "student") -> nn.Module:
@@ -47,9 +52,9 @@ def trainable(model: PreTrainedModel, lora: Lora, seed: int, role: str = "studen
 
 def linear_layers(model: PreTrainedModel) -> list[str]:
     """Last parts of the names of all linear layers but the head, in order."""
-    # peft has a choice of its own, for some architectures only. Left out is what is no layer of one output: the head, a
-    # router, what a state space reads the weights of, and, where experts are one tensor, the names that peft takes for
-    # theirs, which it cannot drop out.
+    # peft has a choice of its own, for some architectures only. Left out is what is no layer of one input and output:
+    # the head, routers, groups, what a state space reads the weights of, and, where experts are one tensor, the names
+    # that peft takes for theirs, which it cannot drop out.
     head, fixed = model.get_output_embeddings(), set()
     if any("mamba" in key for key in (model.config.model_type, *vars(model.config))):
         fixed |= {"out_proj", "x_proj", "dt_proj"}
@@ -59,7 +64,7 @@ def linear_layers(model: PreTrainedModel) -> list[str]:
         # A number alone would be that of a block as well.
         ".".join(name.split(".")[-2 if name.rpartition(".")[2].isdigit() else -1 :])
         for name, part in model.named_modules()
-        if isinstance(part, nn.Linear | Conv1D) and part is not head and "Router" not in type(part).__name__
+        if isinstance(part, nn.Linear | Conv1D) and part is not head and not SPECIAL.search(f"{name} {type(part)}")
     }
     return sorted(layers - fixed)
 
@@ -85,9 +90,23 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> 
     put(place, folder)
 
 
-def whole(model: nn.Module) -> PreTrainedModel:
-    """The model with its own adapter, if it has one, folded into its weights."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model  # pyright: ignore
+@torch.no_grad()
+def folded(model: nn.Module, what: str) -> PreTrainedModel:
+    """The model with its adapter, if it has one, folded into its weights; a `UserError` about `what` unless it then
+    computes the same."""
+    adapted: Any = model
+    if not hasattr(adapted, "merge_and_unload"):
+        return adapted
+    # A model that reads the weights of an adapted layer by itself passes the adapter over, until it is in them.
+    ids = torch.arange(3, 7, device=adapted.device).unsqueeze(0)
+    right = adapted(input_ids=ids, use_cache=False).logits[0]
+    merged = adapted.merge_and_unload()
+    if not agree(merged(input_ids=ids, use_cache=False).logits[0], right):
+        raise UserError(
+            f"{what}: folded into the weights of {type(merged).__name__} the adapter is another than beside them; "
+            "train it on other lora.target_modules, without layers whose weights the model reads by itself"
+        )
+    return merged
 
 
 def merged_with(model: PreTrainedModel, adapter: str, key: str) -> PreTrainedModel:
@@ -113,7 +132,7 @@ def merged_with(model: PreTrainedModel, adapter: str, key: str) -> PreTrainedMod
             f"{key}={adapter}: {len(lost)} of its tensors have no place in the model or are missing ({lost[0]} …); it "
             f"was trained on another model than {model.name_or_path or type(model).__name__}"
         )
-    merged = adapted.merge_and_unload()
+    merged = folded(adapted, f"{key}={adapter}")
     check_finite(merged, f"{key}={adapter}")
     return merged
 

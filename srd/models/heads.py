@@ -53,7 +53,8 @@ class CausalHead:
 
     def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Prompt and response as one sequence."""
-        return _sequences(model, batch)
+        ids, mask, places = batch.input_ids, batch.attention_mask, batch.position_ids
+        return arguments_of(model, input_ids=ids, attention_mask=mask, position_ids=places)
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
         """What the head is given: the last hidden state after the final norm, scaled where the model scales it."""
@@ -112,13 +113,9 @@ class CausalHead:
         return [parameter for parameter in named if parameter.requires_grad]
 
 
-class WholePass:
-    """`HeadAccess` of models whose logits cannot be made from what enters their head: the forward pass gives the logits
-    themselves, row by row, and a loss is chunked behind them."""
-
-    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """As of any decoder-only model."""
-        return _sequences(model, batch)
+class WholePass(CausalHead):
+    """`HeadAccess` of decoder-only models whose logits cannot be made from what enters their head: the forward pass
+    gives the logits themselves, row by row, and a loss is chunked behind them."""
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N V"]:
         """The logits at the supervised positions, padded rows of the vocabulary too."""
@@ -137,12 +134,6 @@ class WholePass:
     def parameters(self, model: nn.Module) -> list[nn.Parameter]:
         """None: behind the forward pass nothing is left to do."""
         return []
-
-
-def _sequences(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    return arguments_of(
-        model, input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids
-    )
 
 
 DECODES = "_srd_decodes"

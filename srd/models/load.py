@@ -53,31 +53,23 @@ def load_model(
     """The model of a role in its newest form among a stage's inputs, in eval mode on the engine's device.
 
     The configured weights (random ones drawn with `seed`), then the role's fine-tuned ones, then the distilled
-    `checkpoint`: whole weights replace what came before, LoRA adapters are merged into it. A model to train gets an
+    `checkpoint`: whole weights replace what came before, a LoRA adapter is merged into it. A model to train gets an
     adapter of its own through `trainable`.
     """
     weights = pair.side(role)
-    folders: list[Path] = []
-    if role in inputs:
-        folders.append(inputs[role] / "model")
-    if "checkpoint" in inputs:
-        folders.append(inputs["checkpoint"])
-    # What came before the last whole model does not count; adapters after it are deltas on top of it, oldest first.
-    whole: Path | None = None
-    adapters: list[Path] = []
-    for folder in folders:
-        if (folder / "adapter_config.json").is_file():
-            adapters.append(folder)
-        else:
-            whole, adapters = folder, []
+    whole = inputs[role] / "model" if role in inputs else None
+    checkpoint = inputs.get("checkpoint")
+    # Fine-tuning leaves whole weights; a checkpoint may be an adapter, a change of what came before it.
+    is_adapter = checkpoint is not None and (checkpoint / "adapter_config.json").is_file()
+    whole = whole if checkpoint is None or is_adapter else checkpoint
     if whole is None:
         model = _initial(weights, role, tokenizer, seed)
     else:
         options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
         model = load_weights(str(whole), f"model.{role}", use_safetensors=True, **options)
         model.name_or_path = str(whole.resolve())
-    for adapter in adapters:
-        model = merged_with(model, str(adapter), f"model.{role}")
+    if is_adapter:
+        model = merged_with(model, str(checkpoint), f"model.{role}")
     _check_size(model, role, tokenizer, pair.longest_tokens)
     nn.Module.to(model, device(engine))
     return model.eval()

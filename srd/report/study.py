@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Distill
-from srd.errors import UserError, nearest, require
+from srd.config import Config, Distill, check_study
+from srd.errors import UserError, nearest
 from srd.metrics import METRICS, Metric
 from srd.pipeline import graph
 from srd.runtime.progress import say
@@ -18,8 +18,6 @@ from srd.store.manifests import ancestry
 from srd.store.seals import seal, unseal
 
 LOCK = ".lock"
-NAME_BYTES = 255
-"""The longest name of a folder on the file systems in use."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,7 @@ def _read_entry(path: Path) -> dict[str, Any]:
 
 def study_folder(outputs: str | Path, study: str) -> Path:
     """The folder of a study; a name that is not one of a folder in `outputs/report` is a `UserError`."""
-    holds = 0 < len(study.encode()) <= NAME_BYTES and study not in (".", "..") and not set("/\0\n") & set(study)
-    require(holds, "study", study, f"the name of a folder, of 1 to {NAME_BYTES} bytes and without a slash")
+    check_study(study)
     return Path(outputs) / "report" / study
 
 

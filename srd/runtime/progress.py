@@ -42,6 +42,12 @@ def say(line: str) -> None:
         console().print(f"[dim]{time.strftime('%H:%M:%S')}[/dim] {escape(line)}")
 
 
+@cache
+def say_once(line: str) -> None:
+    """The same for a line that several places would say: only the first of them does."""
+    say(line)
+
+
 @contextmanager
 def bar(title: str, total: float, done: float = 0) -> Iterator[Advance]:
     """A progress bar with rate and remaining time; a line now and then where stderr is not a terminal."""

@@ -6,12 +6,13 @@ from typing import Any
 
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
-from srd.generation.answerer import answerer
+from srd.generation.answerer import Answerer
 from srd.metrics import METRICS, blind_share, metrics_of
+from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
-from srd.store.partial import Counts, Tick, block, fill
+from srd.store.partial import Counts, Tick
 from srd.store.rows import Sample, Score
 from srd.text.encoding import Encoded, encode_all
 
@@ -58,7 +59,7 @@ def make(work: Work[Settings, Pair]) -> None:
     questions = [Question(seed, *pair) for seed in settings.seeds for pair in zip(samples, rows, strict=True)]
     questions.sort(key=lambda asked: (-len(asked.row.prompt), asked.sample.id, asked.seed))
 
-    def compute(batch: list[Question], tick: Tick) -> tuple[list[Score], Counts]:
+    def compute(answer: Answerer, batch: list[Question], tick: Tick) -> tuple[list[Score], Counts]:
         encoded = [asked.row for asked in batch]
         answers = answer(encoded, settings.generation, [asked.seed for asked in batch], tick)
         losses = reference_nll(loaded.model, encoded, loaded.tokenizer, work.engine)
@@ -77,9 +78,7 @@ def make(work: Work[Settings, Pair]) -> None:
         ]
         return scores, scoring_counts(encoded, sum(a.tokens for a in answers), loaded.parameters)
 
-    max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
-    with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
-        fill(work, "scores.jsonl", questions, block(work.engine), compute, _order, lambda asked: asked.row.num_tokens)
+    fill_answers(work, "scores.jsonl", loaded, questions, lambda asked: asked.row, compute, _order)
 
 
 def _order(row: dict[str, Any]) -> tuple[str, str, int]:

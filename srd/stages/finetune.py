@@ -5,7 +5,7 @@ from typing import Any
 
 from srd.config import Finetune, Lora, Pair, Text
 from srd.distillation.loss import reference_loss
-from srd.models.checkpoints import save_model, trainable, whole
+from srd.models.checkpoints import folded, save_model, trainable
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar
 from srd.stages.costs import training_flops, training_ledger
@@ -38,6 +38,6 @@ def make(work: Work[Settings, Pair]) -> None:
         steps, counters = num_steps([len(rows)], settings.recipe), training.state.counters
         with bar(f"finetune {settings.role}", steps, counters.step) as advance:
             training.train([PhaseWork(rows, reference_loss(loaded.vocabulary, work.engine))], advance)
-    save_model(whole(model), loaded.tokenizer, work.path / "model")
+    save_model(folded(model, f"model.{settings.role}.lora"), loaded.tokenizer, work.path / "model")
     work.leaves |= {"model", "metrics.jsonl"}
     work.ledger |= training_ledger(counters, training_flops(loaded.parameters, counters.tokens))

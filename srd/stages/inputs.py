@@ -54,17 +54,18 @@ def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) ->
     from srd.generation.answers import tell_stops
     from srd.models.load import load_model, load_tokenizer
     from srd.models.trial import try_out
-    from srd.text.clock import reads_clock, today
-    from srd.text.encoding import encode
+    from srd.text.clock import today
+    from srd.text.encoding import Encoder
 
-    tokenizer, text = load_tokenizer(work.context, work.inputs), work.settings.text
-    if text.template == "chat" and text.date is None and reads_clock(str(tokenizer.chat_template)):
+    tokenizer = load_tokenizer(work.context, work.inputs)
+    encoder = Encoder(tokenizer, work.settings.text)
+    if encoder.chat is not None and encoder.chat.reads_clock and work.settings.text.date is None:
         raise UserError(
             f"model.date=null: the chat template of {tokenizer.name_or_path} reads the date, and prompts with it; "
             f"set model.date={today()}"
         )
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
     sample = first_row(work.inputs["samples"] / "samples.jsonl", Sample)
-    try_out(model, encode(sample, tokenizer, text), role)
-    tell_stops(model, tokenizer, text)
+    try_out(model, encoder.encode(sample), role)
+    tell_stops(model, tokenizer, encoder.end)
     return Loaded(model, tokenizer)

@@ -5,13 +5,14 @@ from typing import Any
 
 from srd.config import Generation, Pair, Text
 from srd.distillation.reference import reference_nll
-from srd.generation.answerer import answerer
+from srd.generation.answerer import Answerer
 from srd.metrics import blind_share, metrics_of
 from srd.selection.ranking import reflected_metrics
+from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
-from srd.store.partial import Counts, Tick, block, fill
+from srd.store.partial import Counts, Tick
 from srd.store.rows import Reflection, Sample
 from srd.text.encoding import Encoded, longest_first
 
@@ -34,7 +35,7 @@ def make(work: Work[Settings, Pair]) -> None:
     """Leave `reflections.jsonl`: the answer, its metrics, the reference's NLL (EOS included, nats per token)."""
     settings, loaded = work.settings, read_model(work, "student", work.settings.student)
 
-    def compute(batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Reflection], Counts]:
+    def compute(answer: Answerer, batch: list[tuple[Sample, Encoded]], tick: Tick) -> tuple[list[Reflection], Counts]:
         samples, rows = [sample for sample, _ in batch], [row for _, row in batch]
         answers = answer(rows, settings.generation, settings.seeds * len(rows), tick)
         losses = reference_nll(loaded.model, rows, loaded.tokenizer, work.engine)
@@ -47,14 +48,4 @@ def make(work: Work[Settings, Pair]) -> None:
     samples = read_samples(work, "train")
     work.ledger["blind"] = {name: blind_share(name, samples) for name in reflected_metrics()}
     pairs = longest_first(samples, loaded.tokenizer, settings.text)
-    max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
-    with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
-        fill(
-            work,
-            "reflections.jsonl",
-            pairs,
-            block(work.engine),
-            compute,
-            lambda row: row["id"],
-            lambda pair: pair[1].num_tokens,
-        )
+    fill_answers(work, "reflections.jsonl", loaded, pairs, lambda pair: pair[1], compute)

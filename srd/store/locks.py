@@ -1,4 +1,7 @@
-"""One writer at a time: a lock of the system's, which lets go of it when the last process that has it dies."""
+"""One writer at a time: a lock of the system's, which lets go of it when the last process that has it dies.
+
+Not the package filelock: the processes that share a stage must inherit the open file, whose number it does not tell.
+"""
 
 import fcntl
 import os

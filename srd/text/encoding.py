@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
 
 from transformers import PreTrainedTokenizerBase
 
 from srd.config import Text
 from srd.errors import UserError
-from srd.runtime.progress import say
+from srd.runtime.progress import say_once
 from srd.store.rows import Sample
 from srd.text.chat import Chat
 from srd.text.clock import today
@@ -145,29 +144,23 @@ def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, te
     encoder = Encoder(tokenizer, text)
     if encoder.chat is not None and encoder.chat.reads_clock:
         day = text.date or today()
-        _say_once(
+        say_once(
             f"the chat template reads the date, which is {day} in this run; model.date={day} keeps it on other days"
         )
     rows = [encoder.encode(sample) for sample in samples]
     prompts = sum(row.prompt_was_cut for row in rows)
     if prompts:
-        _say_once(
+        say_once(
             f"{prompts} of {len(rows)} prompts are over model.max_prompt_tokens={text.max_prompt_tokens}; "
-            f"their last {text.max_prompt_tokens} tokens are kept"
+            "their last tokens are kept"
         )
     responses = sum(row.response_was_cut for row in rows)
     if responses:
-        _say_once(
+        say_once(
             f"{responses} of {len(rows)} responses are cut, and lose the end of their turn: with their prompts they "
             f"are over model.max_tokens={text.max_tokens}"
         )
     return rows
-
-
-@cache
-def _say_once(line: str) -> None:
-    """Said by the first of the stages that read the same texts."""
-    say(line)
 
 
 def longest_first(

@@ -86,7 +86,7 @@ def test_prompts_over_the_limit_are_counted(cli: Cli, tmp_path: Path) -> None:
         [{**row, "instruction": "very long " * 60 + row["instruction"]} for row in make_rows(30)],
     )
     done = cli("finetune", "role=student", *words, cwd=tmp_path)
-    assert "8 of 8 prompts are over model.max_prompt_tokens=48; their last 48 tokens are kept" in done.stderr
+    assert "8 of 8 prompts are over model.max_prompt_tokens=48; their last tokens are kept" in done.stderr
 
 
 def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:

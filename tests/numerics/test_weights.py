@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srd.config import Lora
 from srd.errors import UserError
-from srd.models.checkpoints import merged_with, save_model, trainable
+from srd.models.checkpoints import folded, merged_with, save_model, trainable
 from srd.models.heads import WholePass, head_of
 from srd.models.trial import try_out
 from srd.models.weights import load_weights
@@ -128,3 +128,14 @@ def test_half_precision_that_cannot_be_trained_is_refused_and_lost_steps_are_cou
         moved = float(((weights.float() + step).to(torch.bfloat16) != weights).float().mean())
         assert lost_share([weights], step) == pytest.approx(1 - moved, abs=0.02)
     assert lost_share([weights.float()], 1e-9) == 0
+
+
+def test_an_adapter_on_a_layer_that_the_model_passes_over_is_refused() -> None:
+    pytest.importorskip("peft")
+    tuned = trainable(build("longcat_flash"), Lora(rank=2, target_modules=["classifier"]), 1)
+    with torch.no_grad():
+        for p in tuned.parameters():
+            if p.requires_grad:
+                p.normal_(0, 2.0, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match=r"model\.teacher\.lora: folded into the weights of LongcatFlash.*another"):
+        folded(tuned, "model.teacher.lora")

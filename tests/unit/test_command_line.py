@@ -165,6 +165,7 @@ NOTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", NOTHING)
 def test_a_setting_that_nothing_reads_is_refused_and_in_a_sweep_said(
     words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -97,7 +97,7 @@ def test_a_manifest_is_bound_to_its_place(folder: Path) -> None:
 
 def test_a_copy_of_all_outputs_is_as_good(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(tmp_path, tmp_path / "copy")
-    read_manifest(tmp_path / "copy" / str(NODE))
+    assert read_manifest(tmp_path / "copy" / str(NODE)) == read_manifest(folder)
 
 
 @pytest.mark.parametrize("name", BESIDE)

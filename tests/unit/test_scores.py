@@ -38,6 +38,7 @@ def test_exact_match_forgives_case_punctuation_and_spaces() -> None:
     assert exact_match("41", ["42"]) == 0.0
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_mean_as_often_as_it_says() -> None:
     chance = np.random.default_rng(3)
     covered = 0

@@ -93,7 +93,6 @@ def test_no_function_hands_on_a_tensor_without_its_shape() -> None:
         "forward": "autograd's signature: inputs of any kind",
         "backward": "autograd's signature: gradients of any kind",
         "inputs": "the forward pass's arguments by name",
-        "_sequences": "the same",
         "take": "a hook sees what a model passes",
     }
     bare = set()

@@ -10,7 +10,7 @@ from srd.errors import UserError
 from srd.generation.answers import stop_ids, tell_stops
 from srd.store.rows import Sample
 from srd.text.chat import Chat
-from srd.text.encoding import Encoded, encode, text_of
+from srd.text.encoding import Encoded, Encoder, encode, text_of
 from tests.composing import config
 from tests.small import model
 from tests.tokenizers import CONTROL, ENDS, KINDS, TEMPLATES, tokenizer
@@ -169,7 +169,7 @@ def test_whatever_ends_an_answer_is_in_the_exported_generation_config(
 
     tokens, made = tokenizer("byte_bpe", template), model(vocabulary=420)
     made.generation_config.eos_token_id = configured  # pyright: ignore[reportOptionalMemberAccess]
-    tell_stops(made, tokens, text().text)
+    tell_stops(made, tokens, Encoder(tokens, text().text).end)
     made.save_pretrained(tmp_path)
     assert GenerationConfig.from_pretrained(tmp_path).eos_token_id == stops
     assert stop_ids(made, tokens) == ({stops} if isinstance(stops, int) else set(stops))
@@ -204,7 +204,7 @@ def test_generate_of_an_export_stops_where_we_stop(tmp_path: Path) -> None:
     row = encode(sample(), tokens, text())
     hidden = made.model(torch.tensor([row.prompt])).last_hidden_state[0, -1]  # pyright: ignore
     made.lm_head.weight.data[end] = hidden  # pyright: ignore
-    tell_stops(made, tokens, text().text)
+    tell_stops(made, tokens, Encoder(tokens, text().text).end)
     made.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert loaded.config.eos_token_id == 1 != end
