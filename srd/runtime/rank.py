@@ -44,7 +44,12 @@ def main(parent: str, folder: str, number: str) -> None:
         sys.path = pickle.load(file)
         from srd.runtime.processes import work_as
 
-        sys.exit(work_as(int(number), Path(folder), *pickle.load(file)))
+        code = work_as(int(number), Path(folder), *pickle.load(file))
+    # Not through the interpreter's end: torch's threads may still run then, and C++ aborts a process that leaves one.
+    # What the rank had to say is in its folder.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
