@@ -8,7 +8,7 @@ from srd.report.tables import Cells
 from srd.store.manifests import ancestry, long_name
 
 NOTE = (
-    "The plan: what `srd plan` estimated before the run, what was measured, and how many times the first the second "
+    "The plan: what srd plan estimated before the run, what was measured, and how many times the first the second "
     "is; the measured memory is the largest of the process so far."
 )
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from srd.runtime import processes
 from srd.store.files import put, remove, tree_digest
 
 NEXT = ".next"
@@ -60,9 +61,11 @@ class Vouched:
         self._digests: dict[str, str] = {}
 
     def prepare(self, name: str) -> Path:
-        """Where to write what shall be `name` once the state is saved."""
-        remove(self.folder / (name + NEXT))
-        return self.folder / (name + NEXT)
+        """Where the first process writes what shall be `name` once the state is saved; the others ask as well."""
+        place = self.folder / (name + NEXT)
+        if processes.is_first():  # another may ask when the first has already written
+            remove(place)
+        return place
 
     def digests(self) -> dict[str, str]:
         """By name, with what has been prepared: for the state to be saved."""

@@ -15,10 +15,12 @@ import torch
 from srd.config import Distill, Engine, Generation, Lora
 from srd.distillation.loss import reference_loss
 from srd.models.checkpoints import trainable
+from srd.runtime import processes
 from srd.stages.cache import PROGRESS, build
 from srd.store.artefacts import Node, Work
 from srd.store.files import tree_digest
 from srd.store.partial import fill
+from srd.store.remains import Vouched
 from srd.store.rows import Sample
 from srd.training.model_selection import DevSet, ModelSelection
 from srd.training.order import PhaseWork
@@ -147,3 +149,14 @@ def test_remains_of_another_artefact_are_not_taken(tmp_path: Path) -> None:
         (tmp_path / name / "one.partial").rename(tmp_path / name / "two.partial")
         assert make(tmp_path / name / "two.partial") == straight
     assert (tmp_path / "cache" / "two.partial" / PROGRESS).is_file()
+
+
+def test_only_the_first_process_clears_the_place_of_what_is_written_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = Vouched(tmp_path)
+    beside.prepare("best").write_text("written by the first")
+    monkeypatch.setattr(processes, "index", lambda: 1)
+    assert beside.prepare("best").read_text() == "written by the first"
+    monkeypatch.setattr(processes, "index", lambda: 0)
+    assert not beside.prepare("best").exists()
