@@ -1,7 +1,7 @@
 """A model tried on a real row, once, when it is loaded: what everything after it takes for granted is seen to hold.
 
-Three passes over a few tokens show that the arguments it is given change nothing, that it sees no token before its
-turn, that padding is nothing to it, and that its logits are those made from what enters its head.
+A few tokens show that the arguments it is given change nothing, that it sees no token before its turn, that padding is
+nothing to it, that its logits are those made from what enters its head, and that it goes on from keys and values.
 """
 
 import torch
@@ -15,7 +15,7 @@ from srd.models.weights import UNREADABLE
 from srd.text.batches import Batch, collate, position_ids_of
 from srd.text.encoding import Encoded
 
-TRIAL_TOKENS = 16
+TRIAL_TOKENS = 8
 """Tokens of the row that are read: enough to see a difference, few enough to cost next to nothing."""
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -29,42 +29,49 @@ def try_out(model: PreTrainedModel, row: Encoded, role: str) -> None:
     `UserError` that says why."""
     ids = (row.prompt + row.response)[:TRIAL_TOKENS]
     ids = ids if len(ids) > 1 else ids * 2
-    kind, head = type(model).__name__, CausalHead()
-    whole, part = _row(ids), _row(ids[: (len(ids) + 1) // 2])
-    batches = [collate([whole], 0).to(model.device), collate([whole, part], 0, "left").to(model.device)]
-    try:
-        plain = model(input_ids=batches[0].input_ids, use_cache=False).logits[batches[0].supervised]
-        given, padded = (model(**head.inputs(model, b), use_cache=False).logits[b.supervised] for b in batches)
-    except UNREADABLE as error:
-        raise UserError(
-            f"model.{role}: {kind} cannot read a text ({first_line(error)}); choose a decoder-only (causal) language "
-            "model of attention layers"
-        ) from None
-    if not bool(torch.isfinite(plain).all()):
-        raise UserError(
-            f"model.{role}: the logits of {kind} are not finite in {model.dtype}; set model.{role}.dtype=float32, or "
-            "take other weights"
-        )
-    own = len(whole.response)
+    whole, part = _row(ids), _row(ids[: max(2, (len(ids) + 1) // 2)])
     # The short row ends where the long one goes on: that its logits are those of the long row's beginning says that
     # later tokens are not looked at, and that what pads it on the left is not either.
-    short = plain[: len(part.response)]
-    if not (agree(given, plain) and agree(padded[:own], plain)):
-        raise UserError(f"model.{role}: {kind} numbers positions in a way of its own; {_ANOTHER}")
-    if not agree(padded[own:], short):
-        alone = model(input_ids=collate([part], 0).input_ids.to(model.device)).logits[0, : len(short)]
-        why = (
-            "is changed by padding on the left"
-            if agree(alone, short)
-            else "looks at the tokens that follow (it is bidirectional)"
+    batch = collate([whole, part], 0, "left").to(model.device)
+    try:
+        plain = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1]
+    except UNREADABLE as error:
+        raise _unfit(model, role, f"cannot read a text ({first_line(error)})") from None
+    if not bool(torch.isfinite(plain).all()):
+        raise UserError(
+            f"model.{role}: the logits of {type(model).__name__} are not finite in {model.dtype}; set "
+            f"model.{role}.dtype=float32, or take other weights"
         )
-        raise UserError(f"model.{role}: {kind} {why}; {_ANOTHER}")
-    if not _rebuilds(model, batches[0], plain):
+    right = torch.cat([plain, plain[: len(part.response)]])
+    if not _rebuilds(model, batch, right, len(plain)):
+        _check_pass(model, batch, right, len(plain), role)
         setattr(model, ACCESS, WholePass())
     setattr(model, DECODES, len(ids) < 3 or _continues(model, ids, plain[-1:]))
 
 
-_ANOTHER = "choose a decoder-only (causal) language model"
+def _check_pass(model: PreTrainedModel, batch: Batch, right: Float[Tensor, "N V"], own: int, role: str) -> None:
+    """A `UserError` that says why a model's pass over a padded batch has other logits than a row alone, `own` of them
+    the long row's."""
+    try:
+        padded = model(**CausalHead().inputs(model, batch), use_cache=False).logits[batch.supervised]
+    except UNREADABLE as error:
+        raise _unfit(model, role, f"cannot read a batch ({first_line(error)})") from None
+    if not agree(padded[:own], right[:own]):
+        raise _unfit(model, role, "numbers positions in a way of its own")
+    if not agree(padded[own:], right[own:]):
+        ids = torch.tensor([batch.rows[1].prompt + batch.rows[1].response], device=model.device)
+        alone = model(input_ids=ids, use_cache=False).logits[0, :-1]
+        padding = agree(alone, right[own:])
+        why = (
+            "is changed by padding on the left" if padding else "looks at the tokens that follow (it is bidirectional)"
+        )
+        raise _unfit(model, role, why)
+
+
+def _unfit(model: PreTrainedModel, role: str, why: str) -> UserError:
+    return UserError(
+        f"model.{role}: {type(model).__name__} {why}; choose a decoder-only (causal) language model of attention layers"
+    )
 
 
 def _row(ids: list[int]) -> Encoded:
@@ -72,14 +79,15 @@ def _row(ids: list[int]) -> Encoded:
     return Encoded("0" * 16, ids[:1], ids[1:], False)
 
 
-def _rebuilds(model: PreTrainedModel, batch: Batch, plain: Float[Tensor, "N V"]) -> bool:
-    """Whether the logits made from what enters the head are the model's."""
+def _rebuilds(model: PreTrainedModel, batch: Batch, right: Float[Tensor, "N V"], own: int) -> bool:
+    """Whether the logits made from what enters the head are the right ones, in either row."""
     head = CausalHead()
     try:
-        return agree(head.logits(model, head.hidden_states(model, batch), plain.shape[1]), plain)
+        found = head.logits(model, head.hidden_states(model, batch), right.shape[1])
     except (*UNREADABLE, StopIteration):
         # Any model's code runs here without its body, and may ask for what is not there.
         return False
+    return agree(found[:own], right[:own]) and agree(found[own:], right[own:])
 
 
 def _continues(model: PreTrainedModel, ids: list[int], right: Float[Tensor, "1 V"]) -> bool:

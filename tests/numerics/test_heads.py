@@ -6,8 +6,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
 
 from srd.errors import UserError
+from srd.generation.decoding import decode
 from srd.models.heads import CausalHead, HeadAccess, head_of, logits_at
+from srd.models.trial import try_out
 from srd.text.batches import Batch, collate
+from srd.text.encoding import Encoded
 from tests.small import SIZES, encoded, model
 
 
@@ -79,3 +82,11 @@ def test_decoder_only_models_have_their_head_and_others_are_one_line() -> None:
     assert len(SIZES) == 7
     with pytest.raises(UserError, match=r"T5ForConditionalGeneration is an encoder-decoder model.*decoder-only"):
         logits_at(t5(), batch, 300)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 5, 40])
+def test_a_model_is_tried_on_a_row_of_any_length(tokens: int) -> None:
+    net = model("llama")
+    try_out(net, Encoded("0" * 16, [5], list(range(6, 5 + tokens)), False), "student")
+    assert type(head_of(net)) is CausalHead
+    assert decode(net, [[5, 6]], lambda logits, _: logits.argmax(-1), {1}, 2, 1, 64)
