@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 import hydra
@@ -14,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from srd.commands.explain import explain
-from srd.commands.schema import conf_folder, nearest_key, options
+from srd.commands.schema import conf_folder, expected, is_list, kinds, nearest_key, options
 from srd.commands.unread import reason, unknown_arms, unread
 from srd.commands.validate import validate
 from srd.commands.words import Words, read_words
 from srd.config import Config
-from srd.errors import FULL_ERROR, UserError, look_up, wants_traceback
+from srd.errors import FULL_ERROR, UserError, look_up, require, wants_traceback
 from srd.runtime.progress import say
 
 
@@ -108,6 +109,9 @@ def to_config(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(explain(error)) from None
     assert isinstance(cfg, Config), "config.yaml starts from the schema"
+    for key in filter(is_list, kinds()):  # OmegaConf takes whatever an interpolation gives for a list
+        value = attrgetter(key)(cfg)
+        require(value is None or isinstance(value, list), key, value, expected(key))
     return validate(cfg)
 
 

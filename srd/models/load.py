@@ -67,7 +67,7 @@ def load_model(
     else:
         options = {"dtype": getattr(torch, weights.dtype), "trust_remote_code": weights.trust_remote_code}
         model = load_weights(str(whole), f"model.{role}", use_safetensors=True, **options)
-        model.name_or_path = str(whole.resolve())
+        model.name_or_path = str(whole)
     if is_adapter:
         model = merged_with(model, str(checkpoint), f"model.{role}")
     _check_size(model, role, tokenizer, pair.longest_tokens)
@@ -117,7 +117,7 @@ def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, se
         keep_layers(model, weights.layers)
     # What an adapter names as its base has to be what it was trained on: weights that were changed here are nowhere.
     changed = weights.gguf_file or weights.adapter or weights.layers
-    model.name_or_path = "" if changed else str(Path(where).resolve()) if Path(where).is_dir() else where
+    model.name_or_path = "" if changed else where
     return model
 
 

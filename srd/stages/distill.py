@@ -108,7 +108,7 @@ def _leave_base(work: Distillation, loaded: Loaded) -> None:
     if work.settings.lora.rank > 0 and not work.settings.merge and not loaded.model.name_or_path:
         save_model(loaded.model, loaded.tokenizer, work.path / "base")
         work.leaves.add("base")
-        loaded.model.name_or_path = str((work.node.folder(work.outputs) / "base").resolve())
+        loaded.model.name_or_path = str(work.node.folder(work.outputs) / "base")
 
 
 def _fold_adapter(work: Distillation, state: TrainingState, loaded: Loaded) -> None:

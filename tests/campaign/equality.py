@@ -25,7 +25,8 @@ def files(outputs: Path) -> set[str]:
 
 def _is_beside(name: str) -> bool:
     first, *_ = parts = name.split("/")
-    return first == "errors" or (first == "report" and "runs" not in parts)
+    # Hydra's record of a sweep names the working directory.
+    return first in ("errors", ".sweeps") or (first == "report" and "runs" not in parts)
 
 
 def _content(path: Path) -> Any:

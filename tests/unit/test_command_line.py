@@ -85,6 +85,7 @@ WORDS = {
     "study=../x": "study=../x: expected a name",
     "published=pocl_gpt2/fkll": "unknown row of published=pocl_gpt2/ROW 'fkll'; did you mean 'fkl'?",
     "dataset.path=${nosuch}": "dataset.path: nothing is called what ${…} names",
+    "rank.signals=${study}": "rank.signals=default: expected a list in brackets, each text",
     "evaluate.suites.heldout.limit=x": "these words make no config",
 }
 
@@ -92,7 +93,7 @@ WORDS = {
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_that_is_no_setting_is_answered_in_our_words(word: str) -> None:
     assert WORDS[word] in mistake(word)
-    assert len(WORDS) == 37
+    assert len(WORDS) == 38
 
 
 @pytest.mark.parametrize(
