@@ -79,7 +79,7 @@ class CachedTeacher:
             if entry is None:
                 continue  # said when the row is asked for
             file, first = self.files[entry["shard"]].fileno(), entry["first"] * bytes_each
-            os.posix_fadvise(file, first, len(row.response) * bytes_each, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(file, first, row.num_supervised * bytes_each, os.POSIX_FADV_WILLNEED)
 
     def _read(self, row: Encoded) -> Float[Tensor, "R H"]:
         # Hashes are compared on every read: states of other tokens would be a wrong teacher that nobody notices.
@@ -87,7 +87,7 @@ class CachedTeacher:
         if entry is None or entry["tokens"] != token_hash(row):
             state = "is not in it" if entry is None else "has other tokens there"
             raise UserError(f"{self.folder}: sample {row.id} {state}; delete the folder to make the cache again")
-        stored = self.shards[entry["shard"]][entry["first"] : entry["first"] + len(row.response)]
+        stored = self.shards[entry["shard"]][entry["first"] : entry["first"] + row.num_supervised]
         # Copied out of the map: torch would warn of memory that cannot be written.
         return torch.from_numpy(np.array(stored)).view(self.dtype)
 

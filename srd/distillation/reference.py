@@ -33,7 +33,7 @@ def reference_nll(
         with autocast(device, engine):
             nll = position_nll(model, batch, len(tokenizer), engine.loss_positions).cpu()
         # Double, so that the mean of a long response does not depend on how its positions are added up.
-        means = [float(tokens.double().mean()) for tokens in nll.split([len(row.response) for row in batch_rows])]
+        means = [float(tokens.double().mean()) for tokens in nll.split([row.num_supervised for row in batch_rows])]
         nll_by_id |= {row.id: mean for row, mean in zip(batch_rows, means, strict=True)}
     merged = processes.merged([nll_by_id[row.id] for row in mine])
     every_nll = {row.id: nll for row, nll in zip(different, merged, strict=True)}

@@ -31,10 +31,10 @@ def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], 
     index: list[dict[str, Any]] = []
     shards = [0]
     for row in rows:
-        if shards[-1] and (shards[-1] + len(row.response)) * bytes_each > SHARD_BYTES:
+        if shards[-1] and (shards[-1] + row.num_supervised) * bytes_each > SHARD_BYTES:
             shards.append(0)
         index.append({"id": row.id, "shard": len(shards) - 1, "first": shards[-1], "tokens": token_hash(row)})
-        shards[-1] += len(row.response)
+        shards[-1] += row.num_supervised
     return index, shards
 
 

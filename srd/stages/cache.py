@@ -71,7 +71,7 @@ def make(work: Work[Settings, Pair]) -> None:
         if processes.is_first():
             clear(work.path)  # of no use to a run that continues, and large
         raise
-    positions = sum(len(row.response) for row in rows)
+    positions = sum(row.num_supervised for row in rows)
     say(f"cache: {positions:,} positions, KL(online ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
     work.ledger |= {
         "scoring_passes": len(rows),
@@ -167,11 +167,11 @@ def _fill(
                     hidden = hidden_at(model, collate(batch, pad).to(model.device))
                 stored = hidden.to(store.dtype)
                 check_finite(hidden, stored, store.dtype)
-                for row, states in zip(batch, stored.cpu().split([len(row.response) for row in batch]), strict=True):
+                for row, states in zip(batch, stored.cpu().split([row.num_supervised for row in batch]), strict=True):
                     write_states(states, store.places[row.id], store.folder)
             processes.wait()
             if processes.is_first():
-                store.written.extend(sum(len(row.response) for batch in batches for row in batch))
+                store.written.extend(sum(row.num_supervised for batch in batches for row in batch))
                 ended = first + len(batches)
                 now = {"folder": store.folder.name, "batches": ended, "items": sum(map(len, plan[:ended]))}
                 now |= {"max_tokens": done["max_tokens"]}

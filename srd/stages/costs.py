@@ -55,7 +55,7 @@ def answering_counts(rows: list[Encoded], generated: int, parameters: int) -> Co
 
 def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
     """The cost of answering `rows` and scoring their references: two forward passes over prompts, one over the rest."""
-    prompts, references = sum(len(row.prompt) for row in rows), sum(len(row.response) for row in rows)
+    prompts, references = sum(len(row.prompt) for row in rows), sum(row.num_supervised for row in rows)
     return {
         "scoring_passes": len(rows),
         "generated_tokens": generated,

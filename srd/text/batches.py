@@ -63,7 +63,7 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
     positions = supervised.flatten().nonzero().squeeze(1)
     labels = input_ids.roll(-1, dims=1).flatten()[positions]
     # Row by row as `positions` are, so both have the same axis N.
-    referenced = torch.tensor([not row.by_student for row in rows for _ in row.response], dtype=torch.bool)
+    referenced = torch.tensor([not row.by_student for row in rows for _ in range(row.num_supervised)], dtype=torch.bool)
     position_ids = position_ids_of(attention_mask)
     return Batch(input_ids, attention_mask, position_ids, supervised, positions, labels, referenced, tuple(rows))
 

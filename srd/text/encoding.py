@@ -34,6 +34,11 @@ class Encoded:
     def num_tokens(self) -> int:
         return len(self.prompt) + len(self.response)
 
+    @property
+    def num_supervised(self) -> int:
+        """Supervised positions: tokens of the response that are learned."""
+        return len(self.response)
+
 
 class Encoder:
     """From samples to ids, by one tokenizer and one template.

@@ -100,7 +100,7 @@ class Updater:
         counters.step += 1
         counters.sample_passes += len(rows)
         counters.tokens += tokens
-        counters.supervised_tokens += sum(len(row.response) for row in rows)
+        counters.supervised_tokens += sum(row.num_supervised for row in rows)
         by_student = {"train/student_share": sum(row.by_student for row in rows) / len(rows)}
         return {
             "step": counters.step,
@@ -164,7 +164,7 @@ class Updater:
         padded_tokens = 0
         # Of the whole step, on every process: the mean of means of micro-batches would weigh a token by how many others
         # it shares its micro-batch with.
-        count = sum(len(row.response) for row in rows)
+        count = sum(row.num_supervised for row in rows)
         # Sorted by length before every N-th is taken, so that no process has all the long ones.
         mine = processes.share(sorted(rows, key=lambda row: row.num_tokens)) if processes.count() > 1 else rows
         # A process without a row computes one that counts for nothing: it has to be there when gradients are summed.
