@@ -1,7 +1,5 @@
 """`python -m srd`."""
 
-import sys
+from srd.cli import program
 
-from srd.cli import main
-
-sys.exit(main())
+program()

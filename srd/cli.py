@@ -7,6 +7,7 @@ interrupt is exit code 130; whatever was done stays and the same command continu
 import errno
 import logging
 import os
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -53,6 +54,19 @@ DISK_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EEXIST: "a file is in the way; choose another folder with outputs=FOLDER",
 }
+
+
+def program() -> None:
+    """The program: `main`, and an end that an interrupt no longer disturbs."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == 130:
+        # An interrupt inside code that is executed from a string (a dataclass in the making) is remembered by the
+        # interpreter although it was handled: it would end by the signal, whatever the exit code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -137,12 +137,13 @@ def study_folder(outputs: str | Path, study: str) -> Path:
 def read_study(outputs: Path, study: str) -> list[Run]:
     """The filed runs of a study, arms in the order of their names; an unknown study is a `UserError`."""
     folder = study_folder(outputs, study) / "runs"
-    if not folder.is_dir():
-        known = [path.parent.name for path in Path(outputs).glob("report/*/runs")]
+    entries = sorted(folder.glob("*.json"))
+    if not entries:  # also one whose first run was killed before it was filed
+        known = sorted({path.parent.parent.name for path in Path(outputs).glob("report/*/runs/*.json")})
         raise UserError(
             f"unknown study '{study}' in {outputs}; {nearest(study, known)}; `srd run study={study}` starts one"
         )
-    filed = [_read_entry(path) for path in sorted(folder.glob("*.json"))]
+    filed = [_read_entry(path) for path in entries]
     return with_distinct_arms([Run(**entry, outputs=outputs) for entry in filed], folder)
 
 

@@ -20,6 +20,8 @@ MEMORY_BYTES = 8 << 30
 FILE_BYTES = 200 << 20
 GRACE_SECONDS = 15.0
 """For what a killed command has started to end by itself."""
+STARTED_SECONDS = 1.0
+"""For the interpreter to come to the program's first line: before it, an interrupt ends it in its own way."""
 COUNTED = "writes"
 """File in the command's folder: how many writes it made under outputs/."""
 
@@ -48,7 +50,7 @@ def finish(
     """The command that has ended, by itself or by the wound that is to come after some time."""
     assert process.pid is not None
     if wound is not None and wound.writes is None:
-        process.join(wound.seconds)
+        process.join(wound.seconds + (STARTED_SECONDS if wound.signal == signal.SIGINT else 0))
         _strike(process.pid, wound)
     process.join(limit_seconds)
     code = process.exitcode

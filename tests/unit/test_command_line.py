@@ -1,6 +1,8 @@
 """What is typed: words that are mended for Hydra, words that get a line of our own, settings that nothing reads."""
 
 import io
+import signal
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -304,3 +306,22 @@ def test_a_text_that_the_terminal_cannot_show_is_no_error(monkeypatch: pytest.Mo
     assert cli.main(["run", "filter.keep=λ→"]) == 2
     stream.flush()
     assert stream.buffer.getvalue().startswith(b"srd: ")
+
+
+@pytest.mark.parametrize("end", ["sys.exit(cli.main())", "cli.program()"])
+def test_an_interrupt_inside_code_made_from_a_string_ends_with_its_exit_code(tmp_path: Path, end: str) -> None:
+    """The interpreter remembers such an interrupt and would end a module by it: so without `program`."""
+    lines = ["import sys, srd.cli as cli", "cli.dispatch = lambda *words: exec('raise KeyboardInterrupt')"]
+    (tmp_path / "ended.py").write_text("; ".join([*lines, "sys.argv = ['srd', 'ls']", end]))
+    words = [sys.executable, "-m", "ended"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == (130 if "program" in end else -signal.SIGINT)
+    assert ran.stderr.strip() == "srd: interrupted; the same command continues"
+
+
+def test_a_study_whose_first_run_was_killed_is_unknown(tmp_path: Path) -> None:
+    from srd.report.study import read_study
+
+    (tmp_path / "report" / "half" / "runs").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"unknown study 'half' in .*; there are none; `srd run study=half` starts one"):
+        read_study(tmp_path, "half")
