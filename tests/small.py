@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from srd.config import Engine, Recipe
+from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.loss import distillation_loss
 from srd.stages.tokenizer import train_bpe
 from srd.text.encoding import Encoded
@@ -106,6 +107,12 @@ def mean_divergence(
     labels = torch.zeros(int(chosen.sum()), dtype=torch.long)
     sums = distillation_loss(teacher[chosen], student[chosen], labels, name, temperature, 0.0, power, **parameters)
     return sums.loss / len(labels)
+
+
+def divergence_at(teacher: Tensor, student: Tensor, name: str, temperature: float, power: int, **more: float) -> Tensor:
+    """τ^k · D(p_τ, q_τ) at each of any positions, in float32 or wider, without the loss that training uses."""
+    logp, logq = ((each if each.dtype == torch.float64 else each.float()) / temperature for each in (teacher, student))
+    return DIVERGENCES[name](logp.log_softmax(-1), logq.log_softmax(-1), **more) * temperature**power
 
 
 def random_logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -23,7 +23,7 @@ Reads = Callable[[str, Config, str], bool]
 """Whether a command with a config reads a key."""
 
 UNTRIED = re.compile(
-    r"engine\..*|outputs|study|arm|logger\.name|(model|method|schedule)\.name|evaluate\.targets|"
+    r"engine\..*|outputs|study|arm|logger\.name|(model|method|schedule|selection)\.name|evaluate\.targets|"
     r"evaluate\.suites.*|method\.parameters.*|model\.\w+\.architecture.*"
 )
 """How it is computed, where it goes and what it is called: read by every command. And what has no other value to try:
@@ -31,7 +31,8 @@ tables of free entries."""
 
 CHOICES = (
     "srd-other auto hidden online official 0 2 float32 bfloat16 float16 phase step constant references teacher rank "
-    "random nll rouge_l length shuffled kept best last restart continue decreasing increasing exact_match mixed"
+    "random nll rouge_l length shuffled kept best last restart continue decreasing increasing exact_match mixed "
+    "sampled top all threshold window band adaptive sequence step chosen student_entropy forward_kl early float8"
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 
@@ -84,6 +85,8 @@ DECIDERS = {
     r"method\.answers.*": ("method.responses", "method.answers.temperature"),
     r"method\.student_data\..*": ("method.student_data.share", "method.student_data.adaptive"),
     r"method\.corpus\..*": ("method.corpus.path",),
+    r"selection\.positions\..*": ("selection.positions.policy", "selection.positions.signal"),
+    r"selection\.classes\..*": ("teacher.signal",),
     r"(teacher|method)\..*": ("method", "teacher.signal"),
     r"curriculum\..*": ("curriculum", "filter.keep"),
     r"filter\..*": ("filter.keep", "filter.by"),

@@ -1,15 +1,17 @@
 """Names that only tables know, and relations between the sections of a config: checked before any work."""
 
-from srd.config import Config
+from srd.config import SPARSE, Config
 from srd.config.checks import check_sections
 from srd.datasets import DATASETS
-from srd.distillation.divergences import check_parameters
+from srd.distillation.divergences import check_parameters, check_sparse
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
 from srd.metrics import METRICS
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
+from srd.selection.importance import IMPORTANCE, check_importance
+from srd.selection.positions import POLICIES, asked
 from srd.selection.ranking import SIGNALS
 from srd.text.prompts import TEMPLATES
 
@@ -19,6 +21,7 @@ def validate(cfg: Config) -> Config:
     check_sections(cfg)
     _check_names(cfg)
     _check_teacher(cfg)
+    _check_selection(cfg)
     _check_vllm(cfg)
     phase_values(cfg.schedule, cfg.num_phases)  # as many values as phases
     require(len(cfg.evaluate.suites) > 0, "evaluate.suites", cfg.evaluate.suites, "at least one suite")
@@ -41,6 +44,11 @@ def _check_names(cfg: Config) -> None:
     for signal in cfg.rank.signals:
         look_up(SIGNALS, signal, "ranking signal")
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
+    positions = cfg.selection.positions
+    look_up(POLICIES, positions.policy, "selection.positions.policy")
+    look_up(IMPORTANCE, positions.signal, "selection.positions.signal")
+    if positions.weight is not None:
+        look_up(IMPORTANCE, positions.weight, "selection.positions.weight")
     if cfg.published is not None:
         table, _, row = cfg.published.partition("/")
         rows = look_up(published(), table, "published table")["rows"]
@@ -51,12 +59,35 @@ def _check_names(cfg: Config) -> None:
 
 
 def _check_teacher(cfg: Config) -> None:
-    """A `UserError` for a teacher cache that distillation could not read."""
-    if cfg.teacher.signal == "hidden" and cfg.needs_online_teacher:
+    """A `UserError` for a teacher cache that distillation could not read, or not with this loss."""
+    if cfg.teacher.signal in ("hidden", *SPARSE) and cfg.needs_online_teacher:
         raise UserError(
-            f"teacher.signal=hidden: method={cfg.method.name} trains on other responses than the samples', or the "
-            "teacher runs code of its own; use teacher.signal=online"
+            f"teacher.signal={cfg.teacher.signal}: method={cfg.method.name} trains on other responses than the "
+            "samples', or the teacher runs code of its own; use teacher.signal=online"
         )
+
+
+def _check_selection(cfg: Config) -> None:
+    """A `UserError` for a choice of positions or classes that does not go with the loss."""
+    sparse, divergence = cfg.teacher.signal in SPARSE and cfg.caches_teacher, cfg.method.divergence
+    positions, classes = cfg.selection.positions, cfg.selection.classes
+    if divergence is None:
+        key, expected = "selection.positions.policy", f"all with method={cfg.method.name}, which distils nothing"
+        return require(positions.are_all, key, positions.policy, expected)
+    if not positions.are_all:
+        for name in asked(positions):
+            check_importance(name, not sparse)
+    if sparse:
+        check_sparse(cfg.teacher.signal, divergence)
+        for phase in phase_values(cfg.schedule, cfg.num_phases):
+            fits = phase["temperature"] in (classes.temperature, [classes.temperature] * 2)
+            key, expected = "schedule.temperature", f"{classes.temperature:g} throughout, as selection.classes"
+            require(
+                fits,
+                key,
+                phase["temperature"],
+                f"{expected}.temperature has it with teacher.signal=" + f"{cfg.teacher.signal}; add schedule=constant",
+            )
 
 
 def _check_vllm(cfg: Config) -> None:

@@ -9,7 +9,8 @@ from srd.config.data import ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, GenerationDefaults, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
-from srd.config.models import DTYPE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
+from srd.config.models import DTYPE_BYTES, SPARSE, STATE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
+from srd.config.positions import Classes, Positions, Selection
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config, check_study
 from srd.config.selection import Curriculum, Filter, Rank
@@ -17,6 +18,9 @@ from srd.config.selection import Curriculum, Filter, Rank
 __all__ = [
     "DEFAULT_ENGINE",
     "DTYPE_BYTES",
+    "SPARSE",
+    "STATE_BYTES",
+    "Classes",
     "ColumnNames",
     "Config",
     "Corpus",
@@ -35,11 +39,13 @@ __all__ = [
     "Model",
     "Pair",
     "Plan",
+    "Positions",
     "Ramp",
     "Rank",
     "Recipe",
     "Reflect",
     "Schedule",
+    "Selection",
     "Side",
     "StudentData",
     "Teacher",

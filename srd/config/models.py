@@ -8,6 +8,10 @@ from srd.config.recipe import Finetune
 from srd.errors import MOST, MOST_TOKENS, UserError, require, require_whole
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+STATE_BYTES = {**DTYPE_BYTES, "float8": 1}
+"""Of one number of a stored hidden state."""
+SPARSE = ("sampled", "top")
+"""Signals that keep some classes of the teacher's distribution."""
 """Types that weights and stored states may have, and the bytes of one number."""
 
 
@@ -190,15 +194,18 @@ class Teacher:
     """How the teacher's distribution reaches the loss."""
 
     signal: str = "auto"
-    """hidden: last hidden states on disk, made once and shared by all arms; online: a forward pass for every batch;
-    auto: hidden where it fits `disk_gb` and the student writes no responses."""
+    """hidden: last hidden states on disk, made once and shared by all arms; sampled or top: some classes of the
+    distribution on disk (`selection.classes`), of the samples that stay; online: a forward pass for every batch; auto:
+    hidden where it fits `disk_gb` and the student writes no responses."""
     dtype: str | None = None
-    """Type of the stored states: float32, bfloat16 or float16; none: that of the teacher's weights, which loses
-    nothing."""
+    """Type of the stored states: float32, bfloat16, float16 or float8 (with a scale for each position); none: that of
+    the teacher's weights, which loses nothing."""
     disk_gb: float = 50.0
     """Largest cache that `auto` makes, 10^9 bytes."""
 
     def check(self, key: str) -> None:
-        require(self.signal in ("auto", "hidden", "online"), f"{key}.signal", self.signal, "auto, hidden or online")
-        require(self.dtype in (None, *DTYPE_BYTES), f"{key}.dtype", self.dtype, "float32, bfloat16, float16 or null")
+        signals = ("auto", "hidden", "online", *SPARSE)
+        require(self.signal in signals, f"{key}.signal", self.signal, "auto, hidden, online, sampled or top")
+        types = "float32, bfloat16, float16, float8 or null"
+        require(self.dtype in (None, *STATE_BYTES), f"{key}.dtype", self.dtype, types)
         require(self.disk_gb >= 0, f"{key}.disk_gb", self.disk_gb, "0 or more")

@@ -7,7 +7,8 @@ from srd.config.data import Dataset
 from srd.config.engine import Engine, Logger, Plan
 from srd.config.generation import Evaluate, GenerationDefaults, Reflect
 from srd.config.method import Method, Schedule
-from srd.config.models import Model, Teacher
+from srd.config.models import SPARSE, Model, Teacher
+from srd.config.positions import Selection
 from srd.config.recipe import Distill
 from srd.config.selection import Curriculum, Filter, Rank
 from srd.errors import require
@@ -33,6 +34,7 @@ class Config:
     schedule: Schedule = field(default_factory=Schedule)
     method: Method = field(default_factory=Method)
     teacher: Teacher = field(default_factory=Teacher)
+    selection: Selection = field(default_factory=Selection)
     distill: Distill = field(default_factory=Distill)
     evaluate: Evaluate = field(default_factory=Evaluate)
     engine: Engine = field(default_factory=Engine)
@@ -103,4 +105,8 @@ class Config:
     @property
     def arm_name(self) -> str:
         curated = f"+{self.curriculum.name}-{self.num_phases}, keep {self.filter.keep:g}" if self.is_curated else ""
-        return self.arm or self.method.name + curated
+        positions = self.selection.positions
+        weighted = f", by {positions.weight}" if positions.weight else ""
+        chosen = "" if positions.are_all else f"+{positions.policy} {positions.share:g} {positions.signal}{weighted}"
+        classes = f"+{self.teacher.signal} classes" if self.teacher.signal in SPARSE else ""
+        return self.arm or self.method.name + curated + chosen + classes

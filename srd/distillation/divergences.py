@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from srd.errors import UserError, look_up
+from srd.selection.importance import FLOOR
 
 # The graph imports this file for names alone, so neither torch nor jaxtyping may be loaded; the tests check the shapes.
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
     from torch import Tensor
-
-
-FLOOR = -1e30
-"""Stands for log 0: finite, so that 0 * FLOOR = 0 in value and in gradient."""
 
 
 def _kl(loga: Float[Tensor, "*pos V"], logb: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
@@ -160,3 +157,12 @@ def check_parameters(name: str, parameters: dict[str, float]) -> None:
             raise UserError(f"method.parameters.{key}: {name} takes {', '.join(known) or 'no parameters'}")
         if not 0 <= value <= 1:
             raise UserError(f"method.parameters.{key}={value}: expected a weight in [0, 1]")
+
+
+def check_sparse(signal: str, divergence: str) -> None:
+    """A `UserError` for a divergence that drawn classes say nothing about."""
+    if signal == "sampled" and divergence != "forward_kl":
+        raise UserError(
+            f"teacher.signal=sampled: method.divergence={divergence} reads the teacher's whole distribution; use "
+            "teacher.signal=hidden, online or top, or method=fkl"
+        )

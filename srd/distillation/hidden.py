@@ -1,11 +1,11 @@
-"""The teacher's signal: its logits rebuilt from last hidden states on disk.
+"""The teacher's signal from disk: what a `Record` kept of every supervised position of the training samples.
 
-A cache holds, for every supervised position of every training sample, the teacher's hidden state after
-the final norm, as it enters the head. Logits rebuilt from it are those of the teacher for every
-temperature, divergence and choice of positions, to storage precision; the body runs once per sample
-instead of once per pass and need not be loaded.
+Of last hidden states, taken after the final norm as they enter the head, the logits are rebuilt: those of the teacher
+for every temperature, divergence and choice of positions, to storage precision. The body runs once per sample instead
+of once per pass and need not be loaded.
 
-Axes: N supervised positions, n those of one chunk, R those of one row, H hidden size, V vocabulary.
+Axes: N supervised positions, n those of one chunk, R those of one row, H hidden size, W numbers kept of a position, V
+vocabulary.
 """
 
 import json
@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from srd.distillation.records import record_of
 from srd.distillation.shards import token_hash
 from srd.errors import UserError
 from srd.models.heads import FixedHiddenStates, body_name, head_logits
+from srd.selection.classes import SparseTarget
 from srd.store.files import replace_tensors
 from srd.store.rows import read_dicts
 from srd.text.batches import Batch
@@ -30,42 +32,48 @@ from srd.text.encoding import Encoded
 HEAD = "head.safetensors"
 INDEX = "index.jsonl"
 LAYOUT = "layout.json"
-STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class CachedTeacher:
     """The signal from disk: rows by id, each checked against the tokens it was made from."""
+
+    has_distribution: bool
 
     def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
         layout = json.loads((folder / LAYOUT).read_text())
         self.folder = folder
         self.vocabulary = vocabulary
         self.device = device
-        self.width = layout["width"]
-        self.dtype = STORED[layout["dtype"]]
-        self.head = load_head(folder, device)
+        self.record = record_of(layout, vocabulary)
+        self.has_distribution = self.record.keeps_logits
+        self.temperature: float = layout["classes"]["temperature"] if "classes" in layout else 1.0
+        self.head = load_head(folder, device) if self.has_distribution else None
         self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
         # Mapped as integers of the same width, because numpy has no bfloat16; `_read` calls them what they are.
-        integers = np.dtype(f"u{self.dtype.itemsize}")
+        integers, width = np.dtype(f"u{self.record.dtype.itemsize}"), self.record.width
         # Mapped and not read: a corpus may be larger than memory, and what is read twice stays in the system's cache.
-        self.shards = [np.memmap(folder / name, integers, "r").reshape(-1, self.width) for name in layout["shards"]]
+        self.shards = [np.memmap(folder / name, integers, "r").reshape(-1, width) for name in layout["shards"]]
         # The same files once more, for `prefetch`: advice is given by a file's number, which a memmap does not tell.
         self.files = [(folder / name).open("rb") for name in layout["shards"]]
 
-    def states(self, batch: Batch) -> Float[Tensor, "N H"]:
-        """The hidden states of the batch's rows, in the order of its labels."""
+    def states(self, batch: Batch) -> Float[Tensor, "N W"] | UInt8[Tensor, "N W"]:
+        """What is kept of the batch's rows, in the order of its labels."""
         states = torch.cat([self._read(row) for row in batch.rows])
         if self.device.type != "cuda":
             return states.to(self.device)
         # From pinned memory the copy runs while the student is computed; from any other the program waits for it.
         return states.pin_memory().to(self.device, non_blocking=True)
 
-    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
-        """Logits rebuilt through the teacher's own head."""
-        # The head in the weights' own type, not the storage's: half-precision states cost a rounding of their own, a
-        # half-precision product of width H would cost another.
+    def target(self, states: Float[Tensor, "n W"] | UInt8[Tensor, "n W"]) -> Float[Tensor, "n V"] | SparseTarget:
+        """Logits rebuilt through the teacher's own head, or the classes that were kept."""
         with torch.no_grad():
-            return head_logits(self.head, states.to(self.head.dtype), self.vocabulary)
+            found = self.record.unpack(states)
+            if self.head is None or isinstance(found, SparseTarget):
+                assert isinstance(found, SparseTarget)
+                return found
+            # The head in the weights' own type, not the storage's: half-precision states cost a rounding of their own,
+            # a half-precision product of width H would cost another.
+            return head_logits(self.head, found.to(self.head.dtype), self.vocabulary)
 
     def prefetch(self, rows: list[Encoded]) -> None:
         """Have the system read these rows from the disk while something else is computed."""
@@ -73,7 +81,7 @@ class CachedTeacher:
         # disk. The advice returns at once, so it needs no thread.
         if not hasattr(os, "posix_fadvise"):  # macOS reads when it is asked
             return
-        bytes_each = self.width * self.dtype.itemsize
+        bytes_each = self.record.width * self.record.dtype.itemsize
         for row in rows:
             entry = self.rows.get(row.id)
             if entry is None:
@@ -81,7 +89,7 @@ class CachedTeacher:
             file, first = self.files[entry["shard"]].fileno(), entry["first"] * bytes_each
             os.posix_fadvise(file, first, row.num_supervised * bytes_each, os.POSIX_FADV_WILLNEED)
 
-    def _read(self, row: Encoded) -> Float[Tensor, "R H"]:
+    def _read(self, row: Encoded) -> Float[Tensor, "R W"] | UInt8[Tensor, "R W"]:
         # Hashes are compared on every read: states of other tokens would be a wrong teacher that nobody notices.
         entry = self.rows.get(row.id)
         if entry is None or entry["tokens"] != token_hash(row):
@@ -89,7 +97,7 @@ class CachedTeacher:
             raise UserError(f"{self.folder}: sample {row.id} {state}; delete the folder to make the cache again")
         stored = self.shards[entry["shard"]][entry["first"] : entry["first"] + row.num_supervised]
         # Copied out of the map: torch would warn of memory that cannot be written.
-        return torch.from_numpy(np.array(stored)).view(self.dtype)
+        return torch.from_numpy(np.array(stored)).view(self.record.dtype)
 
 
 def save_head(model: PreTrainedModel, folder: Path) -> None:

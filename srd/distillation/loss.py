@@ -31,25 +31,19 @@ from srd.config import DEFAULT_ENGINE, Engine, Method
 from srd.distillation.chunks import LossSums, summed_by_chunks
 from srd.distillation.divergences import DIVERGENCES, power_of
 from srd.distillation.schedules import PhaseLoss
+from srd.distillation.sparse import sparse_divergence_at
 from srd.distillation.teacher import TeacherSignal
 from srd.models.heads import head_logits, head_parameters, hidden_at
+from srd.selection.classes import SparseTarget
 from srd.text.batches import Batch
 
 Objective = Callable[[nn.Module, Batch, PhaseLoss], LossSums]
 """Sums over a batch's supervised positions, under the loss settings of the moment."""
 
 
-def objective(
-    teacher: TeacherSignal | None, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE
-) -> Objective:
-    """The loss of a method: distillation where it has a teacher, else the cross-entropy with its responses."""
-    return reference_loss(vocabulary, engine) if teacher is None else distillation(teacher, method, vocabulary, engine)
-
-
 def distillation(teacher: TeacherSignal, method: Method, vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objective:
     """`distillation_loss` summed over a batch's supervised positions."""
-    # Dynamic, because the number of positions changes from batch to batch: a graph for each would be compiled anew.
-    losses = torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
+    losses = compiled_losses(engine)
 
     def loss_of(student: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
         # Read from the disk first: the copy to a GPU then runs beside the student's forward pass.
@@ -57,7 +51,7 @@ def distillation(teacher: TeacherSignal, method: Method, vocabulary: int, engine
 
         def chunk_sums(hidden: Float[Tensor, "n H"], chunk: slice) -> LossSums:
             return distillation_loss(
-                teacher.logits(states[chunk]),
+                teacher.target(states[chunk]),
                 head_logits(student, hidden, vocabulary),
                 batch.labels[chunk],
                 str(method.divergence),
@@ -88,7 +82,7 @@ def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objectiv
 
 
 def distillation_loss(
-    teacher_logits: Float[Tensor, "N V"],
+    teacher_logits: Float[Tensor, "N V"] | SparseTarget,
     student_logits: Float[Tensor, "N V"],
     labels: Int[Tensor, " N"],
     divergence: str,
@@ -123,8 +117,14 @@ LossesAt = Callable[..., tuple[Tensor, Tensor]]
 """`losses_at`, or the same compiled."""
 
 
+def compiled_losses(engine: Engine) -> LossesAt:
+    """`losses_at`, compiled where the engine says so."""
+    # Dynamic, because the number of positions changes from batch to batch: a graph for each would be compiled anew.
+    return torch.compile(losses_at, dynamic=True) if engine.compile else losses_at
+
+
 def losses_at(
-    teacher_logits: Float[Tensor, "N V"],
+    teacher: Float[Tensor, "N V"] | SparseTarget,
     student_logits: Float[Tensor, "N V"],
     labels: Int[Tensor, " N"],
     divergence: str,
@@ -132,29 +132,26 @@ def losses_at(
     temperature_power: int,
     **parameters: float,
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """`divergence_at` and `cross_entropy` of the student at each position, nats."""
-    if temperature != 1:
-        values = divergence_at(teacher_logits, student_logits, divergence, temperature, temperature_power, **parameters)
-        return values, cross_entropy(student_logits, labels)
+    """τ^k · D(p_τ, q_τ) and the cross-entropy of the student at each position, nats.
+
+    The teacher is its logits, or some classes of its distribution at the same temperature.
+    """
+    logq = log_probabilities(student_logits, temperature)
     # At τ = 1 both come from one softmax of the student's logits, which is a third of this function's work. The
     # cross-entropy is never tempered (SRD, and Hinton et al. 2015), so at any other τ there are two.
-    logp, logq = (log_probabilities(logits, 1.0) for logits in (teacher_logits, student_logits))
-    return DIVERGENCES[divergence](logp, logq, **parameters), -logq.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-
-
-def divergence_at(
-    teacher_logits: Float[Tensor, "*pos V"],
-    student_logits: Float[Tensor, "*pos V"],
-    divergence: str,
-    temperature: float,
-    temperature_power: int,
-    **parameters: float,
-) -> Float[Tensor, "*pos"]:
-    """τ^k · D(p_τ, q_τ) at each position, nats; softmax in float32."""
-    logp, logq = (log_probabilities(logits, temperature) for logits in (teacher_logits, student_logits))
+    ce = nll(logq, labels) if temperature == 1 else cross_entropy(student_logits, labels)
+    if isinstance(teacher, SparseTarget):
+        values = sparse_divergence_at(teacher, logq, divergence, **parameters)
+    else:
+        values = DIVERGENCES[divergence](log_probabilities(teacher, temperature), logq, **parameters)
     # Gradients through logits / τ shrink with τ, and those of a KL once more as both distributions flatten: k = 2
     # undoes that (Hinton et al. 2015, section 2). Published code has other k elsewhere, so it is a setting.
-    return DIVERGENCES[divergence](logp, logq, **parameters) * temperature**temperature_power
+    return values if temperature == 1 else values * temperature**temperature_power, ce
+
+
+def nll(log_probabilities: Float[Tensor, "N V"], labels: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """-log q(label) at each position, nats."""
+    return -log_probabilities.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
 def cross_entropy(logits: Float[Tensor, "N V"], labels: Int[Tensor, " N"]) -> Float[Tensor, " N"]:

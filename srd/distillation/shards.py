@@ -1,6 +1,6 @@
-"""Hidden states on disk: a few large files, every row's place known from the lengths alone.
+"""What a teacher cache keeps, on disk: a few large files, every row's place known from the lengths alone.
 
-Axes: R positions of one row, H hidden size.
+Axes: R positions of one row, W numbers kept of a position.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from srd.store.files import remove
@@ -44,8 +44,8 @@ def token_hash(row: Encoded) -> str:
     return hashlib.sha256(ids.tobytes()).hexdigest()[:16]
 
 
-def write_states(states: Float[Tensor, "R H"], entry: dict[str, Any], folder: Path) -> None:
-    """Put a row's hidden states where its index entry says."""
+def write_states(states: Shaped[Tensor, "R W"], entry: dict[str, Any], folder: Path) -> None:
+    """Put what is kept of a row where its index entry says."""
     shard = folder / shard_name(entry["shard"])
     shard.touch()
     with shard.open("r+b") as file:
@@ -54,7 +54,7 @@ def write_states(states: Float[Tensor, "R H"], entry: dict[str, Any], folder: Pa
 
 
 def shard_name(number: int) -> str:
-    return f"hidden-{number:05d}.raw"
+    return f"states-{number:05d}.raw"
 
 
 class Written:
@@ -90,7 +90,7 @@ class Written:
         self.extend(mark["positions"] if mark else 0)
         holds = mark is None or self._hash.hexdigest() == mark["sha256"]
         kept = self._positions if holds else 0
-        for place in self.folder.glob("hidden-*"):
+        for place in self.folder.glob("states-*"):
             numbers = [number for number in range(len(self._ends)) if shard_name(number) == place.name]
             before = self._ends[numbers[0] - 1] if numbers and numbers[0] > 0 else 0
             if numbers and kept > before:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srd.models.heads import head_logits, hidden_at
+from srd.selection.classes import SparseTarget
 from srd.text.batches import Batch
 from srd.text.encoding import Encoded
 
@@ -20,12 +21,17 @@ from srd.text.encoding import Encoded
 class TeacherSignal(Protocol):
     """A teacher in two steps, so that its logits need exist for a few positions only."""
 
+    @property
+    def has_distribution(self) -> bool:
+        """Whether its whole distribution can be had."""
+        ...
+
     def states(self, batch: Batch) -> Float[Tensor, "N H"]:
         """What enters the head at the supervised positions."""
         ...
 
-    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
-        """Logits of a chunk of the states."""
+    def target(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"] | SparseTarget:
+        """Logits of a chunk of the states, or some classes of the distribution."""
         ...
 
     def prefetch(self, rows: list[Encoded]) -> None:
@@ -39,12 +45,13 @@ class OnlineTeacher:
 
     model: PreTrainedModel
     vocabulary: int
+    has_distribution: bool = True
 
     def states(self, batch: Batch) -> Float[Tensor, "N H"]:
         with torch.no_grad():
             return hidden_at(self.model, batch)
 
-    def logits(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
+    def target(self, states: Float[Tensor, "n H"]) -> Float[Tensor, "n V"]:
         with torch.no_grad():
             return head_logits(self.model, states, self.vocabulary)
 

@@ -5,7 +5,7 @@ because it decides which artefacts there are.
 import os
 from dataclasses import replace
 
-from srd.config import DTYPE_BYTES, Config
+from srd.config import STATE_BYTES, Config
 from srd.errors import UserError
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
@@ -41,7 +41,7 @@ def with_teacher_signal(cfg: Config, planning: bool = False) -> Config:
         positions = cfg.plan.samples * cfg.plan.response_tokens
     else:
         positions = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size / 3
-    each = DTYPE_BYTES[cfg.teacher.dtype or cfg.model.teacher.dtype]
+    each = STATE_BYTES[cfg.teacher.dtype or cfg.model.teacher.dtype]
     about_gb = positions * hidden_size(cfg.model.teacher) * each / 1e9
     signal = "hidden" if about_gb <= cfg.teacher.disk_gb else "online"
     chosen = replace(cfg, teacher=replace(cfg.teacher, signal=signal))

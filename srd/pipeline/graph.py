@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Distill, Generation, Pair
+from srd.config import SPARSE, Config, Dataset, Distill, Generation, Pair, Positions
 from srd.datasets import DATASETS
 from srd.distillation.divergences import power_of
 from srd.distillation.schedules import phase_values
@@ -18,6 +18,8 @@ from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, weights_identity
 from srd.selection.curricula import CURRICULA
+from srd.selection.importance import IMPORTANCE
+from srd.selection.positions import POLICIES, asked
 from srd.selection.ranking import SIGNALS
 from srd.store.artefacts import Node
 from srd.store.files import known_digest
@@ -157,6 +159,8 @@ def distill(cfg: Config) -> Node:
         settings["order"] = "kept"
     if cfg.method.responses == "teacher":
         inputs["answers"] = answers(cfg)
+    if cfg.method.divergence is not None and not cfg.selection.positions.are_all:
+        settings["positions"] = _positions(cfg.selection.positions)
     # Without a divergence τ and α have nothing to act on: all schedules of supervised training are one artefact.
     if cfg.method.divergence is not None:
         settings["schedule"] = phase_values(cfg.schedule, cfg.num_phases)
@@ -179,10 +183,30 @@ def _recipe(recipe: Distill) -> dict[str, Any]:
 
 
 def cache(cfg: Config) -> Node:
-    """The teacher's last hidden states on the training samples."""
+    """What is kept of the teacher on the training samples: its last hidden states on all of them, which every arm
+    reads; or some classes of its distribution on those that stay."""
     settings, inputs = _model(cfg, "teacher")
-    dtype = cfg.teacher.dtype or cfg.model.teacher.dtype
-    return _node("cache", {**settings, "dtype": dtype}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
+    inputs = {"samples": samples(cfg.dataset), **inputs}
+    if cfg.teacher.signal in SPARSE:
+        settings |= {"signal": cfg.teacher.signal, "classes": _classes(cfg)}
+        inputs |= {"selection": filter(cfg)} if cfg.filter.keep < 1 else {}
+    else:
+        settings["dtype"] = cfg.teacher.dtype or cfg.model.teacher.dtype
+    return _node("cache", settings, inputs, pair(cfg))
+
+
+def _classes(cfg: Config) -> dict[str, Any]:
+    """What a choice of classes reads of its settings."""
+    read = ("count",) if cfg.teacher.signal == "top" else ("draws", "slots", "seed")
+    return {key: getattr(cfg.selection.classes, key) for key in (*read, "temperature")}
+
+
+def _positions(positions: Positions) -> dict[str, Any]:
+    """What a choice of positions reads of its settings."""
+    policy, weight = POLICIES[positions.policy], positions.weight
+    drawn = policy.is_drawn or any(IMPORTANCE[name].drawn for name in asked(positions))
+    read = {"policy", *policy.reads, "cross_entropy", *({"weight"} if weight else ()), *({"seed"} if drawn else ())}
+    return {key: value for key, value in asdict(positions).items() if key in read}
 
 
 def _method(cfg: Config) -> dict[str, Any]:

@@ -4,15 +4,18 @@ Nothing is computed but sums; what they rest on is measured (`Lengths`, this mac
 (`GPUS`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
-from srd.config import Config
+from srd.config import SPARSE, Config
+from srd.distillation.records import record_of
 from srd.models.facts import Facts
 from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
 from srd.plan.work import Device, Need
 from srd.selection.curricula import CURRICULA
+from srd.selection.importance import IMPORTANCE
+from srd.selection.positions import asked
 from srd.selection.ranking import SIGNALS, kept_count
 from srd.stages.costs import forward_flops, training_flops
 
@@ -55,7 +58,7 @@ class RunEstimate:
         if cfg.method.responses == "teacher":
             stages.append(device.answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
         if cfg.caches_teacher:
-            stages.append(device.read("cache", self.teacher, cfg.teacher.dtype or cfg.model.teacher.dtype))
+            stages.append(device.read("cache", self.teacher, self._cached_samples, self._bytes_each))
         stages.append(self._distill())
         stages += self._evaluations()
         return [replace(need, seconds=need.seconds / self.gpus) for need in stages]
@@ -85,6 +88,34 @@ class RunEstimate:
     def _reflects(self) -> bool:
         """Whether some order that the run reads comes from the student's answers."""
         return any(SIGNALS[signal].is_reflected for signals in self.cfg.orders for signal in signals)
+
+    @property
+    def _is_sparse(self) -> bool:
+        return self.cfg.caches_teacher and self.cfg.teacher.signal in SPARSE
+
+    @property
+    def _cached_samples(self) -> float:
+        """All, or of those classes are kept for the samples that stay."""
+        return kept_count(self.lengths.samples, self.cfg.filter.keep) if self._is_sparse else self.lengths.samples
+
+    @property
+    def _bytes_each(self) -> float:
+        """What the cache keeps of a position."""
+        cfg, teacher = self.cfg, self.teacher
+        if self._is_sparse:
+            layout = {"signal": cfg.teacher.signal, "classes": asdict(cfg.selection.classes)}
+        else:
+            layout = {"width": teacher.hidden, "dtype": cfg.teacher.dtype or cfg.model.teacher.dtype}
+        record = record_of(layout, teacher.vocabulary)
+        return record.width * record.dtype.itemsize
+
+    @property
+    def _chosen_share(self) -> float:
+        """Of the supervised positions, those at which both heads are computed with gradient."""
+        positions = self.cfg.selection.positions
+        if positions.policy == "all":
+            return 1.0
+        return positions.band[1] - positions.band[0] if positions.policy == "band" else positions.share
 
     @cached_property
     def passes(self) -> float:
@@ -120,6 +151,8 @@ class RunEstimate:
         cfg, teacher = self.cfg, self.teacher
         if cfg.method.divergence is None:
             return {}
+        if self._is_sparse:
+            return {}
         if cfg.caches_teacher:
             return {"teacher's head": teacher.head_parameters * teacher.weight_bytes}
         return {"teacher": teacher.parameters * teacher.weight_bytes}
@@ -130,10 +163,18 @@ class RunEstimate:
         return forward_flops(self.teacher.parameters, self.passes * self.lengths.total)
 
     def _rebuilding_flops(self) -> float:
-        """The teacher's head over every supervised position of every pass."""
-        if not self.cfg.caches_teacher:
+        """The heads over the positions of every pass: the teacher's where it is asked for; and what a choice of
+        positions adds to the student's, or saves there."""
+        if self.cfg.method.divergence is None:
             return 0
-        return forward_flops(self.teacher.head_parameters, self.passes * self.lengths.response)
+        positions, share = self.passes * self.lengths.response, self._chosen_share
+        signals = [IMPORTANCE[name] for name in asked(self.cfg.selection.positions)]
+        rebuilt = 0.0 if self._is_sparse or not self.cfg.caches_teacher else 1.0
+        rebuilt *= 1 if any(signal.teacher for signal in signals) else share
+        looked_at = 1 if any(signal.student for signal in signals) else 0
+        flops = forward_flops(self.teacher.head_parameters, positions * rebuilt)
+        flops += forward_flops(self.student.head_parameters, positions * looked_at)
+        return flops - training_flops(self.student.head_parameters, positions * (1 - share))
 
     def _corpus_flops(self) -> float:
         cfg = self.cfg

@@ -109,8 +109,8 @@ class Device:
         step = max(moved / self.machine.bytes_per_second, forward_flops(facts.parameters, slots) / self.speed)
         return max(step, STEP_SECONDS_PER_LAYER * facts.layers) if self.machine.is_gpu else step
 
-    def read(self, stage: str, facts: Facts, dtype: str) -> Need:
-        """A forward pass over every sample, whose hidden states are kept on disk as `dtype`."""
+    def read(self, stage: str, facts: Facts, samples: float, bytes_each: float) -> Need:
+        """A forward pass over `samples`, of whose positions `bytes_each` are kept on disk."""
         n = self.lengths
         layer = facts.activation_bytes / facts.layers
         memory = {
@@ -118,8 +118,8 @@ class Device:
             "reading": self.engine.micro_batch_tokens * layer * self._half,
             **self._copies(facts),
         }
-        disk = n.samples * n.response * facts.hidden * DTYPE_BYTES[dtype] + facts.head_parameters * facts.weight_bytes
-        flops = forward_flops(facts.parameters, n.samples * n.total)
+        disk = samples * n.response * bytes_each + facts.head_parameters * facts.weight_bytes
+        flops = forward_flops(facts.parameters, samples * n.total)
         return Need(stage, memory, disk, flops, flops / self.speed)
 
     def _copies(self, facts: Facts) -> dict[str, float]:

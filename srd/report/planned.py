@@ -45,10 +45,24 @@ def fidelity(runs: list[Run]) -> list[str]:
     """One sentence a teacher cache: how far its logits are from the online teacher's."""
     caches = {each["fingerprint"]: each for run in runs for each in run.lineage if each["stage"] == "cache"}
     return [
-        f"Teacher cache/{fingerprint}, states in {manifest['settings']['dtype']}: KL(online teacher ‖ cached) is "
-        f"{manifest['ledger']['fidelity_kl_nats']:.1e} nats per token on a slice of its samples."
+        f"Teacher cache/{fingerprint}, {_kept(manifest)}; on a slice of its samples."
         for fingerprint, manifest in sorted(caches.items())
     ]
+
+
+def _kept(manifest: dict[str, Any]) -> str:
+    """What a cache keeps of a position, and how far that is from the online teacher."""
+    settings, ledger = manifest["settings"], manifest["ledger"]
+    size = f"{ledger['bytes_per_position']:,} bytes a position, " if "bytes_per_position" in ledger else ""
+    if "classes" not in settings:
+        kl = f"KL(online teacher ‖ cached) is {ledger['fidelity_kl_nats']:.1e} nats per token"
+        return f"states in {settings['dtype']}: {size}{kl}"
+    classes = ", ".join(f"{value:g} {name}" for name, value in settings["classes"].items() if name != "seed")
+    drawn = "kl_used_online_nats" in ledger
+    pair = "used ‖ online teacher" if drawn else "online teacher ‖ used"
+    kl = ledger["kl_used_online_nats" if drawn else "fidelity_kl_nats"]
+    share = f"{100 * ledger['kept_probability']:.1f} % of its probability kept"
+    return f"{settings['signal']} classes ({classes}): {size}KL({pair}) is {kl:.1e} nats per token, {share}"
 
 
 def _suites(run: Run) -> int:

@@ -1,30 +1,34 @@
-"""cache: the teacher reads every training sample once; what enters its head is kept for all arms, epochs and
-temperatures."""
+"""cache: the teacher reads every training sample once; what enters its head, or some classes of its distribution, is
+kept for all arms and epochs."""
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import CONFIG_NAME
 
-from srd.config import Engine, Pair, Text
-from srd.distillation.divergences import forward_kl
-from srd.distillation.fidelity import check_fidelity, check_finite, roundoff
-from srd.distillation.hidden import HEAD, INDEX, LAYOUT, STORED, CachedTeacher, save_head
+from srd.config import Classes, Engine, Pair, Text
+from srd.distillation.fidelity import check_fidelity, check_finite, compare, roundoff
+from srd.distillation.hidden import HEAD, INDEX, LAYOUT, CachedTeacher, save_head
+from srd.distillation.records import Record, record_of
 from srd.distillation.shards import Written, layout, shard_name, write_states
 from srd.errors import UserError
 from srd.models.device import autocast
-from srd.models.heads import WholePass, head_of, hidden_at, logits_at
+from srd.models.heads import WholePass, head_logits, head_of, hidden_at
 from srd.runtime import processes
 from srd.runtime.clock import Clock
 from srd.runtime.progress import bar, say
 from srd.stages.costs import forward_flops
-from srd.stages.inputs import read_model, read_samples
+from srd.stages.inputs import Loaded, read_model, read_samples
 from srd.store.artefacts import Work
+from srd.store.columns import read_columns
 from srd.store.files import remove, replace_text
 from srd.store.remains import clear
 from srd.store.rows import write_rows
@@ -46,8 +50,12 @@ class Settings:
     text: Text
     teacher: dict[str, Any]
     """Identity of its weights."""
-    dtype: str
-    """float32, bfloat16 or float16."""
+    dtype: str = "float32"
+    """Of hidden states: float32, bfloat16, float16 or float8."""
+    signal: str = "hidden"
+    """hidden, sampled or top."""
+    classes: Classes | None = None
+    """Which classes are kept; none: hidden states are."""
 
 
 def make(work: Work[Settings, Pair]) -> None:
@@ -55,14 +63,14 @@ def make(work: Work[Settings, Pair]) -> None:
     back are a `UserError`."""
     settings, loaded = work.settings, read_model(work, "teacher", work.settings.teacher)
     model, pad, vocabulary = loaded.model, loaded.pad_id, loaded.vocabulary
-    if isinstance(head_of(model), WholePass):
+    if settings.signal == "hidden" and isinstance(head_of(model), WholePass):
         raise UserError(
             f"teacher.signal=hidden: the logits of {type(model).__name__} cannot be made from what enters its head; "
             "use teacher.signal=online"
         )
-    rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    rows, record = _rows(work, loaded), _record(settings, model, vocabulary)
     try:
-        work.leaves |= build(model, rows, work.path, settings.dtype, work.engine, pad, work.clock)
+        work.leaves |= build(model, rows, work.path, record, work.engine, pad, vocabulary, work.clock)
         spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
         cached = CachedTeacher(work.path, vocabulary, model.device)
         fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
@@ -71,32 +79,50 @@ def make(work: Work[Settings, Pair]) -> None:
         if processes.is_first():
             clear(work.path)  # of no use to a run that continues, and large
         raise
-    positions = sum(row.num_supervised for row in rows)
-    say(f"cache: {positions:,} positions, KL(online ‖ cached) {fidelity:.1e} nats per token on {len(spread)} samples")
+    positions, bytes_each = sum(row.num_supervised for row in rows), record.width * record.dtype.itemsize
+    say(f"cache: {positions:,} positions of {bytes_each:,} bytes, {fidelity.text} on {len(spread)} samples")
     work.ledger |= {
         "scoring_passes": len(rows),
         "scored_tokens": positions,
-        "fidelity_kl_nats": fidelity,
+        "bytes_per_position": bytes_each,
+        **fidelity.ledger,
         "flops": forward_flops(loaded.parameters, sum(row.num_tokens for row in rows)),
     }
+
+
+def _record(settings: Settings, model: PreTrainedModel, vocabulary: int) -> Record:
+    """How the positions are kept."""
+    if settings.classes is not None:
+        return record_of({"signal": settings.signal, "classes": asdict(settings.classes)}, vocabulary)
+    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
+    return record_of({"width": width, "dtype": settings.dtype}, vocabulary)
+
+
+def _rows(work: Work[Settings, Pair], loaded: Loaded) -> list[Encoded]:
+    """The training samples that are kept, or all of them where everybody may read."""
+    samples = read_samples(work, "train")
+    if "selection" in work.inputs:
+        kept = set(read_columns(work.inputs["selection"] / "selection.jsonl", {"id": str})["id"].tolist())
+        samples = [sample for sample in samples if sample.id in kept]
+    return encode_all(samples, loaded.tokenizer, work.settings.text)
 
 
 def build(
     model: PreTrainedModel,
     rows: list[Encoded],
     folder: Path,
-    dtype: str,
+    record: Record,
     engine: Engine,
     pad: int,
+    vocabulary: int,
     clock: Clock | None = None,
 ) -> set[str]:
-    """Leave the hidden states of `rows` in `folder`, with all that `CachedTeacher` needs; returns the files' names.
+    """Leave what `record` keeps of `rows` in `folder`, with all that `CachedTeacher` needs; returns the files' names.
 
     One pass over batches of like length, `engine.micro_batch_tokens` padded tokens each; a killed run goes on with the
     next batch, if what it left holds.
     """
-    width = int(model.get_output_embeddings().weight.shape[1])  # pyright: ignore
-    bytes_each = width * STORED[dtype].itemsize
+    bytes_each = record.width * record.dtype.itemsize
     begun = read_progress(folder) if processes.is_first() else None
     done = processes.from_first(begun) or {"batches": 0, "max_tokens": engine.micro_batch_tokens}
     plan = pack(rows, done["max_tokens"])
@@ -109,31 +135,16 @@ def build(
     _check_disk(folder, sum(shards) * bytes_each)
     if done["batches"] and clock is not None:
         clock.carry(done["seconds"])
-    store = Store(folder, {entry["id"]: entry for entry in index}, STORED[dtype], written)
+    store = Store(folder, {entry["id"]: entry for entry in index}, record, written, vocabulary)
     _fill(model, plan, store, done, engine, pad, clock or Clock())
     names = [shard_name(number) for number in range(len(shards))]
     if processes.is_first():
         write_rows(folder / INDEX, index)
-        replace_text(folder / LAYOUT, json.dumps({"width": width, "dtype": dtype, "shards": names}) + "\n")
-        save_head(model, folder)
+        replace_text(folder / LAYOUT, json.dumps({**record.layout, "shards": names}) + "\n")
+        if record.keeps_logits:
+            save_head(model, folder)
     processes.wait()
-    return {*names, INDEX, LAYOUT, HEAD, CONFIG_NAME}
-
-
-def compare(
-    model: PreTrainedModel, cache: CachedTeacher, rows: list[Encoded], pad: int, vocabulary: int, engine: Engine
-) -> float:
-    """Mean KL(online ‖ cached) over the supervised positions of `rows`, nats per token, one row at a time."""
-    values: list[list[float]] = []
-    with bar("cache, check, tokens", sum(row.num_tokens for row in rows)) as advance:
-        for row in processes.share(rows):
-            batch = collate([row], pad).to(model.device)
-            with torch.no_grad(), autocast(model.device, engine):
-                pair = (logits_at(model, batch, vocabulary), cache.logits(cache.states(batch)))
-            values.append(forward_kl(*(torch.log_softmax(logits.double(), -1) for logits in pair)).tolist())
-            advance(row.num_tokens * processes.count())
-    every = [value for row in processes.merged(values) for value in row]
-    return sum(every) / len(every)
+    return {*names, INDEX, LAYOUT, *((HEAD, CONFIG_NAME) if record.keeps_logits else ())}
 
 
 @dataclass
@@ -142,8 +153,9 @@ class Store:
 
     folder: Path
     places: dict[str, dict[str, Any]]
-    dtype: torch.dtype
+    record: Record
     written: Written
+    vocabulary: int
 
 
 @torch.no_grad()
@@ -163,10 +175,12 @@ def _fill(
         for first in range(done["batches"], len(plan), processes.count()):
             batches = plan[first : first + processes.count()]
             for batch in processes.share(batches):
+                padded = collate(batch, pad).to(model.device)
                 with autocast(model.device, engine):
-                    hidden = hidden_at(model, collate(batch, pad).to(model.device))
-                stored = hidden.to(store.dtype)
-                check_finite(hidden, stored, store.dtype)
+                    hidden = hidden_at(model, padded)
+                    logits = partial(_logits, model, hidden, store.vocabulary)
+                    stored = store.record.pack(hidden, logits, padded, engine.loss_positions)
+                check_finite(hidden, stored, store.record.dtype)
                 for row, states in zip(batch, stored.cpu().split([row.num_supervised for row in batch]), strict=True):
                     write_states(states, store.places[row.id], store.folder)
             processes.wait()
@@ -189,13 +203,19 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     if place.exists():
         say(f"{place}: what a killed run left is damaged; made anew")
         remove(place)
-    elif any(folder.glob("hidden-*")):
+    elif any(folder.glob("states-*")):
         say(f"{folder}: nothing vouches for the hidden states that a killed run left; made anew")
     return None
 
 
+def _logits(
+    model: PreTrainedModel, hidden: Float[Tensor, "N H"], vocabulary: int, chunk: slice
+) -> Float[Tensor, "n V"]:
+    return head_logits(model, hidden[chunk], vocabulary)
+
+
 def _check_disk(folder: Path, needed_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in folder.glob("hidden-*"))
+    free = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in folder.glob("states-*"))
     if needed_bytes > free:
         raise UserError(
             f"the teacher cache needs {needed_bytes / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB; "

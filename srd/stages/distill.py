@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from srd.config import Corpus, Distill, Generation, Lora, Method, Pair, StudentData, Text
+from srd.config import Corpus, Distill, Generation, Lora, Method, Pair, Positions, StudentData, Text
+from srd.distillation.choosing import Chooser
 from srd.distillation.hidden import CachedTeacher
-from srd.distillation.loss import objective, reference_loss
+from srd.distillation.loss import reference_loss
+from srd.distillation.objective import objective
 from srd.distillation.schedules import PhaseLoss, schedule
 from srd.distillation.teacher import OnlineTeacher, TeacherSignal
 from srd.errors import UserError
@@ -55,6 +57,8 @@ class Settings:
     """Order inside an epoch: shuffled or kept."""
     method: Method = field(default_factory=lambda: Method(divergence=None))
     """The divergence, its parameters and k of τ^k; without one the loss is the cross-entropy."""
+    positions: Positions | None = None
+    """Which positions the divergence is taken at; none: at all of them."""
     schedule: list[dict[str, Any]] | None = None
     """τ and α of every phase."""
     student_data: StudentData = field(default_factory=StudentData)
@@ -73,7 +77,8 @@ def make(work: Distillation) -> None:
     _leave_base(work, loaded)
     student = trainable(loaded.model, settings.lora, settings.recipe.seed)
     teacher = _teacher(work, loaded.vocabulary)
-    phases = _phases(work, loaded, teacher)
+    chooser = _chooser(work, loaded.vocabulary, teacher)
+    phases = _phases(work, loaded, teacher, chooser)
     steps = num_steps([len(phase.rows) for phase in phases], settings.recipe)
     on_policy = _on_policy(work, student, loaded, phases, steps)
     with logger(work.logger, str(work.node), work.outputs) as log:
@@ -88,6 +93,7 @@ def make(work: Distillation) -> None:
             on_policy=on_policy,
             auxiliary=_auxiliary(work, loaded),
             clock=work.clock,
+            chooser=chooser,
         )
         selection = ModelSelection(training.state, _dev_set(work, loaded), work.engine, settings.recipe, len(phases))
         selection.begin()
@@ -99,6 +105,8 @@ def make(work: Distillation) -> None:
     online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
     counters, size = training.state.counters, num_parameters(student)
     work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
+    if chooser is not None:
+        work.ledger["chosen_positions"] = chooser.chosen_positions
     work.ledger["best"]["selected_by"] = selection.selected_by
 
 
@@ -131,7 +139,17 @@ def _teacher(work: Distillation, vocabulary: int) -> TeacherSignal | None:
     return OnlineTeacher(teacher.model.requires_grad_(False), vocabulary)
 
 
-def _phases(work: Distillation, loaded: Loaded, teacher: TeacherSignal | None) -> list[PhaseWork]:
+def _chooser(work: Distillation, vocabulary: int, teacher: TeacherSignal | None) -> Chooser | None:
+    """Who chooses the positions of every step; nobody where all of them count."""
+    positions = work.settings.positions
+    if positions is None or teacher is None:
+        return None
+    return Chooser(positions, teacher, vocabulary, work.engine.loss_positions)
+
+
+def _phases(
+    work: Distillation, loaded: Loaded, teacher: TeacherSignal | None, chooser: Chooser | None
+) -> list[PhaseWork]:
     """The samples and the loss of every phase, joined by id."""
     settings, file = work.settings, work.inputs["phases"] / "phases.jsonl"
     by_id = {row.id: row for row in encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)}
@@ -142,7 +160,7 @@ def _phases(work: Distillation, loaded: Loaded, teacher: TeacherSignal | None) -
     if "answers" in work.inputs:
         answers = read_rows(work.inputs["answers"] / "answers.jsonl", Answered)
         by_id = teacher_responses(by_id, answers, settings.text.max_tokens)
-    loss = objective(teacher, settings.method, loaded.vocabulary, work.engine)
+    loss = objective(teacher, settings.method, loaded.vocabulary, work.engine, chooser)
     by_phase = schedule(settings.schedule) if settings.schedule else [lambda share: PhaseLoss()] * len(phases)
     shuffled = settings.order == "shuffled"
     works = []

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from srd.config import Engine, Recipe
+from srd.distillation.choosing import Chooser
 from srd.distillation.schedules import cosine
 from srd.models.heads import unwrapped
 from srd.runtime.clock import Clock
@@ -42,6 +43,7 @@ class Training:
         on_policy: OnPolicyData | None = None,
         auxiliary: AuxiliaryLoss | None = None,
         clock: Clock | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
         if engine.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
@@ -49,7 +51,7 @@ class Training:
         self.engine = engine
         self.restarts = restarts
         self.on_policy = on_policy
-        self.state = TrainingState(model, recipe, folder, log, on_policy, clock)
+        self.state = TrainingState(model, recipe, folder, log, on_policy, clock, chooser)
         self.updater = Updater(self.state, recipe, engine, pad_id, auxiliary)
 
     def train(
@@ -82,9 +84,10 @@ class Training:
         while counters.phase_step < order.steps:
             epoch, index = divmod(counters.phase_step, order.steps_per_epoch)
             is_last = index + 1 == order.steps_per_epoch
-            settings = work.settings(counters.step / max(1, total_steps - 1))
+            done = counters.step / max(1, total_steps - 1)
+            settings = work.settings(done)
             self._set_rate(order.steps, total_steps)
-            row = self.updater.step(self._rows(order), work.objective, settings)
+            row = self.updater.step(self._rows(order), work.objective, settings, done)
             row |= {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()}
             state.append("metrics", row)
             advance(1, f"loss {row['train/loss_nats']:.3f} phase {counters.phase + 1} epoch {epoch + 1}")

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from srd.config import Recipe
+from srd.distillation.choosing import Chooser
 from srd.runtime import processes
 from srd.runtime.clock import Clock
 from srd.runtime.loggers import Log
@@ -89,12 +90,14 @@ class TrainingState:
         log: Log,
         on_policy: OnPolicyData | None = None,
         clock: Clock | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
         self.model = model
         self.recipe = recipe
         self.folder = folder
         self.log = log
         self.on_policy = on_policy
+        self.chooser = chooser
         # Frozen weights (all but an adapter's) are loaded as they were, not saved with every state.
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.device = next(iter(self.parameters.values())).device
@@ -138,6 +141,8 @@ class TrainingState:
         texts |= {"beside": self.beside.digests()}
         if self.on_policy is not None:
             texts["on_policy"] = self.on_policy.state()
+        if self.chooser is not None:
+            texts["chooser"] = self.chooser.state()
         dumped = {key: json.dumps(text) for key, text in texts.items()}
         replace_tensors(self.folder / STATE, tensors, {**dumped, "digest": _digest(tensors, dumped)})
         self.beside.commit()
@@ -174,6 +179,8 @@ class TrainingState:
             self.clock.carry(self.counters.seconds)
             if self.on_policy is not None:
                 self.on_policy.restore(json.loads(file.metadata()["on_policy"]))
+            if self.chooser is not None:
+                self.chooser.restore(json.loads(file.metadata()["chooser"]))
             names = set(file.keys())
             for name, p in self.parameters.items():
                 # Into the tensor that is there: the optimiser and a tied head hold the parameter itself.

@@ -7,8 +7,9 @@ neither on the cut nor on the number of processes.
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srd.config import Engine, Recipe
+from srd.distillation.choosing import StepView, longest_last
 from srd.distillation.loss import Objective
 from srd.distillation.schedules import PhaseLoss
 from srd.errors import UserError
@@ -24,7 +26,7 @@ from srd.models.device import autocast
 from srd.models.heads import unwrapped
 from srd.runtime import processes
 from srd.runtime.progress import say
-from srd.text.batches import collate, pack
+from srd.text.batches import Batch, collate, pack
 from srd.text.encoding import Encoded
 from srd.training.state import NOT_FINITE, TrainingState
 
@@ -77,11 +79,12 @@ class Updater:
         if isinstance(embedding, nn.Embedding) and self.state.device.type == "cpu":
             embedding.sparse = True
 
-    def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> dict[str, Any]:
-        """One optimiser update over exactly `rows`; returns its row of `metrics.jsonl`."""
+    def step(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, done: float = 0.0) -> dict[str, Any]:
+        """One optimiser update over exactly `rows`, with a share of all steps `done`; returns its row of
+        `metrics.jsonl`."""
         state, counters = self.state, self.state.counters
         begin = time.monotonic()
-        sums = self.gradients(rows, objective, settings)
+        sums = self.gradients(rows, objective, settings, done)
         totals = sums.totals()
         processes.add_up([p.grad for p in state.parameters.values() if p.grad is not None])
         processes.add_up([totals])
@@ -92,6 +95,9 @@ class Updater:
         *numbers, gradient_norm = torch.cat([totals, norm.reshape(1)]).tolist()
         means, padded_tokens = sums.named(numbers)
         self._check_finite(means["loss"], sum(numbers) + gradient_norm, rows)
+        chosen = {"train/chosen_share": 1 / state.chooser.scale} if state.chooser is not None else {}
+        if state.chooser is not None:
+            state.chooser.end(means["kd"])
         state.optimiser.step()
         # Set to none, not to zero: an addition less in the next step, and no memory held between the two.
         state.optimiser.zero_grad(set_to_none=True)
@@ -107,13 +113,14 @@ class Updater:
             "phase": counters.phase,
             **{f"train/{name}_nats": value for name, value in means.items()},
             **(by_student if state.on_policy is not None else {}),
+            **chosen,
             "train/learning_rate": state.optimiser.param_groups[0]["lr"],
             "train/gradient_norm": gradient_norm,
             "train/padding_share": 1 - tokens / padded_tokens,
             "train/tokens_per_second": tokens / (time.monotonic() - begin),
         }
 
-    def gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss) -> StepSums:
+    def gradients(self, rows: list[Encoded], objective: Objective, settings: PhaseLoss, done: float = 0.0) -> StepSums:
         """This process's share of the gradient of the step's losses, left in the parameters, and of their means.
 
         Where the device's memory does not suffice, the step begins anew with micro-batches of half the tokens.
@@ -124,6 +131,8 @@ class Updater:
             # Here and not once a run, so that a step that begins anew, or goes on after a kill, draws the same.
             torch.manual_seed(step_seed(self.recipe.seed, state.counters.step, processes.index()))
             try:
+                if state.chooser is not None:
+                    state.chooser.begin(self._view(rows, done))
                 sums = self.accumulate(rows, objective, settings, 1.0)
                 if self.auxiliary is not None:
                     corpus = self.accumulate(extra, self.auxiliary.objective, PhaseLoss(), self.auxiliary.weight)
@@ -165,13 +174,11 @@ class Updater:
         # Of the whole step, on every process: the mean of means of micro-batches would weigh a token by how many others
         # it shares its micro-batch with.
         count = sum(row.num_supervised for row in rows)
-        # Sorted by length before every N-th is taken, so that no process has all the long ones.
-        mine = processes.share(sorted(rows, key=lambda row: row.num_tokens)) if processes.count() > 1 else rows
+        mine = processes.share(longest_last(rows))
         # A process without a row computes one that counts for nothing: it has to be there when gradients are summed.
         own = 1 / count if mine else 0.0
         state.model.train()
-        for batch_rows in pack(mine or rows[:1], self.micro_batch_tokens):
-            batch = collate(batch_rows, self.pad_id).to(state.device)
+        for batch in self._batches(mine or rows[:1]):
             padded_tokens += batch.input_ids.numel() if mine else 0
             with autocast(state.device, self.engine):
                 sums = objective(state.model, batch, settings)
@@ -185,6 +192,17 @@ class Updater:
             if p.grad is not None and p.grad.is_sparse:  # an embedding that is not the head as well
                 p.grad = p.grad.to_dense()
         return StepSums({name: value * own for name, value in totals.items()}, padded_tokens)
+
+    def _batches(self, rows: list[Encoded]) -> Iterator[Batch]:
+        """Rows as micro-batches that fit the device."""
+        for batch_rows in pack(rows, self.micro_batch_tokens):
+            yield collate(batch_rows, self.pad_id).to(self.state.device)
+
+    def _view(self, rows: list[Encoded], done: float) -> StepView:
+        """What a choice of positions may see of a step."""
+        state = self.state
+        within = partial(autocast, state.device, self.engine)
+        return StepView(state.model, state.counters.step, done, rows, self._batches, within)
 
     def _check_finite(self, loss: float, total: float, rows: list[Encoded]) -> None:
         """A `UserError` unless the step's numbers are finite, with the samples in a file; before the weights change."""

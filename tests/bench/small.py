@@ -155,7 +155,8 @@ def _loss(positions: int, size: int) -> dict[str, float]:
     import torch
 
     from srd.distillation.chunks import LossSums, summed_by_chunks
-    from srd.distillation.loss import cross_entropy, divergence_at
+    from srd.distillation.loss import cross_entropy
+    from tests.small import divergence_at
 
     torch.manual_seed(0)
     hidden = torch.randn(positions, HIDDEN, requires_grad=True)

@@ -212,7 +212,7 @@ def test_the_report_says_what_was_planned_and_how_faithful_the_cache_is(cli: Cli
             checked += 1
     assert checked == 4
     cache = next((copy / "outputs/cache").glob("*/"))
-    stored = sum(path.stat().st_size for path in [*cache.glob("hidden-*"), cache / "head.safetensors"])
+    stored = sum(path.stat().st_size for path in [*cache.glob("states-*"), cache / "head.safetensors"])
     assert planned["cache"]["disk_bytes"] == pytest.approx(stored, rel=0.05)
     cli("run", *smoke, cwd=copy)
     assert read_json(entry_file)["planned"] == planned

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from srd.config import Engine, Method
 from srd.distillation.chunks import LossSums, summed_by_chunks
 from srd.distillation.divergences import DIVERGENCES, power_of
-from srd.distillation.loss import distillation, divergence_at, losses_at, reference_loss
+from srd.distillation.loss import distillation, losses_at, reference_loss
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import head_logits, head_parameters, hidden_at
 from srd.text.batches import collate
-from tests.small import SIZES, encoded, model
+from tests.small import SIZES, divergence_at, encoded, model
 
 COMPILING = "ignore:The .grad attribute of a Tensor"
 """torch looks at it while it compiles."""

@@ -7,12 +7,12 @@ import torch
 
 from srd.config import Engine, Method
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.loss import cross_entropy, distillation, divergence_at, losses_at
+from srd.distillation.loss import cross_entropy, distillation, losses_at
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import logits_at
 from srd.text.batches import collate
-from tests.small import encoded, mean_divergence, model, random_logits, training
+from tests.small import divergence_at, encoded, mean_divergence, model, random_logits, training
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)

@@ -14,6 +14,7 @@ import torch
 
 from srd.config import Distill, Engine, Generation, Lora
 from srd.distillation.loss import reference_loss
+from srd.distillation.records import record_of
 from srd.models.checkpoints import trainable
 from srd.runtime import processes
 from srd.stages.cache import PROGRESS, build
@@ -69,7 +70,15 @@ def cached(folder: Path, dies_at: int = 0) -> dict[str, str]:
             raise Dies
 
     teacher.register_forward_pre_hook(counted)
-    names = build(teacher, encoded(8), folder, "float32", Engine(micro_batch_tokens=16), 0)
+    names = build(
+        teacher,
+        encoded(8),
+        folder,
+        record_of({"width": 16, "dtype": "float32"}, 300),
+        Engine(micro_batch_tokens=16),
+        0,
+        300,
+    )
     return {name: str(tree_digest(folder / name)) for name in names}
 
 

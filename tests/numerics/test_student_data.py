@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from srd.config import Method, StudentData
-from srd.distillation.loss import cross_entropy, distillation, divergence_at
+from srd.distillation.loss import cross_entropy, distillation
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.models.heads import logits_at
@@ -15,7 +15,7 @@ from srd.store.rows import Answered
 from srd.text.batches import collate
 from srd.text.encoding import Encoded
 from srd.training.student_data import StudentResponses
-from tests.small import encoded, model
+from tests.small import divergence_at, encoded, model
 
 STEPS = 60
 

@@ -9,9 +9,10 @@ import torch
 
 from srd.config import Engine, Method
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.fidelity import check_fidelity, check_finite, roundoff
+from srd.distillation.fidelity import Fidelity, check_fidelity, check_finite, roundoff
 from srd.distillation.hidden import CachedTeacher, load_head, save_head
 from srd.distillation.loss import distillation
+from srd.distillation.records import record_of
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
@@ -42,7 +43,8 @@ def test_logits_from_the_head_alone_are_the_model_s(tmp_path: Path, kind: str, m
 
 def built(folder: Path, net: Any, rows: list[Encoded], dtype: str, max_tokens: int = 40) -> Path:
     """A cache of `rows`, as the stage makes it."""
-    build(net, rows, folder, dtype, Engine(micro_batch_tokens=max_tokens), 0)
+    record = record_of({"width": 16, "dtype": dtype}, 300)
+    build(net, rows, folder, record, Engine(micro_batch_tokens=max_tokens), 0, 300)
     return folder
 
 
@@ -88,7 +90,7 @@ def test_shards_hold_every_position_once(tmp_path: Path, monkeypatch: pytest.Mon
     for order in (rows, rows[::-1], rows[3:5]):
         batch = collate(order, 0)
         torch.testing.assert_close(
-            cache.logits(cache.states(batch)), logits_at(model(seed=1), batch, 300), rtol=1e-5, atol=1e-5
+            cache.target(cache.states(batch)), logits_at(model(seed=1), batch, 300), rtol=1e-5, atol=1e-5
         )
 
 
@@ -111,10 +113,10 @@ def test_a_cache_that_is_less_faithful_than_its_type_is_refused(dtype: str, boun
     mend = "use teacher.signal=online" if dtype == "float32" else "use teacher.dtype=float32, or teacher.signal=online"
     assert unit == {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
     assert roundoff("float32", model(), Engine(precision="bfloat16")) == 2.0**-8, "the coarsest decides"
-    check_fidelity(0.95 * bound, unit, dtype)
+    check_fidelity(Fidelity(0.95 * bound), unit, dtype)
     for kl in (1.1 * bound, float("nan"), float("inf")):
         with pytest.raises(UserError, match=f"teacher.dtype={dtype}: .*{mend}"):
-            check_fidelity(kl, unit, dtype)
+            check_fidelity(Fidelity(kl), unit, dtype)
 
 
 @pytest.mark.parametrize("value", [1e5, float("nan"), float("inf")])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from srd.config import Engine, Generation, Method, StudentData
 from srd.distillation.chunks import LossSums
 from srd.distillation.divergences import DIVERGENCES
-from srd.distillation.loss import Objective, cross_entropy, distillation, divergence_at
+from srd.distillation.loss import Objective, cross_entropy, distillation
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
@@ -29,7 +29,7 @@ from srd.training.step import step_seed
 from srd.training.student_data import StudentResponses
 from tests.composing import config
 from tests.reading import read_json
-from tests.small import SIZES, encoded, mean_divergence, model, random_logits, tokenizer, training
+from tests.small import SIZES, divergence_at, encoded, mean_divergence, model, random_logits, tokenizer, training
 
 CASES = 22
 

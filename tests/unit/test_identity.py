@@ -51,6 +51,7 @@ NEVER = {
     "model.student.trust_remote_code": "a permission for the student; the teacher's keeps it off the disk",
     "model.name": "a name for tables",
     "schedule.name": "a name for tables",
+    "selection.name": "a name for tables",
     "method.name": "a name for tables",
     "study": "a name for tables",
     "arm": "a name for tables",
@@ -110,6 +111,16 @@ def ramp(prefix: str, values: str) -> dict[str, Change]:
         f"{prefix}.by": Change("step"),
         f"{prefix}.values": Change(values, LISTED),
     }
+
+
+def chosen(policy: str, **values: str) -> dict[str, Change]:
+    under = (*SMOKE, f"selection.positions.policy={policy}")
+    return {f"selection.positions.{key}": Change(value, under) for key, value in values.items()}
+
+
+def classes(signal: str, **values: str) -> dict[str, Change]:
+    under = (*SMOKE, "schedule=constant", f"teacher.signal={signal}")
+    return {f"selection.classes.{key}": Change(value, under) for key, value in values.items()}
 
 
 GKD, DISTILLM, SEQKD = ((*SMOKE, f"method={name}") for name in ("gkd", "distillm", "seqkd"))
@@ -172,6 +183,24 @@ CHANGES: dict[str, Change] = {
     "method.corpus.batch_sequences": Change("3", CORPUS),
     "teacher.signal": Change("online"),
     "teacher.dtype": Change("bfloat16"),
+    "selection.positions.policy": Change("top"),
+    **chosen("top", signal="early", share="0.5", quota="step", cross_entropy="chosen", weight="student_entropy"),
+    **chosen("threshold", history="100"),
+    **chosen("window", slide="0.7"),
+    **chosen("band", band="[0.1,0.2]"),
+    **chosen("adaptive", loss_tolerance="0.3"),
+    **chosen("sampled", unbiased="true", seed="3"),
+    **classes("sampled", draws="32", slots="16", seed="3"),
+    **classes("top", count="32"),
+    "selection.classes.temperature": Change(
+        "2.0",
+        (
+            *SMOKE,
+            "schedule=constant",
+            "schedule.temperature.start=${selection.classes.temperature}",
+            "teacher.signal=top",
+        ),
+    ),
     **recipe("distill"),
     "distill.dev_samples": Change("3"),
     "distill.handover": Change("best"),

@@ -19,7 +19,7 @@ from srd.text.batches import position_ids_of
 from tests.conftest import ROOT
 from tests.small import model
 
-KINDS = {"Bool", "Float", "Int", "Shaped"}
+KINDS = {"Bool", "Float", "Int", "Shaped", "UInt8"}
 WRONG: dict[str, Callable[[], object]] = {
     "distillation: teacher and student of two vocabularies": lambda: forward_kl(torch.zeros(3, 5), torch.zeros(3, 6)),
     "distillation: a label too few": lambda: cross_entropy(torch.zeros(3, 5), torch.zeros(2, dtype=torch.long)),

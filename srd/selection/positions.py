@@ -1,0 +1,146 @@
+"""Policies: which positions are chosen by their signal, and how much each counts. Pure functions.
+
+Axes: B sequences, L positions of the longest, n chosen positions.
+
+How many positions a policy chooses, and what they weigh together, is known from the lengths alone: so a step can be
+cut into micro-batches and shared by processes, each dividing by the same number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from srd.config import Positions
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+SMALLEST_CHANCE = 1e-6
+"""Chance, as a share of an even one, of a position whose signal is zero: without it `sampled` could not be unbiased."""
+ADAPTIVE_STEP, LEAST_SHARE, MEMORY = 0.1, 0.1, 0.99
+"""AdaKD: by how much the share changes at a time, its smallest value, and what the mean loss keeps of its past."""
+
+
+def quota(length: int, share: float) -> int:
+    """⌈kL⌉, at least one."""
+    # Not raised by the noise of a product: 0.2 · 15 is 3.0000000000000004.
+    return min(length, max(1, math.ceil(length * share - 1e-9)))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Positions of one sequence, by number from 0, each with its weight; one may occur more than once."""
+
+    places: Int[np.ndarray, " n"]
+    weights: Float[np.ndarray, " n"]
+
+
+Ranks = Callable[[int, Positions, float], tuple[int, int]]
+"""From a sequence's length, the settings and the share of all steps that lie behind, to the ranks that are chosen:
+first and end, where rank 0 has the largest value."""
+
+
+def top(length: int, settings: Positions, done: float) -> tuple[int, int]:
+    """The ⌈kL⌉ positions of largest signal (SE-KD, arXiv 2602.01395, section 3.2)."""
+    return 0, quota(length, settings.share)
+
+
+def band(length: int, settings: Positions, done: float) -> tuple[int, int]:
+    """Those between two percentiles, at least one."""
+    low, high = (round(length * share) for share in settings.band)
+    high = max(high, low + 1)
+    return (length - high, length - low) if high <= length else (0, 1)
+
+
+def window(length: int, settings: Positions, done: float) -> tuple[int, int]:
+    """⌈kL⌉ neighbours in the order of the signal, which slide from the smallest values to the largest (SE-KD's
+    entropy curriculum)."""
+    width = quota(length, settings.share)
+    first = round((length - width) * (1 - min(1.0, done / settings.slide)))
+    return first, first + width
+
+
+def ranked(values: Float[np.ndarray, " L"], first: int, end: int) -> Chosen:
+    """The positions of some ranks, in their own order; of equal values the earlier place has the better rank."""
+    order = np.argsort(-values, kind="stable")[first:end]
+    return Chosen(np.sort(order), np.ones(len(order)))
+
+
+def chances(values: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
+    """Chance of each position in one draw: its share of the signal's sum (SE-KD, Pos RS-KD)."""
+    kept = np.clip(np.asarray(values, dtype=np.float64), 0, None)
+    total = kept.sum()
+    if total <= 0:
+        return np.full(len(kept), 1 / len(kept))
+    return (1 - SMALLEST_CHANCE) * kept / total + SMALLEST_CHANCE / len(kept)
+
+
+def drawn(chance: Float[np.ndarray, " L"], uniform: Float[np.ndarray, " draws"], unbiased: bool) -> Chosen:
+    """Positions drawn with replacement, one for each number in [0, 1).
+
+    Unbiased, the weighted sum over them estimates the sum over all positions (importance weights 1 / (K π)); else
+    their mean estimates the mean weighted by the signal.
+    """
+    ends = np.cumsum(chance)
+    places = np.minimum(np.searchsorted(ends, uniform * ends[-1], side="right"), len(chance) - 1)
+    weights = 1 / (len(uniform) * chance[places]) if unbiased else np.ones(len(uniform))
+    return Chosen(places, weights)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How positions are chosen, and what it reads of the settings besides the policy's name."""
+
+    ranks: Ranks | None = None
+    """Of the ranks inside a sequence; none: by another rule."""
+    reads: tuple[str, ...] = ("signal", "share")
+    is_drawn: bool = False
+    """Whether it draws."""
+    whole_step: bool = False
+    """Whether it looks at the values of all sequences of a step before it chooses."""
+
+
+POLICIES: dict[str, Policy] = {
+    "all": Policy(lambda length, settings, done: (0, length), reads=()),
+    "top": Policy(top, reads=("signal", "share", "quota")),
+    "threshold": Policy(reads=("signal", "share", "history"), whole_step=True),
+    "window": Policy(window, reads=("signal", "share", "slide")),
+    "sampled": Policy(reads=("signal", "share", "unbiased"), is_drawn=True),
+    "band": Policy(band, reads=("signal", "band")),
+    "adaptive": Policy(top, reads=("signal", "share", "loss_tolerance")),
+}
+"""Policies by name."""
+
+
+def asked(settings: Positions) -> list[str]:
+    """Names of the signals that are computed at every position before any is chosen."""
+    names = [settings.signal] if "signal" in POLICIES[settings.policy].reads else []
+    return list(dict.fromkeys([*names, *([settings.weight] if settings.weight else [])]))
+
+
+def choose(
+    values: Float[np.ndarray, " L"], settings: Positions, done: float, uniform: Float[np.ndarray, " draws"] | None
+) -> Chosen:
+    """The positions of one sequence by a policy that looks at no other."""
+    policy = POLICIES[settings.policy]
+    if policy.is_drawn:
+        assert uniform is not None
+        return drawn(chances(values), uniform, settings.unbiased)
+    assert policy.ranks is not None
+    return ranked(values, *policy.ranks(len(values), settings, done))
+
+
+def mass(length: int, settings: Positions, done: float) -> int:
+    """What the weights of a sequence's chosen positions are divided by, summed over the step: for one that looks at no
+    other sequence."""
+    policy = POLICIES[settings.policy]
+    if policy.is_drawn:
+        return length if settings.unbiased else quota(length, settings.share)
+    assert policy.ranks is not None
+    first, end = policy.ranks(length, settings, done)
+    return end - first
