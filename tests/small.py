@@ -109,10 +109,24 @@ def mean_divergence(
     return sums.loss / len(labels)
 
 
-def divergence_at(teacher: Tensor, student: Tensor, name: str, temperature: float, power: int, **more: float) -> Tensor:
+def divergence(name: str, logp: Tensor, logq: Tensor, labels: Tensor | None = None, **more: float) -> Tensor:
+    """D at each position; class 0 is the label where none are given."""
+    labels = torch.zeros(logp.shape[:-1], dtype=torch.long) if labels is None else labels
+    return DIVERGENCES[name](logp, logq, labels, **more)
+
+
+def divergence_at(
+    teacher: Tensor,
+    student: Tensor,
+    name: str,
+    temperature: float,
+    power: int,
+    labels: Tensor | None = None,
+    **more: float,
+) -> Tensor:
     """τ^k · D(p_τ, q_τ) at each of any positions, in float32 or wider, without the loss that training uses."""
     logp, logq = ((each if each.dtype == torch.float64 else each.float()) / temperature for each in (teacher, student))
-    return DIVERGENCES[name](logp.log_softmax(-1), logq.log_softmax(-1), **more) * temperature**power
+    return divergence(name, logp.log_softmax(-1), logq.log_softmax(-1), labels, **more) * temperature**power
 
 
 def random_logits(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

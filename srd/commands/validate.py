@@ -74,10 +74,14 @@ def _check_selection(cfg: Config) -> None:
     if divergence is None:
         key, expected = "selection.positions.policy", f"all with method={cfg.method.name}, which distils nothing"
         return require(positions.are_all, key, positions.policy, expected)
+    key, expected = "selection.positions.policy", "another policy, or method.divergence=decoupled_kl (method=atkd)"
+    require(positions.policy != "split" or divergence == "decoupled_kl", key, positions.policy, expected)
     if not positions.are_all:
         for name in asked(positions):
             check_importance(name, not sparse)
     if sparse:
+        key, expected = "selection.positions.cooling", "0: stored classes have one temperature"
+        require(positions.cooling == 0, key, positions.cooling, expected)
         check_sparse(cfg.teacher.signal, divergence)
         for phase in phase_values(cfg.schedule, cfg.num_phases):
             fits = phase["temperature"] in (classes.temperature, [classes.temperature] * 2)

@@ -26,10 +26,15 @@ class Positions:
     """Lower and upper end of `band`, as shares of a sequence's positions in ascending order."""
     unbiased: bool = False
     """Whether what `sampled` draws estimates the loss over all positions, or that loss weighted by the signal."""
+    easy_weight: float = 0.2
+    """Weight of the easy positions' mean loss in `split`; 1 minus it is that of the hard ones."""
     loss_tolerance: float = 0.1
     """How far the mean loss of `adaptive` moves from its reference, as a share of it, before the share changes."""
     seed: int = 10
     """Seed of the signal `random` and of what `sampled` draws."""
+    cooling: float = 0.0
+    """How much cooler than the schedule's temperature a position is whose signal is over its sequence's median, and
+    how much warmer one under it: τ exp(-c tanh ln(signal / median)); 0: all have the same."""
     cross_entropy: str = "all"
     """Positions of the cross-entropy with the reference: all, or chosen."""
     weight: str | None = None
@@ -38,7 +43,7 @@ class Positions:
     @property
     def are_all(self) -> bool:
         """Whether every position counts, and all the same."""
-        return self.policy == "all" and self.weight is None
+        return self.policy == "all" and self.weight is None and self.cooling == 0
 
     def check(self, key: str) -> None:
         require(0 < self.share <= 1, f"{key}.share", self.share, "a share in (0, 1]")
@@ -53,6 +58,8 @@ class Positions:
         require(0 < self.slide <= 1, f"{key}.slide", self.slide, "a share in (0, 1]")
         fits = len(self.band) == 2 and 0 <= self.band[0] < self.band[1] <= 1
         require(fits, f"{key}.band", self.band, "two shares in [0, 1], the lower one first")
+        require(0 <= self.easy_weight <= 1, f"{key}.easy_weight", self.easy_weight, "a weight in [0, 1]")
+        require(0 <= self.cooling <= 5, f"{key}.cooling", self.cooling, "a number in [0, 5]")
         require(self.loss_tolerance > 0, f"{key}.loss_tolerance", self.loss_tolerance, "more than 0")
         require_seed(f"{key}.seed", self.seed)
         places = ("all", "chosen")

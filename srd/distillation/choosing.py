@@ -34,6 +34,7 @@ from srd.selection.positions import (
     Chosen,
     asked,
     choose,
+    factors,
     mass,
     quota,
     ranked,
@@ -55,6 +56,18 @@ class StepView:
     batches: Callable[[list[Encoded]], Iterator[Batch]]
     """Rows as padded batches on the device."""
     autocast: Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class ChosenPositions:
+    """Positions of a batch, by number among its N."""
+
+    index: Int[Tensor, " n"]
+    weights: Float[Tensor, " n"]
+    hard: Float[Tensor, " n"] | None = None
+    """One where a position is hard, zero where it is easy; none: the policy does not tell them apart."""
+    warmth: Float[Tensor, " n"] | None = None
+    """By what the temperature is multiplied; none: by one."""
 
 
 @dataclass
@@ -110,22 +123,25 @@ class Chooser:
 
     def of(
         self, batch: Batch, student: nn.Module, hidden: Float[Tensor, "N H"], states: Shaped[Tensor, "N W"]
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """The chosen positions of a batch, by number among its N, and their weights."""
+    ) -> ChosenPositions:
+        """The chosen positions of a batch."""
         assert self.step is not None, "begin comes before"
-        weight = [self.settings.weight] if self.settings.weight else []
-        names = weight if self._chosen else asked(self.settings)
+        # What has chosen in a pass of its own is not asked for twice.
+        names = asked(replace(self.settings, policy="all") if self._chosen else self.settings)
         values = self.values(names, batch, student, hidden, states) if names else {}
-        lengths = [row.num_supervised for row in batch.rows]
+        cools, lengths = self.settings.cooling > 0, [row.num_supervised for row in batch.rows]
         starts = np.cumsum([0, *lengths[:-1]])
-        pieces = []
+        pieces: list[tuple[np.ndarray, ...]] = []
         for row, start, length in zip(batch.rows, starts, lengths, strict=True):
             own = {name: every[start : start + length] for name, every in values.items()}
             chosen = self._chosen.get(id(row)) or self._choose(row, own)
-            pieces.append((chosen.places + start, self._weighted(chosen, own)))
-        index = torch.from_numpy(np.concatenate([places for places, _ in pieces])).to(hidden.device)
-        weights = torch.from_numpy(np.concatenate([weights for _, weights in pieces])).float().to(hidden.device)
-        return index, weights
+            hard = chosen.hard if chosen.hard is not None else np.ones(len(chosen.places), dtype=bool)
+            warmth = factors(own[self.settings.signal], self.settings.cooling)[chosen.places] if cools else hard
+            pieces.append((chosen.places + start, self._weighted(chosen, own), hard, warmth))
+        index, *parts = (torch.from_numpy(np.concatenate(part)).to(hidden.device) for part in zip(*pieces, strict=True))
+        weights, hard, warmth = (part.float() for part in parts)
+        tells_apart = self.settings.policy == "split"
+        return ChosenPositions(index, weights, hard if tells_apart else None, warmth if cools else None)
 
     @torch.no_grad()
     def values(

@@ -37,7 +37,7 @@ from srd.selection.importance import FLOOR
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 
@@ -112,23 +112,58 @@ def skew_reverse_kl(
     return _kl_to_mixture(logq, logp, alpha)
 
 
+def decoupled_kl(
+    logp: Float[Tensor, "*pos V"],
+    logq: Float[Tensor, "*pos V"],
+    labels: Int[Tensor, "*pos"],
+    alpha: float | Float[Tensor, "*pos"] = 1.0,
+    beta: float = 8.0,
+) -> Float[Tensor, "*pos"]:
+    """α TCKD + β NCKD (DKD, arXiv 2203.08679, eq. 7): the KL of the label against all others, and that among the
+    others; KL(p ‖ q) is TCKD + (1 - p(label)) NCKD."""
+    at = labels.unsqueeze(-1)
+    (p, p_others, logp), (q, q_others, logq) = (
+        (log.gather(-1, at).squeeze(-1), others.logsumexp(-1), others - others.logsumexp(-1, keepdim=True))
+        for log, others in ((log, log.scatter(-1, at, FLOOR)) for log in (logp.clamp(min=FLOOR), logq.clamp(min=FLOOR)))
+    )
+    target = p.exp() * (p - q) + p_others.exp() * (p_others - q_others)
+    return alpha * target + beta * _kl(logp, logq)
+
+
+def token_wise_kl(logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"]) -> Float[Tensor, "*pos"]:
+    """Σ w p (log p - log q) + (1 - w) q (log q - log p) with w = p / (p + q), which has no gradient (ToDi, arXiv
+    2505.16297): forward where the student has too little, reverse where it has too much."""
+    logp, logq = logp.clamp(min=FLOOR), logq.clamp(min=FLOOR)
+    gap = logp - logq
+    weight = gap.detach().sigmoid()
+    return ((weight * logp.exp() - (1 - weight) * logq.exp()) * gap).sum(-1)
+
+
 @dataclass(frozen=True)
 class Divergence:
     """A divergence and k of the factor τ^k before it, as SRD's published code has it (2 where it has none)."""
 
     function: Callable[..., Tensor]
     published_power: int
+    reads_labels: bool = False
+    """Whether the label at each position is among what it takes."""
+    largest: float = 1.0
+    """Of each parameter."""
 
     def __call__(
-        self, logp: Float[Tensor, "*pos V"], logq: Float[Tensor, "*pos V"], **parameters: float
+        self,
+        logp: Float[Tensor, "*pos V"],
+        logq: Float[Tensor, "*pos V"],
+        labels: Int[Tensor, "*pos"] | None = None,
+        **parameters: float | Float[Tensor, "*pos"],
     ) -> Float[Tensor, "*pos"]:
         """D at each position."""
-        return self.function(logp, logq, **parameters)
+        return self.function(logp, logq, *((labels,) if self.reads_labels else ()), **parameters)
 
     @property
     def parameters(self) -> list[str]:
-        """Names of what it takes besides both distributions."""
-        return list(inspect.signature(self.function).parameters)[2:]
+        """Names of what it takes besides both distributions and labels."""
+        return list(inspect.signature(self.function).parameters)[3 if self.reads_labels else 2 :]
 
 
 DIVERGENCES: dict[str, Divergence] = {
@@ -140,6 +175,8 @@ DIVERGENCES: dict[str, Divergence] = {
     "total_variation": Divergence(total_variation, published_power=0),
     "skew_forward_kl": Divergence(skew_forward_kl, published_power=0),
     "skew_reverse_kl": Divergence(skew_reverse_kl, published_power=2),
+    "decoupled_kl": Divergence(decoupled_kl, published_power=2, reads_labels=True, largest=1000.0),
+    "token_wise_kl": Divergence(token_wise_kl, published_power=2),
 }
 """Divergences by name. The published powers are not the same for all: the gradients of some vanish as τ rises."""
 
@@ -150,17 +187,23 @@ def power_of(divergence: str, temperature_power: int | str) -> int:
 
 
 def check_parameters(name: str, parameters: dict[str, float]) -> None:
-    """A `UserError` unless `name` is a divergence and `parameters` are its own, each in [0, 1]."""
-    known = look_up(DIVERGENCES, name, "divergence").parameters
+    """A `UserError` unless `name` is a divergence and `parameters` are its own, each in its range."""
+    divergence = look_up(DIVERGENCES, name, "divergence")
+    known, largest = divergence.parameters, divergence.largest
     for key, value in parameters.items():
         if key not in known:
             raise UserError(f"method.parameters.{key}: {name} takes {', '.join(known) or 'no parameters'}")
-        if not 0 <= value <= 1:
-            raise UserError(f"method.parameters.{key}={value}: expected a weight in [0, 1]")
+        if not 0 <= value <= largest:
+            raise UserError(f"method.parameters.{key}={value}: expected a weight in [0, {largest:g}]")
 
 
 def check_sparse(signal: str, divergence: str) -> None:
     """A `UserError` for a divergence that drawn classes say nothing about."""
+    if DIVERGENCES[divergence].reads_labels:
+        raise UserError(
+            f"teacher.signal={signal}: method.divergence={divergence} reads the label's probability, which may not be "
+            "among the classes that are kept; use teacher.signal=hidden or online"
+        )
     if signal == "sampled" and divergence != "forward_kl":
         raise UserError(
             f"teacher.signal=sampled: method.divergence={divergence} reads the teacher's whole distribution; use "

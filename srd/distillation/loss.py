@@ -128,25 +128,28 @@ def losses_at(
     student_logits: Float[Tensor, "N V"],
     labels: Int[Tensor, " N"],
     divergence: str,
-    temperature: float,
+    temperature: float | Float[Tensor, "N 1"],
     temperature_power: int,
-    **parameters: float,
+    **parameters: float | Float[Tensor, " N"],
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """τ^k · D(p_τ, q_τ) and the cross-entropy of the student at each position, nats.
 
-    The teacher is its logits, or some classes of its distribution at the same temperature.
+    The teacher is its logits, or some classes of its distribution at the same temperature. τ is one for all, or one for
+    each position.
     """
+    is_plain = not isinstance(temperature, Tensor) and temperature == 1
     logq = log_probabilities(student_logits, temperature)
     # At τ = 1 both come from one softmax of the student's logits, which is a third of this function's work. The
     # cross-entropy is never tempered (SRD, and Hinton et al. 2015), so at any other τ there are two.
-    ce = nll(logq, labels) if temperature == 1 else cross_entropy(student_logits, labels)
+    ce = nll(logq, labels) if is_plain else cross_entropy(student_logits, labels)
     if isinstance(teacher, SparseTarget):
-        values = sparse_divergence_at(teacher, logq, divergence, **parameters)
+        values = sparse_divergence_at(teacher, logq, divergence, **parameters)  # pyright: ignore[reportArgumentType]
     else:
-        values = DIVERGENCES[divergence](log_probabilities(teacher, temperature), logq, **parameters)
+        values = DIVERGENCES[divergence](log_probabilities(teacher, temperature), logq, labels, **parameters)
     # Gradients through logits / τ shrink with τ, and those of a KL once more as both distributions flatten: k = 2
     # undoes that (Hinton et al. 2015, section 2). Published code has other k elsewhere, so it is a setting.
-    return values if temperature == 1 else values * temperature**temperature_power, ce
+    factor = temperature.squeeze(-1) if isinstance(temperature, Tensor) else temperature
+    return values if is_plain else values * factor**temperature_power, ce
 
 
 def nll(log_probabilities: Float[Tensor, "N V"], labels: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -159,11 +162,14 @@ def cross_entropy(logits: Float[Tensor, "N V"], labels: Int[Tensor, " N"]) -> Fl
     return torch.nn.functional.cross_entropy(widened(logits), labels, reduction="none")
 
 
-def log_probabilities(logits: Float[Tensor, "*pos V"], temperature: float) -> Float[Tensor, "*pos V"]:
+def log_probabilities(
+    logits: Float[Tensor, "*pos V"], temperature: float | Float[Tensor, "*pos 1"]
+) -> Float[Tensor, "*pos V"]:
     """log softmax(logits / τ) over the last axis, in float32 or wider."""
     logits = widened(logits)
     # Not divided by one: that would be a copy of N x V numbers, and one more kept for the backward pass.
-    return torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
+    is_plain = not isinstance(temperature, Tensor) and temperature == 1
+    return torch.log_softmax(logits if is_plain else logits / temperature, dim=-1)
 
 
 def widened(tensor: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

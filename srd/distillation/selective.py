@@ -31,16 +31,20 @@ def selective_distillation(
 
     def loss_of(student: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
         states, hidden = teacher.states(batch), hidden_at(student, batch)
-        index, weights = chooser.of(batch, student, hidden.detach(), states)
-        alpha, weights = settings.sft_weight, weights * chooser.scale
+        chosen = chooser.of(batch, student, hidden.detach(), states)
+        index, weights = chosen.index, chosen.weights * chooser.scale
+        alpha, divergence = settings.sft_weight, str(method.divergence)
         is_everywhere = chooser.settings.cross_entropy == "all"
         labels, referenced, states = batch.labels[index], batch.referenced[index], states[index]
 
         def chosen_sums(some: Float[Tensor, "n H"], chunk: slice) -> LossSums:
             target, logits = teacher.target(states[chunk]), head_logits(student, some, vocabulary)
-            kd, ce = losses(
-                target, logits, labels[chunk], str(method.divergence), settings.temperature, power, **method.parameters
-            )
+            temperature, parameters = settings.temperature, method.parameters
+            if chosen.warmth is not None:
+                temperature = temperature * chosen.warmth[chunk].unsqueeze(1)
+            if chosen.hard is not None:  # easy positions learn what the others are, not the label
+                parameters = {**parameters, "alpha": parameters.get("alpha", 1.0) * chosen.hard[chunk]}
+            kd, ce = losses(target, logits, labels[chunk], divergence, temperature, power, **parameters)
             kd_sum = (kd * weights[chunk]).sum()
             if is_everywhere:
                 return LossSums((1 - alpha) * kd_sum, kd=kd_sum)
@@ -52,16 +56,16 @@ def selective_distillation(
             ce = cross_entropy(head_logits(student, some, vocabulary), batch.labels[chunk])
             return LossSums((ce * batch.referenced[chunk]).sum())
 
-        parameters = head_parameters(student)
+        head = head_parameters(student)
         if len(index) > 0:
-            sums = summed_by_chunks(chosen_sums, hidden[index], parameters, engine.loss_positions)
+            sums = summed_by_chunks(chosen_sums, hidden[index], head, engine.loss_positions)
         else:  # the step's positions lie in other sequences; the pass takes part in its gradient all the same
             nothing = hidden.sum() * 0
             sums = LossSums(nothing, None if is_everywhere else nothing.detach(), nothing.detach())
         # With α = 0 it would only be logged, for the price of a head pass over all positions.
         if not is_everywhere or alpha == 0:
             return sums
-        ce_sum = summed_by_chunks(every_sum, hidden, parameters, engine.loss_positions).loss
+        ce_sum = summed_by_chunks(every_sum, hidden, head, engine.loss_positions).loss
         return LossSums(sums.loss + alpha * ce_sum, ce_sum.detach(), sums.kd)
 
     return loss_of

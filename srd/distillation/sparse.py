@@ -26,4 +26,4 @@ def sparse_divergence_at(
         taken = logq.clamp(min=FLOOR).gather(-1, target.ids)
         return -(target.logs.exp() * taken).sum(-1) - target.entropy
     logs = target.logs if target.rest is None else torch.cat([target.logs, target.rest.unsqueeze(-1)], dim=-1)
-    return DIVERGENCES[divergence](logs, collapsed(logq, target.ids), **parameters)
+    return DIVERGENCES[divergence](logs, collapsed(logq, target.ids), None, **parameters)

@@ -205,7 +205,14 @@ def _positions(positions: Positions) -> dict[str, Any]:
     """What a choice of positions reads of its settings."""
     policy, weight = POLICIES[positions.policy], positions.weight
     drawn = policy.is_drawn or any(IMPORTANCE[name].drawn for name in asked(positions))
-    read = {"policy", *policy.reads, "cross_entropy", *({"weight"} if weight else ()), *({"seed"} if drawn else ())}
+    read = {
+        "policy",
+        *policy.reads,
+        "cross_entropy",
+        *({"weight"} if weight else ()),
+        *({"cooling", "signal"} if positions.cooling else ()),
+        *({"seed"} if drawn else ()),
+    }
     return {key: value for key, value in asdict(positions).items() if key in read}
 
 

@@ -18,10 +18,12 @@ import numpy as np
 from srd.config import Positions
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 SMALLEST_CHANCE = 1e-6
 """Chance, as a share of an even one, of a position whose signal is zero: without it `sampled` could not be unbiased."""
+SMALLEST_SIGNAL = 1e-9
+"""Stands for zero in a ratio of signals."""
 ADAPTIVE_STEP, LEAST_SHARE, MEMORY = 0.1, 0.1, 0.99
 """AdaKD: by how much the share changes at a time, its smallest value, and what the mean loss keeps of its past."""
 
@@ -38,6 +40,8 @@ class Chosen:
 
     places: Int[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
+    hard: Bool[np.ndarray, " n"] | None = None
+    """Which of them are hard, where the policy tells them apart."""
 
 
 Ranks = Callable[[int, Positions, float], tuple[int, int]]
@@ -92,6 +96,18 @@ def drawn(chance: Float[np.ndarray, " L"], uniform: Float[np.ndarray, " draws"],
     return Chosen(places, weights)
 
 
+def split(values: Float[np.ndarray, " L"], share: float, easy_weight: float) -> Chosen:
+    """All positions; those of largest signal are hard and have 1 minus the easy ones' weight in the mean (AT-KD, arXiv
+    2402.11890)."""
+    length, count = len(values), quota(len(values), share)
+    hard = np.zeros(length, dtype=bool)
+    hard[ranked(values, 0, count).places] = True
+    if count == length:
+        return Chosen(np.arange(length), np.ones(length), hard)
+    weights = np.where(hard, (1 - easy_weight) * length / count, easy_weight * length / (length - count))
+    return Chosen(np.arange(length), weights, hard)
+
+
 @dataclass(frozen=True)
 class Policy:
     """How positions are chosen, and what it reads of the settings besides the policy's name."""
@@ -112,14 +128,22 @@ POLICIES: dict[str, Policy] = {
     "window": Policy(window, reads=("signal", "share", "slide")),
     "sampled": Policy(reads=("signal", "share", "unbiased"), is_drawn=True),
     "band": Policy(band, reads=("signal", "band")),
+    "split": Policy(lambda length, settings, done: (0, length), reads=("signal", "share", "easy_weight")),
     "adaptive": Policy(top, reads=("signal", "share", "loss_tolerance")),
 }
 """Policies by name."""
 
 
+def factors(values: Float[np.ndarray, " L"], cooling: float) -> Float[np.ndarray, " L"]:
+    """By what the temperature is multiplied at each position: exp(-c tanh ln(value / median)), lower where the signal
+    is larger (AdaKD's inverse difficulty temperature scaling, arXiv 2510.11615)."""
+    kept = np.clip(np.asarray(values, dtype=np.float64), SMALLEST_SIGNAL, None)
+    return np.exp(-cooling * np.tanh(np.log(kept / np.median(kept))))
+
+
 def asked(settings: Positions) -> list[str]:
     """Names of the signals that are computed at every position before any is chosen."""
-    names = [settings.signal] if "signal" in POLICIES[settings.policy].reads else []
+    names = [settings.signal] if "signal" in POLICIES[settings.policy].reads or settings.cooling else []
     return list(dict.fromkeys([*names, *([settings.weight] if settings.weight else [])]))
 
 
@@ -131,6 +155,8 @@ def choose(
     if policy.is_drawn:
         assert uniform is not None
         return drawn(chances(values), uniform, settings.unbiased)
+    if settings.policy == "split":
+        return split(values, settings.share, settings.easy_weight)
     assert policy.ranks is not None
     return ranked(values, *policy.ranks(len(values), settings, done))
 

@@ -9,16 +9,19 @@ from types import ModuleType
 import pytest
 
 from srd.cli import COMMANDS, Command, main, usage
+from srd.config import Positions
 from srd.datasets import DATASETS
 from srd.distillation.divergences import DIVERGENCES, Divergence
 from srd.metrics import METRICS, Metric
 from srd.pipeline.catalogue import STAGES, Stage
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA, Rule
+from srd.selection.importance import IMPORTANCE, Importance
+from srd.selection.positions import POLICIES, Policy, quota
 from srd.selection.ranking import SIGNALS, Signal
 from srd.text.prompts import TEMPLATES
 
-pytestmark = pytest.mark.slow  # nine small runs
+pytestmark = pytest.mark.slow  # twelve small runs
 
 Run = Callable[..., str]
 """Runs the smallest pipeline with some overrides and returns its report as Markdown."""
@@ -26,6 +29,7 @@ Load = Callable[[str, str], ModuleType]
 """Writes a file with a name and some code, and imports it."""
 KINDS = {
     "method", "divergence", "metric", "ranking_signal", "curriculum", "data_set", "template", "logger", "stage",
+    "position_signal", "position_policy", "selection",
 }  # fmt: skip
 
 
@@ -117,6 +121,29 @@ def twice(ids, settings):
     monkeypatch.setitem(CURRICULA, "twice", Rule(module.twice, ("replay",)))
     report = run("curriculum.name=twice", "curriculum.phases=2", "curriculum.replay=0.5")
     assert "| fkl+twice-2, keep 0.75 |" in report
+
+
+def test_a_new_position_signal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    margin = Importance(lambda known: 1 - known.logq.exp().amax(-1), student=True)  # pyright: ignore
+    monkeypatch.setitem(IMPORTANCE, "margin", margin)
+    chosen = [f"selection.positions.{key}" for key in ("policy=top", "signal=margin", "share=0.5")]
+    assert "| fkl+baby_step-3, keep 0.75+top 0.5 margin |" in run(*chosen)
+
+
+def test_a_new_position_policy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bottom(length: int, settings: Positions, done: float) -> tuple[int, int]:
+        return length - quota(length, settings.share), length
+
+    monkeypatch.setitem(POLICIES, "bottom", Policy(bottom))
+    assert "| the surest |" in run(
+        "selection.positions.policy=bottom", "selection.positions.share=0.5", "arm=the surest"
+    )
+
+
+def test_a_new_selection(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "more/selection").mkdir(parents=True)
+    (tmp_path / "more/selection/half.yaml").write_text("# Ours.\npositions: {policy: top, signal: early, share: 0.5}\n")
+    assert "+top 0.5 early |" in run(f"hydra.searchpath=[file://{tmp_path}/more]", "selection=half")
 
 
 def test_a_new_data_set(run: Run, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

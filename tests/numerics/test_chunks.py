@@ -48,7 +48,7 @@ def test_chunks_change_neither_value_nor_gradient(name: str, temperature: float)
         results.append(({key: float(value.detach()) for key, value in sums.by_name().items()}, gradient_of(student)))
     for values, gradient in results[:-1]:
         assert values == pytest.approx(results[-1][0], rel=1e-6)
-        assert float((gradient - results[-1][1]).norm() / gradient.norm()) < 1e-6
+        assert float((gradient - results[-1][1]).norm() / gradient.norm()) < 2e-6
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -63,7 +63,7 @@ def test_the_chunked_loss_is_the_dense_one_in_float64(name: str) -> None:
         for net in (teacher, theirs)
     ]
     power = power_of(name, "official")
-    kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power).sum()
+    kd = divergence_at(whole[0].detach(), whole[1], name, 1.5, power, batch.labels).sum()
     ce = torch.nn.functional.cross_entropy(whole[1], batch.labels, reduction="sum")
     (0.3 * ce + 0.7 * kd).backward()
     difference = (gradient_of(ours) - gradient_of(theirs)).norm() / gradient_of(theirs).norm()

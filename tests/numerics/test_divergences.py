@@ -11,7 +11,7 @@ from torch import Tensor
 from srd.distillation.divergences import DIVERGENCES, check_parameters
 from srd.errors import UserError
 from tests.reading import read_json
-from tests.small import mean_divergence
+from tests.small import divergence, mean_divergence
 
 TEMPERATURES = (1.0, 1.5, 2.0)
 
@@ -27,8 +27,20 @@ def reference(name: str, p: np.ndarray, q: np.ndarray, weight: float) -> np.ndar
     def kl(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a * np.log(a / b)).sum(-1)
 
+    def decoupled(alpha: float, beta: float) -> np.ndarray:
+        """Of class 0 against the others, and among them."""
+        pair = [np.stack([d[:, 0], 1 - d[:, 0]], -1) for d in (p, q)]
+        others = [d[:, 1:] / (1 - d[:, :1]) for d in (p, q)]
+        return alpha * kl(pair[0], pair[1]) + beta * kl(others[0], others[1])
+
+    def token_wise() -> np.ndarray:
+        share = 1 / (1 + np.exp(-np.log(p / q)))
+        return (share * p * np.log(p / q) + (1 - share) * q * np.log(q / p)).sum(-1)
+
     mixture = weight * p + (1 - weight) * q
     return {
+        "decoupled_kl": lambda: decoupled(weight, 8.0),
+        "token_wise_kl": token_wise,
         "forward_kl": lambda: kl(p, q),
         "reverse_kl": lambda: kl(q, p),
         "symmetric_kl": lambda: (1 - weight) * kl(p, q) + weight * kl(q, p),
@@ -45,19 +57,20 @@ def parameters_of(name: str, weight: float) -> dict[str, float]:
         "jensen_shannon": "beta",
         "skew_forward_kl": "alpha",
         "skew_reverse_kl": "alpha",
+        "decoupled_kl": "alpha",
     }.get(name)
     return {key: weight} if key else {}
 
 
 def test_all_divergences_are_covered() -> None:
-    assert len(DIVERGENCES) == 7
-    assert all(divergence.published_power in (0, 2) for divergence in DIVERGENCES.values())
+    assert len(DIVERGENCES) == 9
+    assert all(entry.published_power in (0, 2) for entry in DIVERGENCES.values())
 
 
 @pytest.mark.parametrize(("name", "weight"), product(DIVERGENCES, (0.1, 0.5, 0.9)))
 def test_value_is_the_textbook_sum(name: str, weight: float) -> None:
     logp, logq = log_probabilities(1), log_probabilities(2)
-    ours = DIVERGENCES[name](logp, logq, **parameters_of(name, weight))
+    ours = divergence(name, logp, logq, **parameters_of(name, weight))
     assert ours.shape == (5,)
     np.testing.assert_allclose(ours, reference(name, logp.exp().numpy(), logq.exp().numpy(), weight), rtol=1e-10)
 
@@ -65,22 +78,40 @@ def test_value_is_the_textbook_sum(name: str, weight: float) -> None:
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_zero_at_equality_and_positive_elsewhere(name: str) -> None:
     logp, logq = log_probabilities(1), log_probabilities(2)
-    assert torch.all(DIVERGENCES[name](logp, logp).abs() < 1e-15)
-    assert torch.all(DIVERGENCES[name](logp, logq) > 1e-3)
+    assert torch.all(divergence(name, logp, logp).abs() < 1e-15)
+    assert torch.all(divergence(name, logp, logq) > 1e-3)
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+def test_the_label_s_part_and_the_others_make_up_the_forward_kl() -> None:
+    """KL(p ‖ q) = TCKD + (1 - p(label)) NCKD (DKD, eq. 6)."""
+    logp, logq, labels = log_probabilities(1), log_probabilities(2), torch.tensor([0, 3, 10, 5, 2])
+    target, others = (divergence("decoupled_kl", logp, logq, labels, alpha=a, beta=1.0 - a) for a in (1.0, 0.0))
+    share = 1 - logp.exp().gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(target + share * others, divergence("forward_kl", logp, logq))
+
+
+def test_the_weights_of_the_token_wise_divergence_have_no_gradient() -> None:
+    logp, logits = log_probabilities(1), torch.zeros(5, 11, dtype=torch.float64, requires_grad=True)
+    logq = logits.log_softmax(-1)
+    p, q = logp.exp(), logq.exp()
+    fixed = (p / (p + q)).detach()
+    written_out = (fixed * p * (logp - logq) + (1 - fixed) * q * (logq - logp)).sum()
+    found = torch.autograd.grad(divergence("token_wise_kl", logp, logq).sum(), logits, retain_graph=True)[0]
+    torch.testing.assert_close(found, torch.autograd.grad(written_out, logits)[0])
+
+
+@pytest.mark.parametrize("name", sorted(DIVERGENCES.keys() - {"token_wise_kl"}))
 def test_gradient_matches_finite_differences(name: str) -> None:
     logp = log_probabilities(1, (3, 5))
     logits = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: DIVERGENCES[name](logp, torch.log_softmax(x, -1)).sum(), (logits,))
+    assert torch.autograd.gradcheck(lambda x: divergence(name, logp, torch.log_softmax(x, -1)).sum(), (logits,))
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_impossible_classes_and_extreme_logits_stay_finite(name: str) -> None:
     teacher = torch.tensor([[1.0, -torch.inf, 2.0, 1e4], [3.0, -torch.inf, -1e4, 0.0]])
     student = torch.tensor([[0.5, -torch.inf, 1e4, -1e4], [0.0, 2.0, -torch.inf, -1e4]], requires_grad=True)
-    value = DIVERGENCES[name](torch.log_softmax(teacher, -1), torch.log_softmax(student, -1))
+    value = divergence(name, torch.log_softmax(teacher, -1), torch.log_softmax(student, -1))
     value.sum().backward()
     assert torch.isfinite(value).all()
     assert student.grad is not None
@@ -91,8 +122,8 @@ def test_impossible_classes_and_extreme_logits_stay_finite(name: str) -> None:
 def test_a_class_impossible_for_both_adds_nothing(name: str) -> None:
     logp, logq = log_probabilities(1), log_probabilities(2)
     nothing = torch.full((5, 1), -torch.inf, dtype=torch.float64)
-    wide = DIVERGENCES[name](torch.cat([logp, nothing], -1), torch.cat([logq, nothing], -1))
-    torch.testing.assert_close(wide, DIVERGENCES[name](logp, logq))
+    wide = divergence(name, torch.cat([logp, nothing], -1), torch.cat([logq, nothing], -1))
+    torch.testing.assert_close(wide, divergence(name, logp, logq))
 
 
 GOLDEN = {

@@ -65,7 +65,7 @@ def test_one_softmax_for_both_losses_changes_neither(name: str, temperature: flo
     values, ce = losses_at(p, q.requires_grad_(), targets, name, temperature, 2)
     (values + 0.4 * ce).sum().backward()
     apart = (
-        divergence_at(p, q_alone, name, temperature, 2),
+        divergence_at(p, q_alone, name, temperature, 2, targets),
         torch.nn.functional.cross_entropy(q_alone, targets, reduction="none"),
     )
     (apart[0] + 0.4 * apart[1]).sum().backward()

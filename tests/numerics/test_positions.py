@@ -150,9 +150,11 @@ def loss_and_gradient(
 ) -> tuple[float, torch.Tensor]:
     """Mean loss of a step and its gradient, with the step cut into micro-batches of so many tokens."""
     teacher, student = model(seed=1), model(seed=2).requires_grad_(True)
-    chosen = chooser(teacher, **settings)
+    chosen, divergence = chooser(teacher, **settings), "forward_kl"
+    if settings["policy"] == "split":
+        divergence = "decoupled_kl"
     objective = selective_distillation(
-        chosen.teacher, Method(divergence="forward_kl"), chosen, 300, Engine(loss_positions=7)
+        chosen.teacher, Method(divergence=divergence), chosen, 300, Engine(loss_positions=7)
     )
     chosen.begin(step_of(rows, student))
     count, total = sum(row.num_supervised for row in rows), 0.0
@@ -169,6 +171,8 @@ EVERY = [
     {"policy": "top", "share": 0.4, "quota": "step"},
     {"policy": "sampled", "share": 0.4, "unbiased": True},
     {"policy": "top", "share": 0.4, "weight": "teacher_entropy"},
+    {"policy": "adaptive", "share": 0.4, "signal": "hellinger", "cooling": 0.5},
+    {"policy": "all", "signal": "student_entropy", "cooling": 1.0},
     *({"policy": "top", "share": 0.4, "signal": name} for name in IMPORTANCE),
 ]
 
