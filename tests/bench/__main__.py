@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from srd.errors import UserError
-from tests.bench import distill, reflect, small
+from tests.bench import distill, reflect, selection, small
 from tests.bench.measure import Figure
 from tests.bench.shapes import CPU, GPU, TINY, Shapes
 from tests.conftest import ROOT
@@ -68,7 +68,7 @@ def models(shapes: Shapes, gpu: bool, tiny: bool) -> dict[str, Figure]:
     figures = distill.figures(shapes, goals=(">= 12", ">= 1") if gpu else (">= 7", ">= 3.4"))
     figures["reflect"] = reflect.figure(shapes, real=not gpu and not tiny, goal=">= 8" if gpu else ">= 2.5")
     figures["run_total"] = distill.run_total(figures, shapes)
-    return figures
+    return figures | selection.figures(shapes)
 
 
 def processor(tiny: bool) -> dict[str, Figure]:
@@ -76,6 +76,7 @@ def processor(tiny: bool) -> dict[str, Figure]:
     figures = {"rouge": small.rouge(500 if tiny else 10_000), **small.rank_million(10_000 if tiny else 1_000_000)}
     if not tiny:
         figures["loss_peak_memory"] = small.loss_peak_memory()
+        figures["positions_memory"] = selection.positions_memory()
     return figures | small.program()
 
 

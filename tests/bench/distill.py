@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from srd.config import Distill, Method
 from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import Objective, distillation
+from srd.distillation.records import Record, record_of
 from srd.distillation.reference import reference_nll
 from srd.distillation.schedules import PhaseLoss
 from srd.models.device import autocast, device
@@ -38,8 +39,11 @@ PLAIN_EPOCHS, PASSES = 20, 12
 class Plain:
     """The plain thing: every row padded to one width, the teacher in every step, the full float32 logits of both."""
 
-    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, shapes: Shapes) -> None:
+    def __init__(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, shapes: Shapes, settings: PhaseLoss = LOSS
+    ) -> None:
         self.student, self.teacher, self.shapes = student.requires_grad_(True), teacher, shapes
+        self.sft_weight = settings.sft_weight
         groups = [
             {"params": [p for p in student.parameters() if p.ndim >= 2], "weight_decay": RECIPE.weight_decay},
             {"params": [p for p in student.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -59,7 +63,7 @@ class Plain:
             with torch.no_grad():
                 teacher_logits = self.teacher(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
             logits = self.student(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-        loss = _loss(teacher_logits, logits, ids[:, 1:], supervised[:, 1:])
+        loss = _loss(teacher_logits, logits, ids[:, 1:], supervised[:, 1:], self.sft_weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), RECIPE.clip_norm)
         self.optimiser.step()
@@ -67,14 +71,14 @@ class Plain:
         return float(loss.detach())
 
 
-def _loss(teacher_logits: Tensor, logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+def _loss(teacher_logits: Tensor, logits: Tensor, targets: Tensor, mask: Tensor, sft_weight: float) -> Tensor:
     """α·CE + (1-α)·KL over everything, masked at the end."""
     logq = torch.log_softmax(logits, -1)
     kl = torch.nn.functional.kl_div(logq, torch.log_softmax(teacher_logits, -1), reduction="none", log_target=True).sum(
         -1
     )
     ce = -logq.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    values = LOSS.sft_weight * ce + (1 - LOSS.sft_weight) * kl
+    values = sft_weight * ce + (1 - sft_weight) * kl
     return (values * mask).sum() / mask.sum()
 
 
@@ -89,8 +93,8 @@ def _figures(shapes: Shapes, repeats: int, goals: tuple[str, str], folder: Path)
     batch = rows[:size]
     teacher = shapes.model("teacher", where).requires_grad_(False)
     built = cache_build(shapes, teacher, batch, folder, repeats)
-    build(teacher, batch, _new(folder / "cache"), _stored(shapes), shapes.engine, 0)
     vocabulary = shapes.teacher["vocab_size"]
+    build(teacher, batch, _new(folder / "cache"), _stored(shapes, teacher), shapes.engine, 0, vocabulary)
     objective = distillation(CachedTeacher(folder / "cache", vocabulary, where), Method(), vocabulary, shapes.engine)
     student = shapes.model("student", where, seed=1).requires_grad_(True)
     ours = training(folder, student, RECIPE, shapes.engine)
@@ -171,9 +175,10 @@ def cache_build(shapes: Shapes, teacher: PreTrainedModel, rows: list[Encoded], f
                 )
 
     passes(0)
+    record, vocabulary = _stored(shapes, teacher), shapes.teacher["vocab_size"]
     sides = {
         "pass": passes,
-        "build": lambda i: build(teacher, rows, _new(folder / f"build-{i}"), _stored(shapes), shapes.engine, 0),
+        "build": lambda i: build(teacher, rows, _new(folder / f"build-{i}"), record, shapes.engine, 0, vocabulary),
     }
     seconds, _ = turn_about(sides, repeats)
     text = f"{shapes.name}, {len(rows)} rows of {sum(row.num_tokens for row in rows)} tokens"
@@ -241,8 +246,10 @@ def _profile(step: Callable[[], object]) -> list[list[Any]]:
     return [[key, round(time / total, 4)] for time, key in spent[:12]]
 
 
-def _stored(shapes: Shapes) -> str:
-    return shapes.engine.precision
+def _stored(shapes: Shapes, teacher: PreTrainedModel) -> Record:
+    """Hidden states in the type in which they are computed."""
+    width = int(teacher.get_output_embeddings().weight.shape[1])  # pyright: ignore
+    return record_of({"width": width, "dtype": shapes.engine.precision}, shapes.teacher["vocab_size"])
 
 
 def _new(folder: Path) -> Path:

@@ -77,7 +77,7 @@ def rank_million(rows: int = 1_000_000) -> dict[str, Figure]:
             _reflections(Path(name) / f"{count}", count)
         for _ in range(REPEATS):
             for count, spent in seconds.items():
-                done = _child("tests.bench.small", "rank", str(Path(name) / f"{count}"))
+                done = child("tests.bench.small", "rank", str(Path(name) / f"{count}"))
                 spent.append(done["seconds"])
                 peaks += [done["peak_bytes"] / 1e9] if count == rows else []
     text = f"{rows:,} reflections with answers of 60 words; three stages, reading and writing counted"
@@ -127,7 +127,7 @@ def _rank(folder: Path) -> dict[str, float]:
             before = {name: folder / stage}
 
     spent, _ = timed(stages)
-    return {"seconds": spent, "peak_bytes": _peak_bytes()}
+    return {"seconds": spent, "peak_bytes": peak_bytes()}
 
 
 def loss_peak_memory() -> Figure:
@@ -139,8 +139,7 @@ def loss_peak_memory() -> Figure:
     with ThreadPoolExecutor(2) as two:  # memory does not mind company
         peaks = list(
             two.map(
-                lambda shape: _child("tests.bench.small", "loss", *map(str, shape), **LARGE_PAGES)["extra_bytes"],
-                shapes,
+                lambda shape: child("tests.bench.small", "loss", *map(str, shape), **LARGE_PAGES)["extra_bytes"], shapes
             )
         )
     dense, chunked = [times * peak for peak in peaks[::2]], peaks[1::2]
@@ -170,12 +169,12 @@ def _loss(positions: int, size: int) -> dict[str, float]:
         values = divergence_at(taught, logits, "forward_kl", 1.0, 0)
         return LossSums(0.3 * cross_entropy(logits, targets[chunk]).sum() + 0.7 * values.sum())
 
-    before = _peak_bytes()
+    before = peak_bytes()
     summed_by_chunks(chunk_sums, hidden, [heads[0]], size).loss.backward()
-    return {"extra_bytes": _peak_bytes() - before}
+    return {"extra_bytes": peak_bytes() - before}
 
 
-def _peak_bytes() -> float:
+def peak_bytes() -> float:
     """Largest resident memory of this program: from the kernel's own mark, because `getrusage` begins with that of the
     parent."""
     marks = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -201,7 +200,7 @@ def program() -> dict[str, Figure]:
     }
 
 
-def _child(module: str, *words: str, **environment: str) -> dict[str, float]:
+def child(module: str, *words: str, **environment: str) -> dict[str, float]:
     """What a function of this file prints in a process of its own."""
     options = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(
