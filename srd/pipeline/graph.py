@@ -16,7 +16,7 @@ from srd.distillation.divergences import power_of
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
-from srd.pipeline.identity import lora_identity, text_identity, weights_identity
+from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
@@ -51,9 +51,20 @@ def samples(dataset: Dataset) -> Node:
     return _node("samples", settings | strict | noise | {"source": source}, context=dataset.location)
 
 
+def rows(cfg: Config, dataset: Dataset | None = None) -> Node:
+    """What the models read of a data set, the training data where none is named: its samples, or the windows of tokens
+    that its documents are cut into."""
+    dataset = dataset or cfg.dataset
+    if not dataset.is_text:
+        return samples(dataset)
+    budget = {"tokens": dataset.tokens} if dataset.tokens is not None else {}
+    settings = {"max_tokens": cfg.model.max_tokens, **budget, **tokenizer_identity(cfg)}
+    return _node("windows", settings, {"samples": samples(dataset), **tokenizer(cfg)}, pair(cfg))
+
+
 def suite(cfg: Config, name: str) -> Node:
-    """The samples of one evaluation suite; without a data set of its own it is the test split of the training data."""
-    return samples(suite_dataset(cfg, name))
+    """The rows of one evaluation suite; without a data set of its own it is the test split of the training data."""
+    return rows(cfg, suite_dataset(cfg, name))
 
 
 def suite_dataset(cfg: Config, name: str) -> Dataset:
@@ -85,14 +96,23 @@ def finetune(cfg: Config, role: str) -> Node:
         "recipe": asdict(side.finetune),
         **lora_identity(side),
     }
-    return _node("finetune", settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)}, pair(cfg))
+    return _node("finetune", settings, {"samples": rows(cfg), **tokenizer(cfg)}, pair(cfg))
 
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
+    _require_prompts(cfg, "reflect", "rank.signals and filter.by of length or random, or curriculum=none filter.keep=1")
     settings, inputs = _model(cfg, "student")
     decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
-    return _node("reflect", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
+    return _node("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
+
+
+def _require_prompts(cfg: Config, what: str, instead: str) -> None:
+    """A `UserError` where the rows are windows of text, which nobody can answer."""
+    if cfg.dataset.is_text:
+        raise UserError(
+            f"{what}: dataset={cfg.dataset.name} has windows of text and no prompts to answer; use {instead}"
+        )
 
 
 def rank(cfg: Config) -> Node:
@@ -108,7 +128,7 @@ def rankings(cfg: Config) -> list[Node]:
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals; only those of the student need its reflections."""
     reflected = {"reflections": reflect(cfg)} if any(SIGNALS[name].is_reflected for name in signals) else {}
-    written = {"samples": samples(cfg.dataset)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
+    written = {"samples": rows(cfg)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
     # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
@@ -135,24 +155,25 @@ def partition(cfg: Config) -> Node:
         **{key: value for key, value in used.items() if value is not None},
     }
     # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.
-    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
+    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": rows(cfg)}
     return _node("partition", settings, inputs)
 
 
 def answers(cfg: Config) -> Node:
     """The teacher's answers to the training prompts."""
+    _require_prompts(cfg, f"method={cfg.method.name}", "a method that learns from the references, such as method=fkl")
     settings, inputs = _model(cfg, "teacher")
     decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
-    return _node("answers", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
+    return _node("answers", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
 
 
 def distill(cfg: Config) -> Node:
     """The distilled student."""
     student, inputs = _model(cfg, "student")
-    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
-    settings = {**student, **lora_identity(cfg.model.student), **_method(cfg)}
-    settings |= {"recipe": _recipe(cfg.distill), "dev": decoding}
-    inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
+    settings = {**student, **lora_identity(cfg.model.student), **_method(cfg), "recipe": _recipe(cfg.distill)}
+    if cfg.distill.answers_dev:
+        settings["dev"] = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
+    inputs = {"samples": rows(cfg), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge
     if cfg.curriculum.order == "kept":
@@ -186,7 +207,7 @@ def cache(cfg: Config) -> Node:
     """What is kept of the teacher on the training samples: its last hidden states on all of them, which every arm
     reads; or some classes of its distribution on those that stay."""
     settings, inputs = _model(cfg, "teacher")
-    inputs = {"samples": samples(cfg.dataset), **inputs}
+    inputs = {"samples": rows(cfg), **inputs}
     if cfg.teacher.signal in SPARSE:
         settings |= {"signal": cfg.teacher.signal, "classes": _classes(cfg)}
         inputs |= {"selection": filter(cfg)} if cfg.filter.keep < 1 else {}
@@ -227,14 +248,16 @@ def _method(cfg: Config) -> dict[str, Any]:
         data = method.student_data
         unused = set() if data.adaptive else {"share_step", "loss_margin"}
         unused |= set() if data.replay_capacity else {"fresh"}
+        unused |= set() if data.prompt_tokens is not None else {"prompt_tokens"}
         settings["student_data"] = {key: value for key, value in asdict(data).items() if key not in unused}
     return settings
 
 
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     """The scores of one checkpoint on one suite."""
-    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
-    settings: dict[str, Any] = {"target": target, "suite": suite_name, **decoding}
+    settings: dict[str, Any] = {"target": target, "suite": suite_name}
+    if not suite_dataset(cfg, suite_name).is_text:
+        settings |= _decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
     role = "student" if target == "distill" else target
     model, inputs = _model(cfg, role)
     if target == "distill":
@@ -250,8 +273,14 @@ def evaluations(cfg: Config) -> list[Node]:
 
 def sample_sets(cfg: Config) -> list[Node]:
     """The training data and every suite of its own."""
-    nodes = [samples(cfg.dataset), *(suite(cfg, name) for name in cfg.evaluate.suites)]
+    nodes = [samples(cfg.dataset), *(samples(suite_dataset(cfg, name)) for name in cfg.evaluate.suites)]
     return list({str(node): node for node in nodes}.values())
+
+
+def window_sets(cfg: Config) -> list[Node]:
+    """The windows of the training data and of every suite of its own, where they are plain text."""
+    sets = [rows(cfg), *(suite(cfg, name) for name in cfg.evaluate.suites)]
+    return list({str(node): node for node in sets if node.stage == "windows"}.values())
 
 
 def tokenizers(cfg: Config) -> list[Node]:

@@ -12,11 +12,15 @@ from srd.errors import UserError
 Row = TypeVar("Row")
 METRICS_FIELD = "metrics"
 """The field whose entries are columns of the file."""
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One instruction with its reference answer; `output` is a list where a suite has several references."""
+    """One instruction with its reference answer; `output` is a list where a suite has several references.
+
+    Or a document, or a window of tokens, which have an output alone.
+    """
 
     id: str
     instruction: str
@@ -25,6 +29,10 @@ class Sample:
     split: str
     system: str = ""
     """What a conversation tells the assistant before its first turn."""
+    ids: list[int] | None = None
+    """The tokens of a window, of which `output` shows the text; none: it is tokenised at use."""
+    borders: list[int] | None = None
+    """Places in `ids` that are not predicted, because a document begins there behind another one."""
 
     @property
     def references(self) -> list[str]:
@@ -71,7 +79,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Score:
-    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
+    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it. Of a window of text,
+    which nobody answers, there is the `nll` alone."""
 
     task: str
     id: str
@@ -81,6 +90,10 @@ class Score:
     nll: float
     tokens: int
     cut: bool
+
+    def value(self, name: str) -> float:
+        """A metric, or one of the other numbers."""
+        return float(self.metrics[name] if name in self.metrics else getattr(self, name))
 
 
 def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
