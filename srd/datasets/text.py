@@ -12,7 +12,7 @@ from srd.config import Dataset
 from srd.datasets import hub, jsonl
 from srd.datasets.columns import read_document
 from srd.datasets.formats import read_objects, read_paragraphs
-from srd.errors import UserError
+from srd.errors import UserError, require
 from srd.store.files import known_digest
 
 COLUMN = "text"
@@ -30,7 +30,11 @@ def source(dataset: Dataset) -> dict[str, Any]:
     if jsonl.is_hub_folder(dataset):
         return hub.folder_source(Path(str(dataset.path)), dataset) | column
     jsonl.refuse_config_name(dataset)
-    return {split: known_digest(path) for split, path in _files(dataset).items()} | column
+    files = _files(dataset)
+    if all(path.name.endswith(PLAIN) for path in files.values()):
+        expected = f"nothing beside {dataset.path}, which is plain text without columns"
+        require(dataset.columns.text is None, "dataset.columns.text", dataset.columns.text, expected)
+    return {split: known_digest(path) for split, path in files.items()} | column
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from srd.models.load import load_tokenizer
 from srd.runtime.progress import bar, say
 from srd.store.artefacts import Work
 from srd.store.rows import SPLITS, Sample, read_rows, sample_id, write_rows
-from srd.text.windows import Packer, document_encoder
+from srd.text.packing import Packer, document_encoder
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,23 +123,28 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 
 def read_dicts(path: Path) -> list[dict[str, Any]]:
     """Every row as a dict; a line that is not JSON is a `UserError` with file and line number."""
-    rows = []
+    return list(_dicts(path))
+
+
+def _dicts(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                rows.append(json.loads(line))
+                yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(
                     f"{path}:{number}: not a JSON row ({error.msg}); delete the folder and run again"
                 ) from None
-    return rows
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Every row as a `kind`; in one with metrics, the columns that it has no field for are its metrics."""
     names = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
-    rows = []
-    for row in read_dicts(path):
+    rows, shared = [], {}
+    for row in _dicts(path):
+        if row.get("ids"):
+            # One object for each number or text that comes again and again: the tokens of a corpus must fit memory.
+            row["ids"] = [shared.setdefault(id, id) for id in row["ids"]]
         values = {key: value for key, value in row.items() if key in names}
         if METRICS_FIELD in names:
             values[METRICS_FIELD] = {key: value for key, value in row.items() if key not in names}
