@@ -181,9 +181,7 @@ CHANGES: dict[str, Change] = {
     "method.student_data.fresh": Change("increasing", DISTILLM),
     "method.student_data.every_steps": Change("1", GKD),
     **decoding("method.student_data.generation", GKD),
-    "method.student_data.prompt_tokens": Change(
-        "9", (*TEXT, "method=gkd", "++method.student_data.prompt_tokens=8")
-    ),
+    "method.student_data.prompt_tokens": Change("9", (*TEXT, "method=gkd", "++method.student_data.prompt_tokens=8")),
     "method.corpus.path": Change("FILE"),
     "method.corpus.weight": Change("3", CORPUS),
     "method.corpus.batch_sequences": Change("3", CORPUS),
