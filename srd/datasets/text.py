@@ -16,7 +16,7 @@ from srd.errors import UserError, require
 from srd.store.files import known_digest
 
 COLUMN = "text"
-PLAIN = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz")
+PLAIN_ENDINGS = (".txt", ".txt.gz", ".txt.bz2", ".txt.xz")
 """Endings of files in which blank lines end documents."""
 BYTES_A_TOKEN = 8
 """What is streamed for a token, at most: twice what English has in today's vocabularies, so that the budget and the
@@ -31,7 +31,7 @@ def source(dataset: Dataset) -> dict[str, Any]:
         return hub.folder_source(Path(str(dataset.path)), dataset) | column
     jsonl.refuse_config_name(dataset)
     files = _files(dataset)
-    if all(path.name.endswith(PLAIN) for path in files.values()):
+    if all(path.name.endswith(PLAIN_ENDINGS) for path in files.values()):
         expected = f"nothing beside {dataset.path}, which is plain text without columns"
         require(dataset.columns.text is None, "dataset.columns.text", dataset.columns.text, expected)
     return {split: known_digest(path) for split, path in files.items()} | column
@@ -68,11 +68,11 @@ def streamed_bytes(dataset: Dataset) -> int:
 
 
 def _files(dataset: Dataset) -> dict[str, Path]:
-    return jsonl.files(dataset, jsonl.NAMES, (*jsonl.ENDINGS, *PLAIN))
+    return jsonl.files(dataset, jsonl.NAMES, (*jsonl.ENDINGS, *PLAIN_ENDINGS))
 
 
 def _rows(path: Path, column: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of a file; of one of plain text each paragraph is a row of the column."""
-    if path.name.endswith(PLAIN):
+    if path.name.endswith(PLAIN_ENDINGS):
         return ((where, {column: paragraph}) for where, paragraph in read_paragraphs(path))
     return read_objects(path)

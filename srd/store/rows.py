@@ -32,7 +32,7 @@ class Sample:
     ids: list[int] | None = None
     """The tokens of a window, of which `output` shows the text; none: it is tokenised at use."""
     borders: list[int] | None = None
-    """Places in `ids` that are not predicted, because a document begins there behind another one."""
+    """Where in `ids` nothing is predicted, because a document begins there behind another one."""
 
     @property
     def references(self) -> list[str]:

@@ -30,7 +30,7 @@ class Encoded:
     """Whether the student wrote the response: no reference then, so no cross-entropy."""
     response_was_cut: bool = False
     unlearned: tuple[int, ...] = ()
-    """Places in the response that are not supervised."""
+    """Where in the response tokens are not supervised."""
 
     @property
     def num_tokens(self) -> int:

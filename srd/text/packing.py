@@ -14,7 +14,7 @@ from srd.text.encoding import eos_id, opening, text_encoder
 
 
 @dataclass(frozen=True)
-class Window:
+class PackedWindow:
     """Ids of a window, and the places in it where a document begins behind another one: nothing there is learned, for
     what was before says nothing of it."""
 
@@ -30,16 +30,16 @@ class Packer:
     left: list[int] = field(default_factory=list)
     """Ids that no window has yet: what is dropped where nothing comes any more."""
     begins: list[int] = field(default_factory=list)
-    """Places in them where documents begin."""
+    """Where in them documents begin."""
 
-    def add(self, document: list[int]) -> Iterator[Window]:
+    def add(self, document: list[int]) -> Iterator[PackedWindow]:
         """The windows that are full with one more document (its ids, EOS included)."""
         self.begins.append(len(self.left))
         self.left += document
         start, size = 0, self.max_tokens
         for start in range(0, len(self.left) - size + 1, size):
             places = [begin - start for begin in self.begins if start < begin < start + size]
-            yield Window(self.left[start : start + size], places)
+            yield PackedWindow(self.left[start : start + size], places)
         end = len(self.left) // size * size
         self.left = self.left[end:]
         self.begins = [begin - end for begin in self.begins if begin >= end]

@@ -10,6 +10,7 @@ import torch
 from srd.config import Engine, Method, StudentData
 from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import distillation, reference_loss
+from srd.distillation.records import record_of
 from srd.distillation.reference import reference_nll
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.shards import token_hash
@@ -40,7 +41,7 @@ def rows() -> list[Encoded]:
 
 
 def learned(row: Encoded) -> list[int]:
-    """Places of a row's tokens that are learned: of a window all but the first and those behind an EOS."""
+    """Where a row's tokens are learned: of a window all but the first and those behind an EOS."""
     ids = row.prompt + row.response
     if len(row.prompt) > 1:
         return list(range(len(row.prompt), len(ids)))
@@ -113,7 +114,8 @@ def test_the_likelihood_of_a_window_is_the_mean_over_what_is_learned() -> None:
 
 def test_the_cached_teacher_is_the_live_one_on_windows(tmp_path: Path) -> None:
     teacher = model(seed=1)
-    build(teacher, rows(), tmp_path, "float32", Engine(device="cpu", micro_batch_tokens=20), 0)
+    record = record_of({"width": 16, "dtype": "float32"}, 300)
+    build(teacher, rows(), tmp_path, record, Engine(device="cpu", micro_batch_tokens=20), 0, 300)
     cache = CachedTeacher(tmp_path, 300, torch.device("cpu"))
     losses = []
     for signal in (OnlineTeacher(teacher, 300), cache):
