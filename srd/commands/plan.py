@@ -70,7 +70,7 @@ def _folders(cfg: Config) -> Folders:
     suites = () if cfg.plan.test_samples else cfg.evaluate.suites
     tokenizers = {} if given else graph.tokenizer(cfg)
     return Folders(
-        samples=None if given else _made(cfg, graph.samples(cfg.dataset)),
+        samples=None if given else _made(cfg, graph.rows(cfg)),
         tests={name: _made(cfg, graph.suite(cfg, name)) for name in suites},
         tokenizer={name: _made(cfg, node) for name, node in tokenizers.items()},
         pair=graph.pair(cfg),

@@ -1,7 +1,7 @@
 """`srd run`, and one stage by its own word."""
 
 from srd.config import Config
-from srd.metrics import METRICS
+from srd.metrics import CRITERIA
 from srd.pipeline import graph
 from srd.pipeline.begin import begin
 from srd.pipeline.make import make, make_all
@@ -42,7 +42,8 @@ def print_scores(cfg: Config) -> None:
     """One line a checkpoint and suite: what a run has to show for itself."""
     for node in graph.evaluations(cfg):
         rows = read_rows(file_of(node.folder(cfg.outputs), "scores.jsonl"), Score)
-        metric, name = METRICS[cfg.distill.select_by], cfg.distill.select_by
-        mean = metric.scale * sum(row.metrics[name] for row in rows) / len(rows)
+        metric = CRITERIA[cfg.distill.select_by]
+        mean = metric.scale * sum(row.value(cfg.distill.select_by) for row in rows) / len(rows)
+        scored = "answers" if rows[0].metrics else "windows"
         target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
-        print(f"{target:<28} {node.settings['suite']:<12} {metric.column} {mean:6.2f}   {len(rows)} answers   {node}")
+        print(f"{target:<28} {node.settings['suite']:<12} {metric.column} {mean:6.2f}   {len(rows)} {scored}   {node}")

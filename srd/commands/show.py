@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
-from srd.metrics import METRICS
+from srd.metrics import CRITERIA, METRICS, dev_column
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest
 from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
 
@@ -53,12 +53,12 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
     nodes = [
         manifest
         for manifest in ancestry(outputs, f"{folder.parent.name}/{folder.name}")
-        if manifest["stage"] == "samples"
+        if manifest["stage"] in ("samples", "windows")
     ]
     return {
         sample.id: sample
         for node in nodes
-        for sample in read_rows(file_of(outputs / "samples" / node["fingerprint"], "samples.jsonl"), Sample)
+        for sample in read_rows(file_of(outputs / node["stage"] / node["fingerprint"], "samples.jsonl"), Sample)
     }
 
 
@@ -125,10 +125,10 @@ def _show_scores(outputs: Path, folder: Path) -> None:
 
 def _show_dev(outputs: Path, folder: Path) -> None:
     rows = read_dicts(file_of(folder, "dev.jsonl"))
-    name = next(name for name in METRICS if f"dev/{name}" in rows[0])
-    metric = METRICS[name]
+    name = next(name for name in CRITERIA if dev_column(name) in rows[0])
+    metric = CRITERIA[name]
     lines = [
-        [str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), metric.shown(metric.scale * r[f"dev/{name}"])]
+        [str(r["phase"] + 1), str(r["epoch"] + 1), str(r["step"]), metric.shown(metric.scale * r[dev_column(name)])]
         for r in rows
     ]
     print_table(["phase", "epoch", "step", f"dev {metric.column}"], lines)
@@ -136,6 +136,7 @@ def _show_dev(outputs: Path, folder: Path) -> None:
 
 ROWS: dict[str, Callable[[Path, Path], None]] = {
     "samples": _show_samples,
+    "windows": _show_samples,
     "reflect": _show_reflections,
     "rank": _show_ranking,
     "partition": _show_phases,

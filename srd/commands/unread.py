@@ -157,7 +157,10 @@ def _changes(cfg: Config, variants: list[Config], nodes: Callable[[Config], list
 def _everything(cfg: Config) -> list[Node]:
     """All that any command makes of a config."""
     whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(EVERY_TARGET)))
-    stages = ("distill", "evaluate", "reflect", "rank", "filter", "partition", "cache")
+    stages = ["distill", "evaluate", "partition", "cache"]
+    # Windows of text are not answered, so that no order is made for its own sake.
+    stages += ["rank", "filter"] if cfg.orders or not cfg.dataset.is_text else []
+    stages += [] if cfg.dataset.is_text else ["reflect"]
     nodes = [node for stage in stages for node in graph.commanded(stage, whole)]
     for role in ("teacher", "student"):
         if cfg.model.side(role).finetune.epochs > 0:
@@ -167,7 +170,10 @@ def _everything(cfg: Config) -> list[Node]:
 
 def _variants(cfg: Config, key: str) -> Iterator[Config]:
     """The config with other values of a key, those that are valid."""
-    for value in _other_values(getattr(_section(cfg, key), key.rpartition(".")[2]), bare(key)):
+    now = getattr(_section(cfg, key), key.rpartition(".")[2])
+    for value in _other_values(now, bare(key)):
+        if value == now:
+            continue
         try:
             yield validate(_replaced(cfg, key.split("."), value))
         except UserError:

@@ -6,7 +6,7 @@ from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters, check_sparse
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
-from srd.metrics import METRICS
+from srd.metrics import CRITERIA
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
@@ -23,6 +23,7 @@ def validate(cfg: Config) -> Config:
     _check_teacher(cfg)
     _check_selection(cfg)
     _check_vllm(cfg)
+    _check_text(cfg)
     phase_values(cfg.schedule, cfg.num_phases)  # as many values as phases
     require(len(cfg.evaluate.suites) > 0, "evaluate.suites", cfg.evaluate.suites, "at least one suite")
     capacity, size = cfg.method.student_data.replay_capacity, cfg.distill.batch_sequences
@@ -35,7 +36,7 @@ def _check_names(cfg: Config) -> None:
     """A `UserError` for a name that its table does not have."""
     look_up(dict.fromkeys(("teacher", "student")), cfg.role, "role")
     look_up(DATASETS, cfg.dataset.name, "dataset.name")
-    look_up(METRICS, cfg.distill.select_by, "distill.select_by")
+    look_up(CRITERIA, cfg.distill.select_by, "distill.select_by")
     for suite in cfg.evaluate.suites.values():
         look_up(DATASETS, suite.name if suite else cfg.dataset.name, "evaluate.suites.*.name")
     look_up(LOGGERS, cfg.logger.name, "logger.name")
@@ -92,6 +93,43 @@ def _check_selection(cfg: Config) -> None:
                 phase["temperature"],
                 f"{expected}.temperature has it with teacher.signal=" + f"{cfg.teacher.signal}; add schedule=constant",
             )
+
+
+def _check_text(cfg: Config) -> None:
+    """A `UserError` for what needs prompts where there are windows of text, or windows where there are prompts."""
+    cut, is_continued = cfg.method.student_data.prompt_tokens, cfg.dataset.is_text and cfg.method.is_on_policy
+    if is_continued:
+        expected = f"1 to {cfg.model.max_tokens - 1}, the tokens of a window that the student continues"
+        key = "method.student_data.prompt_tokens"
+        require(cut is not None and cut < cfg.model.max_tokens, key, "null" if cut is None else cut, expected)
+    else:
+        expected = "null where the student does not continue windows of text (dataset=text, an on-policy method)"
+        require(cut is None, "method.student_data.prompt_tokens", cut, expected)
+    suites = [suite for suite in cfg.evaluate.suites.values() if suite is not None]
+    sets = {"dataset": cfg.dataset, **{f"evaluate.suites.*={suite.name}": suite for suite in suites}}
+    texts = [key for key, dataset in sets.items() if dataset.is_text]
+    if not texts:
+        return
+    if cfg.distill.answers_dev:
+        raise UserError(
+            f"distill.select_by={cfg.distill.select_by}: windows of text are not answered; use distill.select_by=nll"
+        )
+    reflected = [name for signals in cfg.orders for name in signals if SIGNALS[name].is_reflected]
+    if cfg.dataset.is_text and reflected:
+        raise UserError(
+            f"rank.signals, filter.by or curriculum={cfg.curriculum.name}: {reflected[0]} comes of answers to prompts, "
+            f"and dataset={cfg.dataset.name} has windows of text; use rank.signals=[length] or [random] with filter.by "
+            "alike, or curriculum=none filter.keep=1"
+        )
+    if cfg.dataset.is_text and cfg.method.responses == "teacher":
+        raise UserError(
+            f"method={cfg.method.name}: the teacher answers prompts, and dataset={cfg.dataset.name} has windows of "
+            "text; use a method that learns from the references, such as method=fkl"
+        )
+    require(cfg.model.max_tokens >= 3, "model.max_tokens", cfg.model.max_tokens, "3 or more for windows of text")
+    for dataset in sets.values():
+        budget, least = dataset.tokens, f"at least one window of model.max_tokens={cfg.model.max_tokens}"
+        require(budget is None or budget >= cfg.model.max_tokens, "dataset.tokens", budget, least)
 
 
 def _check_vllm(cfg: Config) -> None:

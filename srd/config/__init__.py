@@ -5,7 +5,7 @@ any work. A section states its ranges in `check`, which `srd.config.checks` call
 tables know and relations between sections are checked by `srd.commands.validate`.
 """
 
-from srd.config.data import ColumnNames, Corpus, Dataset
+from srd.config.data import TEXT, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, GenerationDefaults, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
@@ -20,6 +20,7 @@ __all__ = [
     "DTYPE_BYTES",
     "SPARSE",
     "STATE_BYTES",
+    "TEXT",
     "Classes",
     "ColumnNames",
     "Config",

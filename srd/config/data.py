@@ -9,6 +9,9 @@ from srd.errors import MOST, UserError, require, require_seed, require_whole
 EMBEDDED = "pydoc"
 """The data set that comes with Python."""
 
+TEXT = "text"
+"""The loader of documents, which are cut into windows of tokens."""
+
 
 def _embedded_only(value: int, *, _parent_: DictConfig) -> int | None:
     """A setting of the embedded data set, which does not hold for what the user puts in its place."""
@@ -31,6 +34,8 @@ class ColumnNames:
     system: str | None = None
     """Column of what the assistant is told before the first turn, for chat templates; none: such a column is not
     used."""
+    text: str | None = None
+    """Column of a document, for the loader `text`; none: `text`."""
 
 
 @dataclass
@@ -52,12 +57,15 @@ class Dataset:
     """Column names, for loaders `jsonl` and `hub`."""
     limit: int | None = None
     """At most this many training samples, chosen by id."""
+    tokens: int | None = None
+    """Tokens of all training windows together, for the loader `text`: as many windows of `model.max_tokens` as are full
+    within them; none: all that the documents fill. What is streamed from the hub needs it, and ends by it."""
     dev_samples: int | None = None
-    """At most this many dev samples, taken from the training split where the source has no dev split; none: all that
-    the source has."""
+    """At most this many dev samples (documents, where they are cut into windows), taken from the training split where
+    the source has no dev split; none: all that the source has."""
     test_samples: int | None = None
-    """At most this many test samples, taken from the training split where the source has no test split; none: all that
-    the source has."""
+    """At most this many test samples (documents, where they are cut into windows), taken from the training split where
+    the source has no test split; none: all that the source has."""
     corrupt: float = 0.0
     """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose
     place is known. Fine-tuning of teacher and student sees it too."""
@@ -69,18 +77,30 @@ class Dataset:
     @property
     def location(self) -> "Dataset":
         """The data set as its loader sees it: where it lies, not what is made of it."""
-        return Dataset(self.name, self.path, self.hub, self.revision, self.config_name, self.columns)
+        columns, tokens = self.columns, self.tokens
+        return Dataset(self.name, self.path, self.hub, self.revision, self.config_name, columns, tokens=tokens)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its documents are cut into windows of tokens; else its samples are prompts with responses."""
+        return self.name == TEXT
 
     def __post_init__(self) -> None:
         if self.name == EMBEDDED:
             self._choose_loader()
 
     def check(self, key: str) -> None:
-        for name in ("limit", "dev_samples", "test_samples"):
+        for name in ("limit", "tokens", "dev_samples", "test_samples"):
             value = getattr(self, name)
             require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for all")
         require(0 <= self.corrupt < 1, f"{key}.corrupt", self.corrupt, "a share in [0, 1)")
         require_seed(f"{key}.corrupt_seed", self.corrupt_seed)
+        if self.is_text:
+            require(self.corrupt == 0, f"{key}.corrupt", self.corrupt, "0: a document has no response to exchange")
+        else:
+            expected = f"nothing beside dataset={self.name}, only the loader {TEXT} reads it"
+            require(self.tokens is None, f"{key}.tokens", self.tokens, expected)
+            require(self.columns.text is None, f"{key}.columns.text", self.columns.text, expected)
 
     def _choose_loader(self) -> None:
         """Whoever names a file or a data set of the hub means it and not the embedded one."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from srd.config.data import Corpus
 from srd.config.generation import Generation
-from srd.errors import MOST, require, require_seed, require_whole
+from srd.errors import MOST, MOST_TOKENS, require, require_seed, require_whole
 
 
 @dataclass
@@ -76,6 +76,9 @@ class StudentData:
     the steps."""
     every_steps: int = 4
     """Steps whose responses are written together, with the weights at the first of them."""
+    prompt_tokens: int | None = None
+    """Tokens at the beginning of a window of text that the student continues, as SE-KD cuts documents (arXiv
+    2602.01395); none: the samples have prompts."""
     generation: Generation = field(default_factory=Generation)
     """Decoding of the responses."""
 
@@ -85,6 +88,8 @@ class StudentData:
         require(self.loss_margin >= 0, f"{key}.loss_margin", self.loss_margin, "0 nats or more")
         require_whole(f"{key}.replay_capacity", self.replay_capacity, 0, MOST, "off")
         require_whole(f"{key}.every_steps", self.every_steps, 1, MOST)
+        if self.prompt_tokens is not None:
+            require_whole(f"{key}.prompt_tokens", self.prompt_tokens, 1, MOST_TOKENS)
         choices = ("constant", "decreasing", "increasing")
         require(self.fresh in choices, f"{key}.fresh", self.fresh, ", ".join(choices))
 

@@ -66,8 +66,13 @@ class Distill(Recipe):
     """restart: learning rate and AdamW moments begin anew in every phase; continue: one course over all phases."""
 
     select_by: str = "rouge_l"
-    """Metric that chooses the best weights by the dev answers, and heads the report: a key of
-    `srd.metrics.METRICS`."""
+    """What chooses the best weights, and heads the report: a key of `srd.metrics.METRICS`, of the dev answers, or nll:
+    the dev loss on the references, for which no prompt is answered."""
+
+    @property
+    def answers_dev(self) -> bool:
+        """Whether dev prompts are answered."""
+        return self.select_by != "nll"
 
     def check(self, key: str) -> None:
         super().check(key)

@@ -100,7 +100,9 @@ class Config:
         decodings += [self.method.student_data.generation] if self.method.is_on_policy else []
         decodings += [self.method.answers] if self.method.responses == "teacher" else []
         longest_answer = max(decoding.max_new_tokens for decoding in decodings)
-        return max(self.model.max_tokens, self.model.max_prompt_tokens + longest_answer)
+        cut, written = self.method.student_data.prompt_tokens or 0, self.method.student_data.generation.max_new_tokens
+        continued = cut + written if self.method.is_on_policy else 0
+        return max(self.model.max_tokens, self.model.max_prompt_tokens + longest_answer, continued)
 
     @property
     def arm_name(self) -> str:

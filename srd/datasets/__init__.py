@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from srd.config import Dataset
-from srd.datasets import hub, jsonl, pydoc
+from srd.config import TEXT, Dataset
+from srd.datasets import hub, jsonl, pydoc, text
 from srd.datasets.minillm import SUITES
 
 
@@ -16,8 +16,10 @@ class Loader(Protocol):
         ...
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
-        """Raw rows: `instruction`, `input`, `output`, `split` (train, dev or test) and `where` (file and line)."""
+        """Raw rows: `instruction`, `input`, `output`, `split` (train, dev or test) and `where` (file and line).
+
+        Of a document, the output is its text, and there is nothing else."""
         ...
 
 
-DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, **SUITES}
+DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, TEXT: text, **SUITES}

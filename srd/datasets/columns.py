@@ -85,13 +85,23 @@ class Reader:
 
 def named_columns(columns: ColumnNames) -> dict[str, str]:
     """The names of the columns as a fingerprint knows them."""
-    return {key: name for key, name in vars(columns).items() if name is not None}
+    return {key: name for key, name in vars(columns).items() if name is not None and key != "text"}
 
 
 def read_texts(rows: Iterator[tuple[str, Mapping[str, Any]]], reader: Reader, split: str) -> Iterator[dict[str, Any]]:
     """The texts of every row as raw samples of a split."""
     for where, row in rows:
         yield reader.texts(dict(row), where) | {"split": split}
+
+
+def read_document(row: Mapping[str, Any], column: str, where: str) -> dict[str, Any]:
+    """The text in one column of a row as a raw sample that has nothing else; no text is an empty one."""
+    if column not in row:
+        raise UserError(
+            f"{where}: no column '{column}'; found {', '.join(row) or 'none'}; name it with dataset.columns.text"
+        )
+    text = "" if row[column] is None else _text(row[column], f"{where}: {column}")
+    return _checked("", "", text, "", where)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -1,4 +1,5 @@
-"""Files of rows by what they are, not by their names: JSON Lines, an array of objects, Parquet; compressed too.
+"""Files of rows by what they are, not by their names: JSON Lines, an array of objects, Parquet; compressed too. And
+files of plain text.
 
 What is not read is a `UserError` with the file, the line where there is one, and what to do.
 """
@@ -9,12 +10,13 @@ import json
 import lzma
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from srd.errors import UserError, first_line
 
+Row = TypeVar("Row")
 MAX_LINE_BYTES = 16 << 20
 """A row of 16 MiB has millions of tokens: no data set of texts, but a file of another kind."""
 HEAD_BYTES = 4096
@@ -56,16 +58,27 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Place (`file:line` or `file[row]`) and object of every row; numbers in JSON are the text that they are there."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if head.startswith(b"PAR1"):
-        yield from _parquet(path)
-        return
+    yield from _parquet(path) if head.startswith(b"PAR1") else _unpacked(path, head, _rows)
+
+
+def read_paragraphs(path: Path) -> Iterator[tuple[str, str]]:
+    """Place (`file:line`) and text of everything between blank lines in a file of plain text."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    yield from _unpacked(path, head, _paragraphs)
+
+
+def _unpacked(
+    path: Path, head: bytes, read: Callable[[Path, BinaryIO], Iterator[tuple[str, Row]]]
+) -> Iterator[tuple[str, Row]]:
+    """What `read` finds in a file, unpacked where its first bytes say that it is packed."""
     opener: Any = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
     number, packed = 0, opener is not None
     if opener is None and path.suffix == ".gz":
         raise UserError(f"{path}: broken gzip file (it does not begin as one); fetch or write it again")
     try:
         with (opener or Path.open)(path, "rb") as file:
-            for where, row in _rows(path, file):
+            for where, row in read(path, file):
                 number += 1
                 yield where, row
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
@@ -83,9 +96,7 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
     line = begin = _line(path, file, number).removeprefix(BOM)
     while line and not begin.strip():
         line = begin = _line(path, file, number := number + 1)
-    for magic, what in REFUSED.items():
-        if begin.lstrip().startswith(magic):
-            raise UserError(f"{path}: {what}")
+    _refuse(path, begin.lstrip(), REFUSED)
     if begin.startswith(b"PAR1"):
         raise UserError(f"{path}: packed Parquet; unpack it, Parquet is packed inside")
     if not line:
@@ -98,6 +109,38 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[str, dict[str, Any]]]:
             where = f"{path}:{number}"
             yield where, _object(_parsed(begin, where), where)
         line = begin = _line(path, file, number := number + 1)
+
+
+def _paragraphs(path: Path, file: BinaryIO) -> Iterator[tuple[str, str]]:
+    """The texts between the blank lines of an unpacked stream."""
+    number, lines, found = 0, [], False
+    for number, raw in enumerate(file, start=1):
+        if number == 1:
+            raw = raw.removeprefix(BOM)
+            _refuse(path, raw, {magic: what for magic, what in REFUSED.items() if magic != b"<"})
+        try:
+            line = raw.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(f"{path}:{number}", error) from None
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            yield f"{path}:{number - len(lines)}", "\n".join(lines)
+            found, lines = True, []
+    if lines:
+        yield f"{path}:{number - len(lines) + 1}", "\n".join(lines)
+    elif not found:
+        raise UserError(f"{path}: empty; expected text, with a blank line between two documents")
+
+
+def _not_utf8(place: str, error: UnicodeDecodeError) -> UserError:
+    return UserError(f"{place}: not UTF-8 (byte {error.start}); convert the file to UTF-8")
+
+
+def _refuse(path: Path, begin: bytes, magics: Mapping[bytes, str]) -> None:
+    for magic, what in magics.items():
+        if begin.startswith(magic):
+            raise UserError(f"{path}: {what}")
 
 
 def _line(path: Path, file: BinaryIO, number: int) -> bytes:
@@ -131,7 +174,7 @@ def _parsed(text: bytes, where: str, whole: bool = False) -> Any:
     except UnicodeDecodeError as error:
         line = 1 + text[: error.start].count(b"\n")
         place = f"{where.rpartition(':')[0]}:{line}" if whole else where
-        raise UserError(f"{place}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from None
+        raise _not_utf8(place, error) from None
     except json.JSONDecodeError as error:
         place = f"{where.rpartition(':')[0]}:{error.lineno}" if whole else where
         raise UserError(f"{place}: not JSON ({error.msg}, column {error.colno}); {READ}") from None

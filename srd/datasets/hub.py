@@ -1,6 +1,7 @@
 """Any data set on the Hugging Face hub, by name, pinned commit and column names, or a folder fetched from it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ SHARDS = ("*.parquet", "*.jsonl", "*.json", "*.jsonl.gz", "*.json.gz")
 
 
 def source(dataset: Dataset) -> dict[str, Any]:
+    return origin(dataset) | {"columns": named_columns(dataset.columns)}
+
+
+def origin(dataset: Dataset) -> dict[str, Any]:
+    """What identifies the files, whichever of their columns are read."""
     if dataset.path is not None:
         raise UserError(f"dataset.path={dataset.path}: the hub loader reads no local path; use dataset=jsonl")
     if dataset.hub is None or (dataset.revision is None and not Path(dataset.hub).is_dir()):
@@ -24,10 +30,9 @@ def source(dataset: Dataset) -> dict[str, Any]:
             f"dataset.hub={dataset.hub} dataset.revision={dataset.revision}: expected a hub name and the commit to "
             "pin; set both, or use dataset=jsonl dataset.path=FOLDER"
         )
-    columns = {"columns": named_columns(dataset.columns)}
     if Path(dataset.hub).is_dir():
-        return folder_source(Path(dataset.hub), dataset) | columns
-    return {"hub": dataset.hub, "revision": dataset.revision, **columns, **_config(dataset)}
+        return folder_source(Path(dataset.hub), dataset)
+    return {"hub": dataset.hub, "revision": dataset.revision, **_config(dataset)}
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -36,18 +41,30 @@ def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 def load_from(name: str, dataset: Dataset) -> Iterator[dict[str, Any]]:
     """The rows of a data set by its name on the hub or its folder."""
-    splits = fetch(name, dataset)
+    reader = Reader(dataset.columns, name)
+    for split, rows in split_rows(name, dataset):
+        yield from read_texts(rows, reader, split)
+    reader.close()
+
+
+def split_rows(name: str, dataset: Dataset, **options: Any) -> Iterator[tuple[str, Iterator[tuple[str, Any]]]]:
+    """Every split that is used, by our name for it, with the place and the columns of each of its rows; `options` as
+    for `fetch`."""
+    splits = fetch(name, dataset, **options)
     others = sorted(set(splits) - set(SPLIT_NAMES))
     if not set(splits) & set(SPLIT_NAMES):
         raise UserError(f"{name}: splits {', '.join(others)}; expected train and, if any, validation and test")
     if others:
         say(f"{name}: splits {', '.join(others)} are not used")
-    reader = Reader(dataset.columns, name)
     for split, rows in splits.items():
         if split not in others:
-            placed = ((f"{name}/{split}[{number}]", row) for number, row in enumerate(rows))
-            yield from read_texts(placed, reader, SPLIT_NAMES[split])
-    reader.close()
+            yield SPLIT_NAMES[split], _placed(name, split, rows, dataset)
+
+
+def _placed(name: str, split: str, rows: Iterable[Any], dataset: Dataset) -> Iterator[tuple[str, Any]]:
+    with _reachable(name, dataset):
+        for number, row in enumerate(rows):
+            yield f"{name}/{split}[{number}]", row
 
 
 def is_folder(folder: Path) -> bool:
@@ -76,20 +93,28 @@ def _shards(folder: Path) -> list[Path]:
 def fetch(name: str, dataset: Dataset, **options: Any) -> dict[str, Any]:
     """The splits of a hub data set; a hub out of reach is a `UserError` that says what to place where."""
     import datasets
-    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
-    from huggingface_hub.errors import HfHubHTTPError
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     revision = None if Path(name).is_dir() else dataset.revision
-    try:
+    with _reachable(name, dataset):
         configs = datasets.get_dataset_config_names(name, revision=revision)
         _check_config(name, dataset, configs)
         return dict(datasets.load_dataset(name, dataset.config_name, revision=revision, **options))
+
+
+@contextmanager
+def _reachable(name: str, dataset: Dataset) -> Iterator[None]:
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
     except (OSError, HfHubHTTPError, DatasetNotFoundError, DatasetGenerationError, ValueError) as error:
         raise UserError(
             f"hub data set {name}@{dataset.revision}: cannot be fetched ({first_line(error)}); run again when the hub "
-            "can be reached, or place its rows as train.jsonl in a folder and set dataset=jsonl dataset.path=FOLDER"
+            "can be reached, or place its rows as train.jsonl in a folder and set "
+            f"dataset={'text' if dataset.is_text else 'jsonl'} dataset.path=FOLDER"
         ) from None
 
 

@@ -52,8 +52,9 @@ def is_hub_folder(dataset: Dataset) -> bool:
     return hub.is_folder(folder)
 
 
-def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
-    """The file of every split found under `dataset.path`; at least one, or a `UserError`.
+def files(dataset: Dataset, names: dict[str, list[str]], endings: tuple[str, ...] = ENDINGS) -> dict[str, Path]:
+    """The file of every split found under `dataset.path`, named by its stem and an ending; at least one, or a
+    `UserError`.
 
     Two files for one split are a `UserError`, but for the alternatives that a suite names itself: there the first of
     its names counts.
@@ -68,7 +69,7 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
         return {next(iter(names)): path}
     found: dict[str, Path] = {}
     for split, stems in names.items():
-        groups = [_present(path, [stem]) for stem in stems]
+        groups = [_present(path, [stem], endings) for stem in stems]
         present = [each for group in groups for each in group]
         if names is not NAMES:
             present = next((group for group in groups if group), [])
@@ -78,9 +79,9 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
         if present:
             check_readable(present[0], "dataset.path")
             found[split] = present[0]
-    others = sorted(each.name for each in path.iterdir() if each.name.endswith(ENDINGS) and each not in found.values())
+    others = sorted(each.name for each in path.iterdir() if each.name.endswith(endings) and each not in found.values())
     if not found:
-        wanted = ", ".join(stem + ".jsonl" for stems in names.values() for stem in stems)
+        wanted = ", ".join(stem + endings[0] for stems in names.values() for stem in stems)
         there = f"; it has {', '.join(others[:5])}: set dataset.path to one of them" if others else ""
         raise UserError(f"dataset.path={path}: no data file in this folder; expected one of {wanted} (or .gz){there}")
     if others and names is NAMES:  # once, for the graph looks for the files again and again
@@ -88,6 +89,6 @@ def files(dataset: Dataset, names: dict[str, list[str]]) -> dict[str, Path]:
     return found
 
 
-def _present(folder: Path, stems: list[str]) -> list[Path]:
-    candidates = [folder / (stem + ending) for stem in stems for ending in ENDINGS]
+def _present(folder: Path, stems: list[str], endings: tuple[str, ...] = ENDINGS) -> list[Path]:
+    candidates = [folder / (stem + ending) for stem in stems for ending in endings]
     return [candidate for candidate in candidates if candidate.exists()]

@@ -39,8 +39,9 @@ def layout(rows: list[Encoded], bytes_each: int) -> tuple[list[dict[str, Any]], 
 
 
 def token_hash(row: Encoded) -> str:
-    """16 hex digits over a row's ids and where its response begins."""
-    ids = np.array([len(row.prompt), *row.prompt, *row.response], dtype="<i8")
+    """16 hex digits over a row's ids, where its response begins, and which of its tokens are not learned."""
+    unlearned = [-1 - place for place in row.unlearned]  # no id is negative, so these are told from ids
+    ids = np.array([len(row.prompt), *row.prompt, *row.response, *unlearned], dtype="<i8")
     return hashlib.sha256(ids.tobytes()).hexdigest()[:16]
 
 

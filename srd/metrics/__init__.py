@@ -13,8 +13,8 @@ from srd.store.rows import Sample
 class Metric:
     """A score of one answer, and how the report shows it."""
 
-    function: Callable[..., float]
-    """From the answer and what the metric `needs` of the sample to a number."""
+    function: Callable[..., float] | None
+    """From the answer and what the metric `needs` of the sample to a number; none: no answer is needed."""
     column: str
     """Its title in tables."""
     higher_is_better: bool = True
@@ -29,6 +29,7 @@ class Metric:
 
     def __call__(self, answer: str, sample: Sample) -> float:
         """The score of an answer to a sample's prompt, unscaled."""
+        assert self.function is not None, f"{self.column} is not of an answer"
         return self.function(answer, *(getattr(sample, name) for name in self.needs))
 
     def shown(self, value: float) -> str:
@@ -46,6 +47,15 @@ BLIND = 0.5
 """From this share of samples on which it sees nothing, a metric decides nothing."""
 METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees), "exact_match": Metric(exact_match, "EM", decimals=1)}
 """Metrics by name, in the order of their columns."""
+NLL = "nll"
+"""The loss on the references, nats a token: what chooses where nothing is answered."""
+CRITERIA = {**METRICS, NLL: Metric(None, "NLL", higher_is_better=False, scale=1, decimals=3)}
+"""What may choose the best weights and head a report."""
+
+
+def dev_column(name: str) -> str:
+    """Where `dev.jsonl` has a criterion."""
+    return "dev/loss_nats" if name == NLL else f"dev/{name}"
 
 
 def metrics_of(answer: str, sample: Sample, names: tuple[str, ...] | None = None) -> dict[str, float]:

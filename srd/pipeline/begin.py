@@ -12,6 +12,7 @@ from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
 from srd.runtime.progress import say
 from srd.store.artefacts import prepare
+from srd.store.manifests import read_manifest
 
 
 def begin(cfg: Config, planning: bool = False) -> Config:
@@ -31,14 +32,17 @@ def begin(cfg: Config, planning: bool = False) -> Config:
 def with_teacher_signal(cfg: Config, planning: bool = False) -> Config:
     """The config with `teacher.signal=auto` turned into hidden or online, by an estimate of the cache's size.
 
-    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. The cache
-    stage itself knows the size and stops where the disk is too small. Only in `planning` do the numbers of `plan`
-    stand for the samples.
+    A third of the bytes of `samples.jsonl` is taken for its positions: more than text in Latin script has. Of windows
+    the tokens are known. The cache stage itself knows the size and stops where the disk is too small. Only in
+    `planning` do the numbers of `plan` stand for the samples.
     """
     if cfg.teacher.signal != "auto" or not cfg.caches_teacher:
         return cfg
     if planning and cfg.plan.samples is not None and cfg.plan.response_tokens is not None:
         positions = cfg.plan.samples * cfg.plan.response_tokens
+    elif cfg.dataset.is_text:
+        windows = read_manifest(make(cfg, graph.rows(cfg)))["ledger"]["samples"]["train"]
+        positions = windows * cfg.model.max_tokens
     else:
         positions = (make(cfg, graph.samples(cfg.dataset)) / "samples.jsonl").stat().st_size / 3
     each = STATE_BYTES[cfg.teacher.dtype or cfg.model.teacher.dtype]

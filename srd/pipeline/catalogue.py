@@ -34,6 +34,9 @@ STAGES: dict[str, Stage] = {
         "raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", version=2, on_demand=True, common=True
     ),
     "tokenizer": Stage("train a tokenizer on the training split", f"{GRAPH}:tokenizers", on_demand=True, common=True),
+    "windows": Stage(
+        "documents of plain text to windows of tokens", f"{GRAPH}:window_sets", on_demand=True, common=True
+    ),
     "finetune": Stage(
         "fine-tune one of the models (role=teacher|student)",
         f"{GRAPH}:finetunings",

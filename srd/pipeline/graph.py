@@ -5,24 +5,21 @@ samples → reflect → rank → filter → partition → distill → evaluate
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import SPARSE, Config, Dataset, Distill, Generation, Pair, Positions
+from srd.config import SPARSE, Config, Dataset, Pair
 from srd.datasets import DATASETS
-from srd.distillation.divergences import power_of
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
-from srd.pipeline.identity import lora_identity, text_identity, weights_identity
+from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
+from srd.pipeline.settings import of_classes, of_decoding, of_method, of_positions, of_recipe
 from srd.selection.curricula import CURRICULA
-from srd.selection.importance import IMPORTANCE
-from srd.selection.positions import POLICIES, asked
 from srd.selection.ranking import SIGNALS
 from srd.store.artefacts import Node
-from srd.store.files import known_digest
 
 
 def _node(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None, context: Any = None) -> Node:
@@ -51,9 +48,20 @@ def samples(dataset: Dataset) -> Node:
     return _node("samples", settings | strict | noise | {"source": source}, context=dataset.location)
 
 
+def rows(cfg: Config, dataset: Dataset | None = None) -> Node:
+    """What the models read of a data set, the training data where none is named: its samples, or the windows of tokens
+    that its documents are cut into."""
+    dataset = dataset or cfg.dataset
+    if not dataset.is_text:
+        return samples(dataset)
+    budget = {"tokens": dataset.tokens} if dataset.tokens is not None else {}
+    settings = {"max_tokens": cfg.model.max_tokens, **budget, **tokenizer_identity(cfg)}
+    return _node("windows", settings, {"samples": samples(dataset), **tokenizer(cfg)}, pair(cfg))
+
+
 def suite(cfg: Config, name: str) -> Node:
-    """The samples of one evaluation suite; without a data set of its own it is the test split of the training data."""
-    return samples(suite_dataset(cfg, name))
+    """The rows of one evaluation suite; without a data set of its own it is the test split of the training data."""
+    return rows(cfg, suite_dataset(cfg, name))
 
 
 def suite_dataset(cfg: Config, name: str) -> Dataset:
@@ -85,14 +93,23 @@ def finetune(cfg: Config, role: str) -> Node:
         "recipe": asdict(side.finetune),
         **lora_identity(side),
     }
-    return _node("finetune", settings, {"samples": samples(cfg.dataset), **tokenizer(cfg)}, pair(cfg))
+    return _node("finetune", settings, {"samples": rows(cfg), **tokenizer(cfg)}, pair(cfg))
 
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
+    _require_prompts(cfg, "reflect", "rank.signals and filter.by of length or random, or curriculum=none filter.keep=1")
     settings, inputs = _model(cfg, "student")
-    decoding = _decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
-    return _node("reflect", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
+    decoding = of_decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
+    return _node("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
+
+
+def _require_prompts(cfg: Config, what: str, instead: str) -> None:
+    """A `UserError` where the rows are windows of text, which nobody can answer."""
+    if cfg.dataset.is_text:
+        raise UserError(
+            f"{what}: dataset={cfg.dataset.name} has windows of text and no prompts to answer; use {instead}"
+        )
 
 
 def rank(cfg: Config) -> Node:
@@ -108,7 +125,7 @@ def rankings(cfg: Config) -> list[Node]:
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals; only those of the student need its reflections."""
     reflected = {"reflections": reflect(cfg)} if any(SIGNALS[name].is_reflected for name in signals) else {}
-    written = {"samples": samples(cfg.dataset)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
+    written = {"samples": rows(cfg)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
     # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
@@ -135,24 +152,25 @@ def partition(cfg: Config) -> Node:
         **{key: value for key, value in used.items() if value is not None},
     }
     # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.
-    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": samples(cfg.dataset)}
+    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": rows(cfg)}
     return _node("partition", settings, inputs)
 
 
 def answers(cfg: Config) -> Node:
     """The teacher's answers to the training prompts."""
+    _require_prompts(cfg, f"method={cfg.method.name}", "a method that learns from the references, such as method=fkl")
     settings, inputs = _model(cfg, "teacher")
-    decoding = _decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
-    return _node("answers", {**settings, **decoding}, {"samples": samples(cfg.dataset), **inputs}, pair(cfg))
+    decoding = of_decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
+    return _node("answers", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
 
 
 def distill(cfg: Config) -> Node:
     """The distilled student."""
     student, inputs = _model(cfg, "student")
-    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
-    settings = {**student, **lora_identity(cfg.model.student), **_method(cfg)}
-    settings |= {"recipe": _recipe(cfg.distill), "dev": decoding}
-    inputs = {"samples": samples(cfg.dataset), "phases": partition(cfg), **inputs}
+    settings = {**student, **lora_identity(cfg.model.student), **of_method(cfg), "recipe": of_recipe(cfg.distill)}
+    if cfg.distill.answers_dev:
+        settings["dev"] = of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
+    inputs = {"samples": rows(cfg), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge
     if cfg.curriculum.order == "kept":
@@ -160,7 +178,7 @@ def distill(cfg: Config) -> Node:
     if cfg.method.responses == "teacher":
         inputs["answers"] = answers(cfg)
     if cfg.method.divergence is not None and not cfg.selection.positions.are_all:
-        settings["positions"] = _positions(cfg.selection.positions)
+        settings["positions"] = of_positions(cfg.selection.positions)
     # Without a divergence τ and α have nothing to act on: all schedules of supervised training are one artefact.
     if cfg.method.divergence is not None:
         settings["schedule"] = phase_values(cfg.schedule, cfg.num_phases)
@@ -174,74 +192,24 @@ def distill(cfg: Config) -> Node:
     return _node("distill", settings, inputs, pair(cfg))
 
 
-def _recipe(recipe: Distill) -> dict[str, Any]:
-    """The recipe of distillation; the metric that chooses counts where it is not the one that always chose."""
-    settings = asdict(recipe)
-    if recipe.select_by == Distill.select_by:
-        del settings["select_by"]
-    return settings
-
-
 def cache(cfg: Config) -> Node:
     """What is kept of the teacher on the training samples: its last hidden states on all of them, which every arm
     reads; or some classes of its distribution on those that stay."""
     settings, inputs = _model(cfg, "teacher")
-    inputs = {"samples": samples(cfg.dataset), **inputs}
+    inputs = {"samples": rows(cfg), **inputs}
     if cfg.teacher.signal in SPARSE:
-        settings |= {"signal": cfg.teacher.signal, "classes": _classes(cfg)}
+        settings |= {"signal": cfg.teacher.signal, "classes": of_classes(cfg)}
         inputs |= {"selection": filter(cfg)} if cfg.filter.keep < 1 else {}
     else:
         settings["dtype"] = cfg.teacher.dtype or cfg.model.teacher.dtype
     return _node("cache", settings, inputs, pair(cfg))
 
 
-def _classes(cfg: Config) -> dict[str, Any]:
-    """What a choice of classes reads of its settings."""
-    read = ("count",) if cfg.teacher.signal == "top" else ("draws", "slots", "seed")
-    return {key: getattr(cfg.selection.classes, key) for key in (*read, "temperature")}
-
-
-def _positions(positions: Positions) -> dict[str, Any]:
-    """What a choice of positions reads of its settings."""
-    policy, weight = POLICIES[positions.policy], positions.weight
-    drawn = policy.is_drawn or any(IMPORTANCE[name].drawn for name in asked(positions))
-    read = {
-        "policy",
-        *policy.reads,
-        "cross_entropy",
-        *({"weight"} if weight else ()),
-        *({"cooling", "signal"} if positions.cooling else ()),
-        *({"seed"} if drawn else ()),
-    }
-    return {key: value for key, value in asdict(positions).items() if key in read}
-
-
-def _method(cfg: Config) -> dict[str, Any]:
-    """What a method reads of its settings; a method without a divergence reads none of those that shape one."""
-    method, corpus = cfg.method, cfg.method.corpus
-    settings: dict[str, Any] = {}
-    if corpus.path is not None:
-        if not Path(corpus.path).is_file():
-            raise UserError(f"method.corpus.path={corpus.path}: no such file; expected JSON Lines with a column 'text'")
-        settings["corpus"] = {**asdict(corpus), "path": known_digest(Path(corpus.path))}
-    if method.divergence is not None:
-        settings["method"] = {
-            "divergence": method.divergence,
-            "parameters": method.parameters,
-            "temperature_power": power_of(method.divergence, method.temperature_power),
-        }
-    if method.is_on_policy:
-        data = method.student_data
-        unused = set() if data.adaptive else {"share_step", "loss_margin"}
-        unused |= set() if data.replay_capacity else {"fresh"}
-        settings["student_data"] = {key: value for key, value in asdict(data).items() if key not in unused}
-    return settings
-
-
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     """The scores of one checkpoint on one suite."""
-    decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
-    settings: dict[str, Any] = {"target": target, "suite": suite_name, **decoding}
+    settings: dict[str, Any] = {"target": target, "suite": suite_name}
+    if not suite_dataset(cfg, suite_name).is_text:
+        settings |= of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
     role = "student" if target == "distill" else target
     model, inputs = _model(cfg, role)
     if target == "distill":
@@ -257,8 +225,14 @@ def evaluations(cfg: Config) -> list[Node]:
 
 def sample_sets(cfg: Config) -> list[Node]:
     """The training data and every suite of its own."""
-    nodes = [samples(cfg.dataset), *(suite(cfg, name) for name in cfg.evaluate.suites)]
+    nodes = [samples(cfg.dataset), *(samples(suite_dataset(cfg, name)) for name in cfg.evaluate.suites)]
     return list({str(node): node for node in nodes}.values())
+
+
+def window_sets(cfg: Config) -> list[Node]:
+    """The windows of the training data and of every suite of its own, where they are plain text."""
+    sets = [rows(cfg), *(suite(cfg, name) for name in cfg.evaluate.suites)]
+    return list({str(node): node for node in sets if node.stage == "windows"}.values())
 
 
 def tokenizers(cfg: Config) -> list[Node]:
@@ -283,13 +257,3 @@ def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:
     side = cfg.model.side(role)
     tuned = {role: finetune(cfg, role)} if side.finetune.epochs > 0 else {}
     return {"text": text_identity(cfg), role: weights_identity(side, role)}, {**tuned, **tokenizer(cfg)}
-
-
-def _decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
-    """How answers are drawn; greedy decoding has no use for seeds and cuts and takes one pass, and who draws matters
-    only to samples."""
-    if generation.temperature == 0:
-        uncut = replace(generation, top_p=Generation.top_p, top_k=Generation.top_k)
-        return {"generation": asdict(uncut), "seeds": [0]}
-    sampler = {"sampler": backend} if backend != "transformers" else {}
-    return {"generation": asdict(generation), "seeds": seeds, **sampler}

@@ -24,12 +24,15 @@ def text_identity(cfg: Config) -> dict[str, Any]:
         settings["template_arguments"] = cfg.model.template_arguments
     if cfg.model.template == "chat":
         settings |= _date(cfg)
-    if cfg.model.vocabulary is None:
-        student = weights_identity(cfg.model.student, "student")
-        settings["tokenizer"] = {
-            key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student
-        }
-    return settings
+    return settings | tokenizer_identity(cfg)
+
+
+def tokenizer_identity(cfg: Config) -> dict[str, Any]:
+    """The tokenizer of given weights; nothing where it is trained, and an input."""
+    if cfg.model.vocabulary is not None:
+        return {}
+    student = weights_identity(cfg.model.student, "student")
+    return {"tokenizer": {key: student[key] for key in ("name", "revision", "package", "gguf_file") if key in student}}
 
 
 def _date(cfg: Config) -> dict[str, str]:

@@ -63,7 +63,7 @@ def _build(cfg: Config, node: Node) -> Path:
             _made(work)
 
     folder = build(node, cfg.outputs, run)
-    if node.stage == "samples":
+    if node.stage in ("samples", "windows"):
         check_splits(cfg, node)
     return folder
 
@@ -91,15 +91,18 @@ def _made(work: Work[Any, Any]) -> Work[Any, Any]:
 
 
 def check_splits(cfg: Config, node: Node) -> None:
-    """A `UserError` for a split of the finished samples `node` that the run needs and that is empty."""
+    """A `UserError` for a split of the finished samples or windows `node` that the run needs and that is empty."""
     counts = read_manifest(node.folder(cfg.outputs))["ledger"]["samples"]
     suites = {graph.suite(cfg, name).fingerprint for name in cfg.evaluate.suites}
     needed = ["test"] if node.fingerprint in suites else []
-    if graph.samples(cfg.dataset).fingerprint == node.fingerprint:
+    if graph.rows(cfg).fingerprint == node.fingerprint:
         needed += ["train", "dev"]
     for name in needed:
         if counts[name] == 0:
             held = f"{counts['dev']} dev and {counts['test']} test samples took all; "
             held += "lower dataset.dev_samples and test_samples"
             hint = held if name == "train" else f"hold some out of the training split with dataset.{name}_samples"
+            if node.stage == "windows":
+                held = f"the {name} documents do not fill one window of model.max_tokens={cfg.model.max_tokens}"
+                raise UserError(f"{node}: {held}; use more, with dataset.{name}_samples, or lower model.max_tokens")
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")

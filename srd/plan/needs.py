@@ -10,6 +10,7 @@ from functools import cached_property
 from srd.config import SPARSE, Config
 from srd.distillation.records import record_of
 from srd.models.facts import Facts
+from srd.pipeline.graph import suite_dataset
 from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
 from srd.plan.work import Device, Need
@@ -77,11 +78,14 @@ class RunEstimate:
     def _evaluations(self) -> list[Need]:
         cfg, needs = self.cfg, []
         greedy = cfg.evaluate.generation.temperature == 0
-        answers = sum(self.lengths.test_samples.values()) * (1 if greedy else len(cfg.evaluate.seeds))
+        read = {name: count for name, count in self.lengths.test_samples.items() if suite_dataset(cfg, name).is_text}
+        answered = sum(self.lengths.test_samples.values()) - sum(read.values())
+        answers = answered * (1 if greedy else len(cfg.evaluate.seeds))
         for target in cfg.evaluate.targets:
             facts = self.teacher if target == "teacher" else self.student
-            limit = cfg.evaluate.generation.max_new_tokens
-            needs.append(self.device.answer(f"evaluate {target}", facts, answers, answers, limit))
+            limit = cfg.evaluate.generation.max_new_tokens if answers else 0
+            scored = answers + sum(read.values())
+            needs.append(self.device.answer(f"evaluate {target}", facts, answers, scored, limit))
         return needs
 
     @property
@@ -130,8 +134,11 @@ class RunEstimate:
         """Training with the teacher's part in it, the dev answers, and what an on-policy method writes."""
         cfg, student = self.cfg, self.student
         need = self.device.train("distill", student, cfg.distill, self.passes, self._teacher_memory())
-        dev_answers = cfg.distill.dev_samples * cfg.distill.epochs * cfg.num_phases
-        dev = self.device.answer("dev", student, dev_answers, 0, cfg.evaluate.generation.max_new_tokens)
+        dev_rows = cfg.distill.dev_samples * cfg.distill.epochs * cfg.num_phases
+        if cfg.distill.answers_dev:
+            dev = self.device.answer("dev", student, dev_rows, 0, cfg.evaluate.generation.max_new_tokens)
+        else:
+            dev = self.device.answer("dev", student, 0, dev_rows, 0)
         extra_flops = self._online_teacher_flops() + self._corpus_flops()
         # Rebuilding logits from hidden states takes time; the ledgers count no FLOPs for it.
         seconds = need.seconds + dev.seconds + (extra_flops + self._rebuilding_flops()) / self.device.speed

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srd.metrics import METRICS
+from srd.metrics import CRITERIA, METRICS, dev_column
 from srd.report.scores import Result
 from srd.report.study import Run, headline
 from srd.store.manifests import file_of
@@ -89,7 +89,7 @@ def _training(runs: list[Run], metric: str) -> Figure | None:
         for run, colour in _coloured(of_panel):
             _curves(run, metric, colour, loss, dev)
         loss.set_ylabel(f"training loss, nats/token\n(mean of {SMOOTHING} steps)")
-        dev.set_ylabel(f"dev {METRICS[metric].column}")
+        dev.set_ylabel(f"dev {CRITERIA[metric].column}")
         _legend(dev, method)
     for axes in grid[-1]:
         axes.set_xlabel("optimiser step (dotted: phase borders)")
@@ -102,8 +102,8 @@ def _curves(run: Run, metric: str, colour: Any, loss: Axes, dev: Axes) -> None:
     smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
     loss.plot([row["step"] for row in metrics], smooth, color=colour, linewidth=1.2)
     # A run that chose its weights by another metric has no curve of this one, but keeps its place in the legend.
-    scored = [row for row in scores if f"dev/{metric}" in row]
-    values = [METRICS[metric].scale * row[f"dev/{metric}"] for row in scored]
+    scored = [row for row in scores if dev_column(metric) in row]
+    values = [CRITERIA[metric].scale * row[dev_column(metric)] for row in scored]
     dev.plot([row["step"] for row in scored], values, "o-", color=colour, markersize=3, linewidth=1.2, label=run.arm)
     for before, after in pairwise(metrics):
         if after["phase"] != before["phase"]:
@@ -143,7 +143,7 @@ def _difficulty(runs: list[Run]) -> Figure | None:
 
 
 def _cost(rows: list[Result], runs: list[Run]) -> Figure:
-    suite, column = rows[0].suite, METRICS[rows[0].metric].column
+    suite, column = rows[0].suite, CRITERIA[rows[0].metric].column
     by_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == suite}
     panels = _panels([run for run in _first_runs(runs) if run.arm in by_arm]) or [("", [])]
     figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")

@@ -143,15 +143,11 @@ def _values(outputs: Path, artefacts: list[str]) -> Values:
         )
 
     def array(name: str) -> np.ndarray:
-        return np.array([[[_value(rows[id, seed], name) for seed in seeds] for id in ids] for rows in by_run])
+        return np.array([[[rows[id, seed].value(name) for seed in seeds] for id in ids] for rows in by_run])
 
     # A metric that is younger than some of the scores has no column; `srd evaluate` makes a deleted artefact again.
     metrics = [name for name in METRICS if all(name in row.metrics for rows in by_run for row in rows.values())]
     return Values(ids, seeds, {name: array(name) for name in (*metrics, "nll", "cut", "tokens")})
-
-
-def _value(row: Score, name: str) -> float:
-    return float(row.metrics[name] if name in row.metrics else getattr(row, name))
 
 
 def _compare(results: list[Result], values: dict[Key, Values], by_arm: dict[str, list[Run]], metric: Metric) -> None:

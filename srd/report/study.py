@@ -9,7 +9,7 @@ from typing import Any
 
 from srd.config import Config, Distill, check_study
 from srd.errors import UserError, nearest
-from srd.metrics import METRICS, Metric
+from srd.metrics import CRITERIA, Metric
 from srd.pipeline import graph
 from srd.runtime.progress import say
 from srd.store.files import replace_text
@@ -76,7 +76,7 @@ def headline(runs: list[Run]) -> tuple[str, Metric]:
     names = list(dict.fromkeys(run.select_by for run in in_order(runs)))
     if len(names) > 1:
         say(f"the runs chose their weights by {' and '.join(names)}; the report compares them by {names[0]}")
-    return names[0], METRICS[names[0]]
+    return names[0], CRITERIA[names[0]]
 
 
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from srd.metrics import METRICS
+from srd.metrics import CRITERIA, METRICS, NLL
 from srd.pipeline.catalogue import STAGES
 from srd.report.scores import Result
 from srd.report.stats import MeanInterval
@@ -15,19 +15,21 @@ def score_table(rows: list[Result]) -> Cells:
     known of the answers."""
     with_published = any(row.published is not None for row in rows)
     others = [name for name in METRICS if name != rows[0].metric and any(name in row.metrics for row in rows)]
-    header = ["", "suite", METRICS[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
-    header += ["n", *(METRICS[name].column for name in others), "NLL", "cut", "length"]
+    header = ["", "suite", CRITERIA[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
+    header += ["n", *(METRICS[name].column for name in others), *([] if rows[0].metric == NLL else ["NLL"])]
+    header += ["cut", "length"]
     return header, [_score_line(row, with_published, others) for row in rows]
 
 
 def _score_line(row: Result, with_published: bool, others: list[str]) -> list[str]:
-    metric = METRICS[row.metric]
+    metric = CRITERIA[row.metric]
     line = [row.arm, row.suite, metric.shown(row.score.mean), _interval(row.score)]
     if with_published:
         line.append(metric.shown(row.published) if row.published is not None else "")
     line.append(f"{row.num_runs}×{row.num_ids}×{row.num_seeds}")
     line += [METRICS[name].shown(row.metrics[name]) if name in row.metrics else "" for name in others]
-    return [*line, f"{row.nll:.2f}", f"{100 * row.cut_share:.1f} %", f"{row.mean_tokens:.1f}"]
+    line += [] if row.metric == NLL else [f"{row.nll:.2f}"]
+    return [*line, f"{100 * row.cut_share:.1f} %", f"{row.mean_tokens:.1f}"]
 
 
 def difference_table(rows: list[Result]) -> Cells:
@@ -70,7 +72,7 @@ def cost_table(rows: list[Result]) -> Cells:
 
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    header = ["", METRICS[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
+    header = ["", CRITERIA[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
@@ -80,7 +82,7 @@ def summary_table(rows: list[Result]) -> Cells:
         lines.append(
             [
                 name,
-                METRICS[row.metric].shown(row.score.mean),
+                CRITERIA[row.metric].shown(row.score.mean),
                 f"{row.score.low:.1f}…{row.score.high:.1f}",
                 *counts,
                 *scoring,
@@ -92,7 +94,7 @@ def summary_table(rows: list[Result]) -> Cells:
 def comparisons(rows: list[Result]) -> list[str]:
     """What each arm gains and costs against the first arm it is compared with, one sentence each."""
     lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
-    column = METRICS[rows[0].metric].column
+    column = CRITERIA[rows[0].metric].column
     return [
         f"{arm} against {other}, {suite}: {mean} ({interval}) {column}, {runs} training run(s); "
         f"{passes} of its sample passes, {seconds} of its seconds"

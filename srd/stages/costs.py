@@ -53,6 +53,12 @@ def answering_counts(rows: list[Encoded], generated: int, parameters: int) -> Co
     return {"scoring_passes": len(rows), "generated_tokens": generated, "flops": flops}
 
 
+def reading_counts(rows: list[Encoded], parameters: int) -> Counts:
+    """The cost of scoring whole rows: one forward pass."""
+    supervised, tokens = sum(row.num_supervised for row in rows), sum(row.num_tokens for row in rows)
+    return {"scoring_passes": len(rows), "scored_tokens": supervised, "flops": forward_flops(parameters, tokens)}
+
+
 def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
     """The cost of answering `rows` and scoring their references: two forward passes over prompts, one over the rest."""
     prompts, references = sum(len(row.prompt) for row in rows), sum(row.num_supervised for row in rows)

@@ -49,7 +49,8 @@ class Settings:
     student: dict[str, Any]
     """Identity of its weights before any training."""
     recipe: Distill
-    dev: Decoding
+    dev: Decoding | None = None
+    """Where the metric that chooses the best weights is one of answers."""
     lora: Lora = field(default_factory=Lora)
     merge: bool = False
     """Leave the best weights whole, with the adapter folded in."""
@@ -223,4 +224,6 @@ def _dev_set(work: Distillation, loaded: Loaded) -> DevSet:
     settings = work.settings
     samples = read_samples(work, "dev")[: settings.recipe.dev_samples]
     pairs = longest_first(samples, loaded.tokenizer, settings.text)
+    if settings.dev is None:
+        return DevSet(pairs, loaded.tokenizer, None, 0)
     return DevSet(pairs, loaded.tokenizer, settings.dev.generation, settings.dev.seeds[0])

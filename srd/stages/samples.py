@@ -12,9 +12,8 @@ from srd.errors import UserError
 from srd.runtime.progress import say
 from srd.selection.ranking import uniform
 from srd.store.artefacts import Work
-from srd.store.rows import Corrupted, Sample, sample_id, write_rows
+from srd.store.rows import SPLITS, Corrupted, Sample, sample_id, write_rows
 
-SPLITS = ("train", "dev", "test")
 DRAWS = 1000
 """Tries to find a different response."""
 
@@ -100,9 +99,9 @@ def _spoken(output: str | list[str]) -> list[str]:
 
 
 def repeats(training: list[Sample], held_out: list[Sample]) -> int:
-    """How many held-out prompts are training prompts, white space aside."""
+    """How many held-out prompts are training prompts, white space aside; a document has none."""
     trained = {_prompt(sample) for sample in training}
-    return sum(_prompt(sample) in trained for sample in held_out)
+    return sum(_prompt(sample) in trained for sample in held_out if any(_prompt(sample)))
 
 
 def _prompt(sample: Sample) -> tuple[str, ...]:

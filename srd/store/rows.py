@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +12,15 @@ from srd.errors import UserError
 Row = TypeVar("Row")
 METRICS_FIELD = "metrics"
 """The field whose entries are columns of the file."""
+SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One instruction with its reference answer; `output` is a list where a suite has several references."""
+    """One instruction with its reference answer; `output` is a list where a suite has several references.
+
+    Or a document, or a window of tokens, which have an output alone.
+    """
 
     id: str
     instruction: str
@@ -25,6 +29,10 @@ class Sample:
     split: str
     system: str = ""
     """What a conversation tells the assistant before its first turn."""
+    ids: list[int] | None = None
+    """The tokens of a window, of which `output` shows the text; none: it is tokenised at use."""
+    borders: list[int] | None = None
+    """Where in `ids` nothing is predicted, because a document begins there behind another one."""
 
     @property
     def references(self) -> list[str]:
@@ -71,7 +79,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Score:
-    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
+    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it. Of a window of text,
+    which nobody answers, there is the `nll` alone."""
 
     task: str
     id: str
@@ -81,6 +90,10 @@ class Score:
     nll: float
     tokens: int
     cut: bool
+
+    def value(self, name: str) -> float:
+        """A metric, or one of the other numbers."""
+        return float(self.metrics[name] if name in self.metrics else getattr(self, name))
 
 
 def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
@@ -110,23 +123,28 @@ def write_rows(path: Path, rows: Iterable[Any]) -> None:
 
 def read_dicts(path: Path) -> list[dict[str, Any]]:
     """Every row as a dict; a line that is not JSON is a `UserError` with file and line number."""
-    rows = []
+    return list(_dicts(path))
+
+
+def _dicts(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                rows.append(json.loads(line))
+                yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise UserError(
                     f"{path}:{number}: not a JSON row ({error.msg}); delete the folder and run again"
                 ) from None
-    return rows
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Every row as a `kind`; in one with metrics, the columns that it has no field for are its metrics."""
     names = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
-    rows = []
-    for row in read_dicts(path):
+    rows, shared = [], {}
+    for row in _dicts(path):
+        if row.get("ids"):
+            # One object for each number or text that comes again and again: the tokens of a corpus must fit memory.
+            row["ids"] = [shared.setdefault(id, id) for id in row["ids"]]
         values = {key: value for key, value in row.items() if key in names}
         if METRICS_FIELD in names:
             values[METRICS_FIELD] = {key: value for key, value in row.items() if key not in names}

@@ -25,9 +25,9 @@ BATCH_SHARE = 64
 class Batch:
     """Padded sequences with their supervised positions.
 
-    `supervised[b, t]` holds where the logits at t predict a response token or EOS; `positions` [N] are those positions
-    in a flattened [B * T], `labels` [N] the tokens there, and `referenced` [N] those of them that a reference gave.
-    `rows` are the sequences it was made of.
+    `supervised[b, t]` holds where the logits at t predict a response token or EOS that is learned; `positions` [N] are
+    those positions in a flattened [B * T], `labels` [N] the tokens there, and `referenced` [N] those of them that a
+    reference gave. `rows` are the sequences it was made of.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -58,6 +58,7 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
         # The logits at t are those of token t + 1: the prompt's last token predicts the response's first.
         first = start + len(row.prompt) - 1
         supervised[b, first : first + len(row.response)] = True
+        supervised[b, [first + place for place in row.unlearned]] = False
     # Found here and not on the device: the number of positions is the size of a tensor, and a GPU would have to be
     # waited for to know it.
     positions = supervised.flatten().nonzero().squeeze(1)

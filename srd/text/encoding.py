@@ -29,6 +29,8 @@ class Encoded:
     by_student: bool = False
     """Whether the student wrote the response: no reference then, so no cross-entropy."""
     response_was_cut: bool = False
+    unlearned: tuple[int, ...] = ()
+    """Where in the response tokens are not supervised."""
 
     @property
     def num_tokens(self) -> int:
@@ -37,7 +39,7 @@ class Encoded:
     @property
     def num_supervised(self) -> int:
         """Supervised positions: tokens of the response that are learned."""
-        return len(self.response)
+        return len(self.response) - len(self.unlearned)
 
 
 class Encoder:
@@ -61,10 +63,12 @@ class Encoder:
         """Control tokens of a prompt, by whether it has an input and a system text."""
 
     def encode(self, sample: Sample) -> Encoded:
-        """The ids of a sample's prompt and of its (first) reference with the end of the turn.
+        """The ids of a sample's prompt and of its (first) reference with the end of the turn; of a window its own.
 
         Of a prompt over `max_prompt_tokens` the opening and the tail stay, with the end of the template.
         """
+        if sample.ids is not None:
+            return window(sample.id, sample.ids, sample.borders or [])
         prompt_ids, response_ids = self._ids(sample)
         opened, rest = self._opened(prompt_ids)
         kept = [*opened, *rest[max(0, len(opened) + len(rest) - self.text.max_prompt_tokens) :]]
@@ -119,6 +123,11 @@ class Encoder:
 
     def _plain(self, text: str) -> list[int]:
         return encode_text(text, self.tokenizer)
+
+
+def window(id: str, ids: list[int], borders: list[int]) -> Encoded:
+    """A window of tokens: the first one is its prompt, and all others but those at `borders` are learned."""
+    return Encoded(id, ids[:1], ids[1:], False, unlearned=tuple(place - 1 for place in borders))
 
 
 def _joined(prompt: str, response: str, ids: Ids) -> tuple[list[int], list[int]]:

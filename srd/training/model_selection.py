@@ -1,4 +1,4 @@
-"""The choice of weights: dev answers after every epoch, checkpoints after every phase."""
+"""The choice of weights: dev answers or the dev loss after every epoch, checkpoints after every phase."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from srd.config import Distill, Engine, Generation
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answer
-from srd.metrics import BLIND, METRICS, Metric, blind_share
+from srd.metrics import BLIND, CRITERIA, NLL, Metric, blind_share, dev_column
 from srd.models.checkpoints import save_model
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -20,15 +20,16 @@ from srd.training.student_data import StudentResponses
 
 @dataclass(frozen=True)
 class DevSet:
-    """The dev prompts, longest first, and how they are answered."""
+    """The dev prompts, longest first, and how they are answered, if they are."""
 
     pairs: list[tuple[Sample, Encoded]]
     tokenizer: PreTrainedTokenizerBase
-    generation: Generation
+    generation: Generation | None
     seed: int
 
     def score(self, student: Any, engine: Engine, metric: Metric) -> float:
         """Mean metric of the student's answers, decoded as in the evaluation."""
+        assert self.generation is not None, "dev prompts are answered where a metric of answers chooses"
         rows, seeds = [row for _, row in self.pairs], [self.seed] * len(self.pairs)
         answers = answer(student, rows, self.tokenizer, self.generation, seeds, engine)
         scores = [metric(a.text, sample) for a, (sample, _) in zip(answers, self.pairs, strict=True)]
@@ -54,15 +55,17 @@ class ModelSelection:
     def selected_by(self) -> str:
         """The metric that chooses, or `nll` where it sees nothing in most dev references: then scores are equal, or
         differ by chance."""
+        if not self.recipe.answers_dev:
+            return NLL
         if blind_share(self.recipe.select_by, [sample for sample, _ in self.dev.pairs]) < BLIND:
             return self.recipe.select_by
         say(f"distill.select_by={self.recipe.select_by} cannot choose the best weights here: their dev loss does")
-        return "nll"
+        return NLL
 
     @property
     def metric(self) -> Metric:
         """What decides which weights are better."""
-        return METRICS[self.recipe.select_by]
+        return CRITERIA[self.recipe.select_by]
 
     @property
     def _adaptive(self) -> StudentResponses | None:
@@ -77,11 +80,13 @@ class ModelSelection:
             data.observe(self.dev.loss(self.state.model, self.engine))
 
     def end_epoch(self, phase: int, epoch: int) -> None:
-        """Answer the dev prompts; keep the weights where they are the best so far."""
+        """Answer the dev prompts, or take their loss alone; keep the weights where they are the best so far."""
         c, student, data = self.state.counters, self.state.model, self._adaptive
-        score, nll = self.dev.score(student, self.engine, self.metric), self.dev.loss(student, self.engine)
-        row = {"step": c.step, "phase": phase, "epoch": epoch, f"dev/{self.recipe.select_by}": score}
-        row["dev/loss_nats"] = nll
+        row: dict[str, Any] = {"step": c.step, "phase": phase, "epoch": epoch}
+        score = None
+        if self.recipe.answers_dev:
+            score = row[dev_column(self.recipe.select_by)] = self.dev.score(student, self.engine, self.metric)
+        nll = row[dev_column(NLL)] = self.dev.loss(student, self.engine)
         if data is not None:
             data.observe(nll)
             row["dev/student_share"] = data.share
@@ -93,11 +98,11 @@ class ModelSelection:
             c.best_score, c.best_nll, c.best_phase, c.best_epoch = score, nll, phase, epoch
             save_model(student, self.dev.tokenizer, self.state.beside.prepare("best"))
 
-    def _is_better(self, score: float, nll: float, best: float | None, best_nll: float | None) -> bool:
+    def _is_better(self, score: float | None, nll: float, best: float | None, best_nll: float | None) -> bool:
         """Whether weights with these dev values are better: by the metric, by the dev loss where that says nothing."""
-        if best is None or best_nll is None:
+        if best_nll is None:
             return True
-        if self.selected_by == "nll" or score == best:
+        if score is None or self.selected_by == NLL or score == best:
             return nll < best_nll
         return self.metric.is_better(score, best)
 
@@ -107,6 +112,7 @@ class ModelSelection:
             self.state.restore_snapshot()
         save_model(self.state.model, self.dev.tokenizer, self.state.beside.prepare(f"phase-{phase}"))
         c = self.state.counters
-        best = self.metric.shown(self.metric.scale * (c.best_score or 0))
-        by = f", by its loss {c.best_nll:.3f} nats" if self.selected_by == "nll" else ""
+        value = c.best_score if self.recipe.answers_dev else c.best_nll
+        best = self.metric.shown(self.metric.scale * (value or 0))
+        by = f", by its loss {c.best_nll:.3f} nats" if self.recipe.answers_dev and self.selected_by == NLL else ""
         say(f"phase {phase + 1} of {self.num_phases} done, best dev {self.metric.column} so far {best}{by}")

@@ -83,14 +83,15 @@ class StudentResponses:
         now."""
         steps = range(step, step + len(upcoming))
         kinds = self._kinds(step, upcoming)
-        fresh = [(number, row) for number in steps if kinds[number] == "fresh" for row in upcoming[number - step]]
+        rows_of = {number: upcoming[number - step] for number in steps if kinds[number] == "fresh"}
+        fresh = [(number, self._asked(row)) for number, rows in rows_of.items() for row in rows]
         seeds = [_stream(self.seed, number) for number, _ in fresh]
         responses = self.write([row for _, row in fresh], seeds) if fresh else []
         self.window = {number: [] for number in steps}
         for (number, row), response in zip(fresh, responses, strict=True):
             self.generated_tokens += len(response)
             room = self.max_tokens - len(row.prompt)
-            self.window[number].append(replace(row, response=response[:room], by_student=True))
+            self.window[number].append(_written(row, response[:room]))
         # In the order of the steps: one that replays may draw what an earlier one of this window has written.
         for number in steps:
             references = upcoming[number - step]
@@ -133,7 +134,17 @@ class StudentResponses:
     def _load(self, dumped: list[Any]) -> Encoded:
         id, response = dumped
         row = self.by_id[id]
-        return row if response is None else replace(row, response=response, by_student=True)
+        return row if response is None else _written(self._asked(row), response)
+
+    def _asked(self, row: Encoded) -> Encoded:
+        """The row with the prompt that the student answers: its own, or the beginning of a window of text."""
+        count = self.settings.prompt_tokens
+        return row if count is None else replace(row, prompt=(row.prompt + row.response)[:count])
+
+
+def _written(asked: Encoded, response: list[int]) -> Encoded:
+    """The student's response to a prompt, every token of which is supervised."""
+    return replace(asked, response=response, by_student=True, unlearned=())
 
 
 def _dump(row: Encoded) -> list[Any]:

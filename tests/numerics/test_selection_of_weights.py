@@ -46,3 +46,24 @@ def test_the_best_weights_are_not_chosen_by_ties(
     assert selection.selected_by == by
     if handover == "best":
         assert (counters.phase_score, counters.phase_nll) == (scores[best], losses[best])
+
+
+@pytest.mark.parametrize("handover", ["last", "best"])
+def test_the_dev_loss_alone_chooses_and_nothing_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handover: str
+) -> None:
+    made = training(tmp_path / "out", model())
+    dev = DevSet([(Sample(row.id, "", "", LATIN, "dev"), row) for row in encoded(4)], tokenizer(), None, 0)
+    recipe = Distill(handover=handover, select_by="nll")
+    selection = ModelSelection(made.state, dev, Engine(device="cpu"), recipe, 1)
+    losses = iter([3.0, 2.0, 2.5])
+    monkeypatch.setattr(DevSet, "loss", lambda *_: next(losses))
+    saved: list[int] = []
+    monkeypatch.setattr(model_selection, "save_model", lambda *_: saved.append(made.state.counters.best_epoch))
+    for epoch in range(3):
+        selection.end_epoch(0, epoch)
+    counters = made.state.counters
+    assert saved == [0, 1]
+    assert (counters.best_score, counters.best_nll, counters.best_epoch) == (None, 2.0, 1)
+    assert selection.selected_by == "nll"
+    assert counters.phase_nll == (2.0 if handover == "best" else None)

@@ -22,6 +22,9 @@ def folder_for(name: str, tmp_path: Path) -> Dataset:
     if name == "pydoc":
         return Dataset(name="pydoc")
     rows = make_rows(12)
+    if name == "text":
+        write_jsonl(tmp_path / "train.jsonl", [{"text": row["output"]} for row in rows])
+        return Dataset(name=name, path=str(tmp_path))
     if name == "hub":
         write_jsonl(tmp_path / "hub" / "train.jsonl", rows)
         return Dataset(name="hub", hub=str(tmp_path / "hub"), revision="0" * 40)
@@ -50,7 +53,7 @@ def test_every_loader_keeps_the_contract(name: str, tmp_path: Path) -> None:
 
 
 def test_there_are_as_many_data_sets_as_promised() -> None:
-    assert len(DATASETS) == 8
+    assert len(DATASETS) == 9
 
 
 @pytest.mark.slow

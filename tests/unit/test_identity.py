@@ -18,6 +18,7 @@ PAIR = (
     *(f"model.{role}.{key}={value}" for role in ("teacher", "student") for key, value in
       (("name", f"org/{role}"), ("revision", "abc"), ("finetune.epochs", 1))),
 )  # fmt: skip
+TEXT = (*SMOKE, "dataset=text", "dataset.path=FILE")
 HUB = (*SMOKE, "dataset=hub", "dataset.hub=org/data", "dataset.revision=abc")
 LISTED = (*SMOKE, "schedule=pocl", "curriculum.phases=4")
 SAMPLED = "reflect.generation.temperature=1"
@@ -148,6 +149,8 @@ CHANGES: dict[str, Change] = {
     "dataset.corrupt": Change("0.25"),
     "dataset.corrupt_seed": Change("3", (*SMOKE, "dataset.corrupt=0.25")),
     "dataset.strict": Change("true"),
+    "dataset.tokens": Change("70", TEXT),
+    "dataset.columns.text": Change("body", TEXT),
     **decoding("reflect.generation", (*SMOKE, SAMPLED)),
     "reflect.seed": Change("3", (*SMOKE, SAMPLED)),
     "rank.signals": Change("[nll]"),
@@ -178,6 +181,7 @@ CHANGES: dict[str, Change] = {
     "method.student_data.fresh": Change("increasing", DISTILLM),
     "method.student_data.every_steps": Change("1", GKD),
     **decoding("method.student_data.generation", GKD),
+    "method.student_data.prompt_tokens": Change("9", (*TEXT, "method=gkd", "++method.student_data.prompt_tokens=8")),
     "method.corpus.path": Change("FILE"),
     "method.corpus.weight": Change("3", CORPUS),
     "method.corpus.batch_sequences": Change("3", CORPUS),

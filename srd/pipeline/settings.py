@@ -1,0 +1,71 @@
+"""What the sections of a config put into the settings of a node: what is off, or is not read, is not there at all.
+
+So what was made before there was an option stays valid, and two settings that mean the same are one artefact.
+"""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from srd.config import Config, Distill, Generation, Positions
+from srd.distillation.divergences import power_of
+from srd.errors import UserError
+from srd.selection.importance import IMPORTANCE
+from srd.selection.positions import POLICIES, asked
+from srd.store.files import known_digest
+
+
+def of_recipe(recipe: Distill) -> dict[str, Any]:
+    """The recipe of distillation; the metric that chooses counts where it is not the one that always chose."""
+    settings = asdict(recipe)
+    if recipe.select_by == Distill.select_by:
+        del settings["select_by"]
+    return settings
+
+
+def of_classes(cfg: Config) -> dict[str, Any]:
+    """What a choice of classes reads of its settings."""
+    read = ("count",) if cfg.teacher.signal == "top" else ("draws", "slots", "seed")
+    return {key: getattr(cfg.selection.classes, key) for key in (*read, "temperature")}
+
+
+def of_positions(positions: Positions) -> dict[str, Any]:
+    """What a choice of positions reads of its settings."""
+    policy, weight = POLICIES[positions.policy], positions.weight
+    drawn = policy.is_drawn or any(IMPORTANCE[name].drawn for name in asked(positions))
+    read = {"policy", *policy.reads, "cross_entropy", *({"weight"} if weight else ()), *({"seed"} if drawn else ())}
+    read |= {"cooling", "signal"} if positions.cooling else set()
+    return {key: value for key, value in asdict(positions).items() if key in read}
+
+
+def of_method(cfg: Config) -> dict[str, Any]:
+    """What a method reads of its settings; a method without a divergence reads none of those that shape one."""
+    method, corpus = cfg.method, cfg.method.corpus
+    settings: dict[str, Any] = {}
+    if corpus.path is not None:
+        if not Path(corpus.path).is_file():
+            raise UserError(f"method.corpus.path={corpus.path}: no such file; expected JSON Lines with a column 'text'")
+        settings["corpus"] = {**asdict(corpus), "path": known_digest(Path(corpus.path))}
+    if method.divergence is not None:
+        settings["method"] = {
+            "divergence": method.divergence,
+            "parameters": method.parameters,
+            "temperature_power": power_of(method.divergence, method.temperature_power),
+        }
+    if method.is_on_policy:
+        data = method.student_data
+        unused = set() if data.adaptive else {"share_step", "loss_margin"}
+        unused |= set() if data.replay_capacity else {"fresh"}
+        unused |= set() if data.prompt_tokens is not None else {"prompt_tokens"}
+        settings["student_data"] = {key: value for key, value in asdict(data).items() if key not in unused}
+    return settings
+
+
+def of_decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:
+    """How answers are drawn; greedy decoding has no use for seeds and cuts and takes one pass, and who draws matters
+    only to samples."""
+    if generation.temperature == 0:
+        uncut = replace(generation, top_p=Generation.top_p, top_k=Generation.top_k)
+        return {"generation": asdict(uncut), "seeds": [0]}
+    sampler = {"sampler": backend} if backend != "transformers" else {}
+    return {"generation": asdict(generation), "seeds": seeds, **sampler}
