@@ -62,3 +62,13 @@ def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Coun
         "scored_tokens": references,
         "flops": forward_flops(parameters, 2 * prompts + references + generated),
     }
+
+
+def reading_counts(rows: list[Encoded], readers: list[int]) -> Counts:
+    """The cost of one forward pass over `rows`, prompts with references, by models of so many parameters each."""
+    tokens, references = sum(row.num_tokens for row in rows), sum(row.num_supervised for row in rows)
+    return {
+        "scoring_passes": len(rows) * len(readers),
+        "scored_tokens": references * len(readers),
+        "flops": sum(forward_flops(parameters, tokens) for parameters in readers),
+    }
