@@ -76,7 +76,11 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
     header += next(iter(signals.values()), {})
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
         lines = [
-            [str(row["rank"]), *_reflected(samples[row["id"]], reflections.get(row["id"])), *_scored(row["id"], signals)]
+            [
+                str(row["rank"]),
+                *_reflected(samples[row["id"]], reflections.get(row["id"])),
+                *_scored(row["id"], signals),
+            ]
             for row in rows
         ]
         print_table(header, lines, title)

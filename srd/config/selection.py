@@ -10,7 +10,7 @@ MOST_PHASES = 1000
 
 @dataclass
 class Rank:
-    """Difficulty from signals: of the sample, of the student's answer to it, or of what a model makes of its reference."""
+    """Difficulty from signals: of the sample, of the student's answer, or of what the models make of the reference."""
 
     signals: list[str] = field(default_factory=lambda: ["rouge_l", "nll"])
     """Keys of `srd.selection.ranking.SIGNALS`, fused by reciprocal rank fusion."""

@@ -191,29 +191,27 @@ def kept_count(samples: int, keep: float) -> int:
     return math.floor(samples * keep + 1e-9)
 
 
+def some_kept(samples: int, keep: float) -> int:
+    """⌊λN⌋, one at least, or a `UserError`."""
+    count = kept_count(samples, keep)
+    if count == 0:
+        raise UserError(f"filter.keep={keep}: no samples left of {samples}; raise it or use more data")
+    return count
+
+
 def easiest(ranking: Columns, keep: float) -> Columns:
     """The first ⌊λN⌋ of the columns `id, rank`, in their order; none left is a `UserError`."""
-    count = _some(ranking, keep)
-    return chosen(ranking, np.argsort(ranking["rank"])[:count])
+    return chosen(ranking, np.argsort(ranking["rank"])[: some_kept(len(ranking["rank"]), keep)])
 
 
 def hardest(ranking: Columns, keep: float) -> Columns:
     """The last ⌊λN⌋ of the columns `id, rank`, in their order, easy to hard too (SE-KD, arXiv 2602.01395, keeps the
     samples that the student is least sure of); none left is a `UserError`."""
-    count = _some(ranking, keep)
-    return chosen(ranking, np.argsort(ranking["rank"])[-count:])
+    return chosen(ranking, np.argsort(ranking["rank"])[-some_kept(len(ranking["rank"]), keep) :])
 
 
-ENDS = {"easiest": easiest, "hardest": hardest}
+ENDS: dict[str, Callable[[Columns, float], Columns]] = {"easiest": easiest, "hardest": hardest}
 """Which end of an order stays."""
-
-
-def _some(ranking: Columns, keep: float) -> int:
-    """⌊λN⌋, which has to be one at least."""
-    count = kept_count(len(ranking["rank"]), keep)
-    if count == 0:
-        raise UserError(f"filter.keep={keep}: no samples left of {len(ranking['rank'])}; raise it or use more data")
-    return count
 
 
 def chosen(ranking: Columns, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " N"]) -> Columns:

@@ -17,8 +17,8 @@ from srd.store.partial import Counts, Tick, fill
 from srd.text.batches import pack
 from srd.text.encoding import Encoded, encode_all
 
-BLOCK = 16
-"""Batches read between two savings: of each block of rows only the last batch may not be full."""
+BATCHES_A_SAVING = 16
+"""Batches read between two savings: of so many only the last may not be full."""
 SMALLEST_NLL = 1e-6
 """Below this an NLL is not divided by: the teacher is sure, and the ratio would be noise over noise."""
 
@@ -59,7 +59,7 @@ def make(work: Work[Settings, Pair]) -> None:
         return made, reading_counts(rows, readers)
 
     rows = encode_all(read_samples(work, "train"), student.tokenizer, settings.text)
-    block_tokens = BLOCK * engine.micro_batch_tokens * processes.count()
+    block_tokens = BATCHES_A_SAVING * engine.micro_batch_tokens * processes.count()
     fill(work, "signals.jsonl", rows, block_tokens, compute, lambda row: row["id"], lambda row: row.num_tokens, pack)
 
 
