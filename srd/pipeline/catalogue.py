@@ -52,7 +52,7 @@ STAGES: dict[str, Stage] = {
         cost_column="of it reflect",
     ),
     "score": Stage(
-        "the student, or teacher and student, read the references: signals without an answer",
+        "the models read the references: signals without an answer",
         f"{GRAPH}:scores",
         shared=True,
         cost_column="of it score",
