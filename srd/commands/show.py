@@ -71,10 +71,42 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
         if made_of
         else {}
     )
+    signals = _signals(outputs, [child for child in manifest["inputs"].values() if child.startswith("score/")])
     header = ["rank", "prompt", "reference", *(_reflection_header(reflections.values()) if made_of else [])]
+    header += next(iter(signals.values()), {})
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
-        lines = [[str(row["rank"]), *_reflected(samples[row["id"]], reflections.get(row["id"]))] for row in rows]
+        lines = [
+            [
+                str(row["rank"]),
+                *_reflected(samples[row["id"]], reflections.get(row["id"])),
+                *_scored(row["id"], signals),
+            ]
+            for row in rows
+        ]
         print_table(header, lines, title)
+
+
+Signals = dict[str, dict[str, float]]
+"""Values of a sample's reference by name, by its id."""
+
+
+def _signals(outputs: Path, names: list[str]) -> Signals:
+    found: Signals = {}
+    for name in names:
+        for row in read_dicts(file_of(outputs / name, "signals.jsonl")):
+            found.setdefault(row.pop("id"), {}).update(row)
+    return found
+
+
+def _scored(id: str, signals: Signals) -> list[str]:
+    return [f"{value:.3f}" for value in signals.get(id, {}).values()]
+
+
+def _show_signals(outputs: Path, folder: Path) -> None:
+    signals, samples = _signals(outputs, [f"score/{folder.name}"]), _samples(outputs, folder)
+    shown = list(signals)[:SHOWN]
+    header = ["id", "prompt", "reference", *next(iter(signals.values()))]
+    print_table(header, [[id, *_reflected(samples[id], None), *_scored(id, signals)] for id in shown])
 
 
 def _show_reflections(outputs: Path, folder: Path) -> None:
@@ -138,6 +170,7 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "samples": _show_samples,
     "windows": _show_samples,
     "reflect": _show_reflections,
+    "score": _show_signals,
     "rank": _show_ranking,
     "partition": _show_phases,
     "distill": _show_dev,

@@ -31,8 +31,9 @@ tables of free entries."""
 
 CHOICES = (
     "srd-other auto hidden online official 0 2 float32 bfloat16 float16 phase step constant references teacher rank "
-    "random nll rouge_l length shuffled kept best last restart continue decreasing increasing exact_match mixed "
-    "sampled top all threshold window band adaptive sequence step chosen student_entropy forward_kl early float8"
+    "random nll rouge_l length easiest hardest shuffled kept best last restart continue decreasing increasing "
+    "exact_match mixed sampled top all threshold window band adaptive sequence step chosen "
+    "student_entropy forward_kl early float8"
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 

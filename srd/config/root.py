@@ -106,7 +106,9 @@ class Config:
 
     @property
     def arm_name(self) -> str:
-        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {self.filter.keep:g}" if self.is_curated else ""
+        filtered, share = self.filter.keep < 1, f"{self.filter.keep:g}"
+        kept = f"{share} hardest" if filtered and self.filter.end == "hardest" else share
+        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {kept}" if self.is_curated else ""
         positions = self.selection.positions
         weighted = f", by {positions.weight}" if positions.weight else ""
         chosen = "" if positions.are_all else f"+{positions.policy} {positions.share:g} {positions.signal}{weighted}"

@@ -10,10 +10,10 @@ MOST_PHASES = 1000
 
 @dataclass
 class Rank:
-    """Difficulty from the student's signals."""
+    """Difficulty from signals: of the sample, of the student's answer, or of what the models make of the reference."""
 
     signals: list[str] = field(default_factory=lambda: ["rouge_l", "nll"])
-    """Keys of `srd.ranking.SIGNALS`, fused by reciprocal rank fusion."""
+    """Keys of `srd.selection.ranking.SIGNALS`, fused by reciprocal rank fusion."""
     rrf_k: float = 60.0
     """The constant k of 1 / (k + rank)."""
     seed: int = 10
@@ -32,10 +32,12 @@ class Rank:
 
 @dataclass
 class Filter:
-    """The hardest samples are dropped."""
+    """A share of the samples stays, from one end of their order."""
 
     keep: float = 0.75
-    """λ: share of the training samples that stay, easiest first."""
+    """λ: share of the training samples that stay, in their order, easiest first."""
+    end: str = "easiest"
+    """Which of them stay: the easiest (SRD) or the hardest (SE-KD keeps what the student is least sure of)."""
     by: str = "rank"
     """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair
     control)."""
@@ -44,6 +46,7 @@ class Filter:
 
     def check(self, key: str) -> None:
         require(0 < self.keep <= 1, f"{key}.keep", self.keep, "a share in (0, 1]")
+        require(self.end in ("easiest", "hardest"), f"{key}.end", self.end, "easiest or hardest")
         require_seed(f"{key}.seed", self.seed)
 
 

@@ -54,9 +54,15 @@ STAGES: dict[str, Stage] = {
         shared=True,
         cost_column="of it reflect",
     ),
+    "score": Stage(
+        "the models read the references: signals without an answer",
+        f"{GRAPH}:scores",
+        shared=True,
+        cost_column="of it score",
+    ),
     "rank": Stage("order the samples by difficulty", f"{GRAPH}:rankings", cost_column="rank…partition"),
-    "filter": Stage("drop the hardest", f"{GRAPH}:filter", cost_column="rank…partition"),
-    "partition": Stage("cut the rest into curriculum phases", f"{GRAPH}:partition", cost_column="rank…partition"),
+    "filter": Stage("keep the easiest, or the hardest", f"{GRAPH}:filter", cost_column="rank…partition"),
+    "partition": Stage("cut what stays into curriculum phases", f"{GRAPH}:partition", cost_column="rank…partition"),
     "cache": Stage(
         "keep what enters the teacher's head, once for all arms",
         f"{GRAPH}:cache",

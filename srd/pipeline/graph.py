@@ -1,6 +1,6 @@
 """The pipeline as nodes: from a config alone, which artefacts there are and what each is made from.
 
-samples → reflect → rank → filter → partition → distill → evaluate
+samples → reflect, score → rank → filter → partition → distill → evaluate
 
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
@@ -18,7 +18,7 @@ from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
 from srd.pipeline.settings import of_classes, of_decoding, of_method, of_positions, of_recipe
 from srd.selection.curricula import CURRICULA
-from srd.selection.ranking import SIGNALS
+from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, sources
 from srd.store.artefacts import Node
 
 
@@ -98,7 +98,11 @@ def finetune(cfg: Config, role: str) -> Node:
 
 def reflect(cfg: Config) -> Node:
     """The student's answers to the training prompts."""
-    _require_prompts(cfg, "reflect", "rank.signals and filter.by of length or random, or curriculum=none filter.keep=1")
+    _require_prompts(
+        cfg,
+        "reflect",
+        "rank.signals or filter.by that read no answer (nll, student_entropy …), or curriculum=none filter.keep=1",
+    )
     settings, inputs = _model(cfg, "student")
     decoding = of_decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
     return _node("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
@@ -112,6 +116,28 @@ def _require_prompts(cfg: Config, what: str, instead: str) -> None:
         )
 
 
+def score(cfg: Config, family: str) -> Node:
+    """What a model makes of the references: the student alone, or the teacher with the student beside it."""
+    settings, inputs = _model(cfg, "student")
+    if family == "teacher":
+        teacher, more = _model(cfg, "teacher")
+        settings, inputs = {**settings, **teacher}, {**inputs, **more}
+    return _node("score", {"family": family, **settings}, {"samples": rows(cfg), **inputs}, pair(cfg))
+
+
+def scores(cfg: Config) -> list[Node]:
+    """The scores that the orders of a run read."""
+    signals = [*cfg.rank.signals, cfg.filter.by] if cfg.filter.by != "rank" else cfg.rank.signals
+    read = set(sources(cfg.orders or [cfg.rank.signals]).values())
+    nodes = [score(cfg, family) for family, source in SCORES.items() if source in read]
+    if not nodes:
+        scored = ", ".join(name for name, signal in SIGNALS.items() if signal.family is not None)
+        raise UserError(
+            f"rank.signals and filter.by: {', '.join(signals)} read no scores; expected one of {scored}, or no score"
+        )
+    return nodes
+
+
 def rank(cfg: Config) -> Node:
     """The samples in order of difficulty."""
     return _ranking(cfg, cfg.rank.signals, cfg.rank.seed)
@@ -123,18 +149,24 @@ def rankings(cfg: Config) -> list[Node]:
 
 
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
-    """An order by some signals; only those of the student need its reflections."""
-    reflected = {"reflections": reflect(cfg)} if any(SIGNALS[name].is_reflected for name in signals) else {}
-    written = {"samples": rows(cfg)} if any(not SIGNALS[name].is_reflected for name in signals) else {}
+    """An order by some signals, made of what has them and of nothing else."""
+    # Answers that another order of the run needs are there for this one as well.
+    known = sources([*cfg.orders, signals])
+    read = dict.fromkeys(known[name] for name in signals)
+    made = {SAMPLES: lambda: rows(cfg), REFLECTIONS: lambda: reflect(cfg)}
+    made |= {source: lambda family=family: score(cfg, family) for family, source in SCORES.items()}
     # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
-    return _node("rank", {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}, {**reflected, **written})
+    settings = {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}
+    return _node("rank", settings, {source: made[source]() for source in read})
 
 
 def filter(cfg: Config) -> Node:
-    """The samples that stay: the easiest of the ranking, or those that another signal or chance chooses, in the
-    ranking's order."""
-    settings = {"keep": cfg.filter.keep}
+    """The samples that stay: one end of the ranking, or those that another signal or chance chooses, in the ranking's
+    order."""
+    settings: dict[str, Any] = {"keep": cfg.filter.keep}
+    if cfg.filter.end != "easiest" and cfg.filter.keep < 1:
+        settings["end"] = cfg.filter.end
     if cfg.filter.by == "rank" or cfg.filter.keep == 1:
         return _node("filter", settings, {"ranking": rank(cfg)})
     chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)

@@ -15,6 +15,7 @@ from srd.errors import UserError, first_line
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.runtime import processes
+from srd.selection.ranking import some_kept
 from srd.store.artefacts import Node, Work, build, closure
 from srd.store.manifests import read_manifest
 from srd.store.provenance import peak_memory_bytes
@@ -91,7 +92,8 @@ def _made(work: Work[Any, Any]) -> Work[Any, Any]:
 
 
 def check_splits(cfg: Config, node: Node) -> None:
-    """A `UserError` for a split of the finished samples or windows `node` that the run needs and that is empty."""
+    """A `UserError` for a split of the finished samples or windows `node` that the run needs and that is empty, or that
+    the filter would leave empty."""
     counts = read_manifest(node.folder(cfg.outputs))["ledger"]["samples"]
     suites = {graph.suite(cfg, name).fingerprint for name in cfg.evaluate.suites}
     needed = ["test"] if node.fingerprint in suites else []
@@ -106,3 +108,5 @@ def check_splits(cfg: Config, node: Node) -> None:
                 held = f"the {name} documents do not fill one window of model.max_tokens={cfg.model.max_tokens}"
                 raise UserError(f"{node}: {held}; use more, with dataset.{name}_samples, or lower model.max_tokens")
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
+    if "train" in needed:
+        some_kept(counts["train"], cfg.filter.keep)  # said before the models read, not when they have

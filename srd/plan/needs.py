@@ -17,7 +17,7 @@ from srd.plan.work import Device, Need
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import asked
-from srd.selection.ranking import SIGNALS, kept_count
+from srd.selection.ranking import REFLECTIONS, SCORES, kept_count, sources
 from srd.stages.costs import forward_flops, training_flops
 
 HELD = ("weights", "gradients", "optimiser", "teacher", "teacher's head")
@@ -53,9 +53,12 @@ class RunEstimate:
         """The stages of `srd run` that take long, in their order."""
         cfg, n, device = self.cfg, self.lengths, self.device
         stages = self._finetunings()
-        if self._reflects:
+        read = set(sources(cfg.orders).values())
+        if REFLECTIONS in read:
             limit = cfg.reflect.generation.max_new_tokens
             stages.append(device.answer("reflect", self.student, n.samples, n.samples, limit))
+        readers = {"student": [self.student], "teacher": [self.student, self.teacher]}
+        stages += [device.score(f"score {each}", readers[each]) for each, source in SCORES.items() if source in read]
         if cfg.method.responses == "teacher":
             stages.append(device.answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
         if cfg.caches_teacher:
@@ -87,11 +90,6 @@ class RunEstimate:
             scored = answers + sum(read.values())
             needs.append(self.device.answer(f"evaluate {target}", facts, answers, scored, limit))
         return needs
-
-    @property
-    def _reflects(self) -> bool:
-        """Whether some order that the run reads comes from the student's answers."""
-        return any(SIGNALS[signal].is_reflected for signals in self.cfg.orders for signal in signals)
 
     @property
     def _is_sparse(self) -> bool:

@@ -72,13 +72,15 @@ def cost_table(rows: list[Result]) -> Cells:
 
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    header = ["", CRITERIA[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
+    scored = ["score"] if any("score" in row.cost.seconds_by_stage for row in rows) else []
+    stages = ["reflect", *scored, "cache"]
+    header = ["", CRITERIA[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", *stages]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
         cost, by_stage = row.cost, row.cost.seconds_by_stage
         counts = [f"{cost.sample_passes:,.0f}", f"{cost.training_tokens / 1000:,.0f}", f"{cost.seconds:.0f}"]
-        scoring = [f"{by_stage.get(stage, 0):.0f}" for stage in ("reflect", "cache")]
+        scoring = [f"{by_stage.get(stage, 0):.0f}" for stage in stages]
         lines.append(
             [
                 name,

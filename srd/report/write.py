@@ -53,8 +53,8 @@ NOTES = [
     "runs, sample ids and sampling seeds. Differences are paired by training seed, id and sampling seed.",
     "With a single training run the interval says nothing of the spread between training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
-    "ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows state "
-    "their own fine-tuning.",
+    "scoring, ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows "
+    "state their own fine-tuning.",
 ]
 
 

@@ -44,21 +44,27 @@ def uniform(id: str, seed: int | str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed} {id}".encode()).digest()[:7]) / 2**56
 
 
+SAMPLES, REFLECTIONS = "samples", "reflections"
+SCORES = {"student": "student_scores", "teacher": "teacher_scores"}
+"""Where a signal of a family comes from."""
+
+
 @dataclass(frozen=True)
 class Signal:
-    """One reading of how hard a sample is: of the student's reflection on it, or of the sample alone."""
+    """One reading of how hard a sample is, and where it comes from: the sample alone, the student's answer to it, or
+    what a model makes of its reference."""
 
     larger_is_harder: bool
     of_sample: Callable[[Sample, int], float] | None = None
-    """From the sample and `rank.seed`; none: a column of the reflections."""
+    """From the sample and `rank.seed`; none: a column of what is measured."""
     is_drawn: bool = False
     """Whether it depends on the seed."""
     metric: str | None = None
     """The metric of the student's answer that it is, for the reflection to compute."""
-
-    @property
-    def is_reflected(self) -> bool:
-        return self.of_sample is None
+    family: str | None = None
+    """The scores that have it: student's, or teacher's, which the student's part in them belongs to."""
+    is_reflected: bool = False
+    """Whether the reflections have it besides."""
 
     @property
     def sign(self) -> float:
@@ -73,11 +79,17 @@ def of_metric(name: str) -> Signal:
 
 SIGNALS: dict[str, Signal] = {
     "rouge_l": of_metric("rouge_l"),
-    "nll": Signal(larger_is_harder=True),
+    "nll": Signal(larger_is_harder=True, family="student", is_reflected=True),
+    "student_entropy": Signal(larger_is_harder=True, family="student"),
+    "teacher_nll": Signal(larger_is_harder=True, family="teacher"),
+    "forward_kl": Signal(larger_is_harder=True, family="teacher"),
+    "nll_ratio": Signal(larger_is_harder=True, family="teacher"),
     "length": Signal(larger_is_harder=True, of_sample=lambda sample, seed: float(len(sample.references[0]))),
     "random": Signal(larger_is_harder=True, of_sample=lambda sample, seed: uniform(sample.id, seed), is_drawn=True),
 }
-"""Signals by name: of a sample alone, `length` in characters of its response."""
+"""Signals by name. Of a sample alone: `length` in characters of its response. Of its reference, means over the
+supervised positions (SE-KD, arXiv 2602.01395, section 3; nats): `nll` and `student_entropy` of the student,
+`teacher_nll`, `forward_kl` = KL(p ‖ q), and `nll_ratio`, the student's mean NLL by the teacher's."""
 
 
 def reflected_metrics() -> tuple[str, ...]:
@@ -85,30 +97,41 @@ def reflected_metrics() -> tuple[str, ...]:
     return tuple(signal.metric for signal in SIGNALS.values() if signal.metric is not None)
 
 
-def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Columns, seed: int) -> Columns:
+def sources(orders: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Where each signal of a run's orders comes from: `samples`, `reflections`, `student_scores` or `teacher_scores`.
+
+    What the reflections have besides is taken from them where some signal needs answers, so that the student does not
+    read everything twice; where none does, no answer is written.
+    """
+    names = dict.fromkeys(name for signals in orders for name in signals)
+    answered = any(SIGNALS[name].metric is not None for name in names)
+    return {name: source_of(name, answered) for name in names}
+
+
+def source_of(name: str, answered: bool) -> str:
+    """Where a signal comes from, given whether the student has answered."""
+    signal = SIGNALS[name]
+    if signal.metric is not None or (signal.is_reflected and answered):
+        return REFLECTIONS
+    return SAMPLES if signal.family is None else SCORES[signal.family]
+
+
+def difficulties(signals: list[str], samples: Iterable[Sample], measured: dict[str, Columns], seed: int) -> Columns:
     """Difficulty of every sample (larger is harder): a column `id`, in its order, and one for each signal.
 
-    A value that is not a number is a `UserError` with its sample's id, and so is a sample without a reflection.
+    `measured` has columns by source. A value that is not a number is a `UserError` with its sample's id, and so is a
+    sample that one source has and another has not.
     """
-    alone = {name: SIGNALS[name].of_sample for name in signals if not SIGNALS[name].is_reflected}
-    sources: list[Columns] = []
+    alone = {name: of_sample for name in signals if (of_sample := SIGNALS[name].of_sample) is not None}
+    tables: dict[str, Columns] = {}
     if alone:
         rows = list(samples)
-        columns = {
-            name: np.array([of_sample(row, seed) for row in rows]) for name, of_sample in alone.items() if of_sample
-        }
-        sources.append({"id": np.array([row.id for row in rows]), **columns})
-    reflected = {name: SIGNALS[name].sign * reflections[name] for name in signals if SIGNALS[name].is_reflected}
-    if reflected:
-        sources.append({"id": reflections["id"], **reflected})
-    # Samples and reflections come in orders of their own: each is sorted by id, and then they are one table.
-    ordered = [_sorted_by_id(columns) for columns in sources]
-    if len(ordered) == 2 and not np.array_equal(ordered[0]["id"], ordered[1]["id"]):
-        lonely = np.setxor1d(ordered[0]["id"], ordered[1]["id"])
-        raise UserError(
-            f"sample {lonely[0]} has no reflection, or its reflection no sample ({len(lonely)} such); reflect again"
-        )
-    found = {name: values for columns in ordered for name, values in columns.items()}
+        columns = {name: np.array([of_sample(row, seed) for row in rows]) for name, of_sample in alone.items()}
+        tables[SAMPLES] = {"id": np.array([row.id for row in rows]), **columns}
+    for source, columns in measured.items():
+        wanted = {name: SIGNALS[name].sign * columns[name] for name in signals if name in columns}
+        tables[source] = {"id": columns["id"], **wanted}
+    found = _joined(tables)
     for signal in signals:
         broken = found["id"][np.isnan(found[signal])]
         if len(broken):
@@ -116,6 +139,21 @@ def difficulties(signals: list[str], samples: Iterable[Sample], reflections: Col
                 f"{signal} of sample {broken[0]} is not a number ({len(broken)} such); look at its reference"
             )
     return {"id": found["id"], **{signal: found[signal] for signal in signals}}
+
+
+def _joined(tables: dict[str, Columns]) -> Columns:
+    """One table by id; a sample that is not in all of them is a `UserError`."""
+    # They come in orders of their own: each is sorted by id, and then they are one table.
+    ordered = {source: _sorted_by_id(columns) for source, columns in tables.items()}
+    first, *others = ordered
+    for other in others:
+        if not np.array_equal(ordered[first]["id"], ordered[other]["id"]):
+            lonely = np.setxor1d(ordered[first]["id"], ordered[other]["id"])
+            raise UserError(
+                f"sample {lonely[0]} is not in both {first} and {other} ({len(lonely)} such); delete the folder of "
+                f"the {other} and run again"
+            )
+    return {name: values for columns in ordered.values() for name, values in columns.items()}
 
 
 def _sorted_by_id(columns: Columns) -> Columns:
@@ -153,12 +191,27 @@ def kept_count(samples: int, keep: float) -> int:
     return math.floor(samples * keep + 1e-9)
 
 
+def some_kept(samples: int, keep: float) -> int:
+    """⌊λN⌋, one at least, or a `UserError`."""
+    count = kept_count(samples, keep)
+    if count == 0:
+        raise UserError(f"filter.keep={keep}: no samples left of {samples}; raise it or use more data")
+    return count
+
+
 def easiest(ranking: Columns, keep: float) -> Columns:
     """The first ⌊λN⌋ of the columns `id, rank`, in their order; none left is a `UserError`."""
-    count = kept_count(len(ranking["rank"]), keep)
-    if count == 0:
-        raise UserError(f"filter.keep={keep}: no samples left of {len(ranking['rank'])}; raise it or use more data")
-    return chosen(ranking, np.argsort(ranking["rank"])[:count])
+    return chosen(ranking, np.argsort(ranking["rank"])[: some_kept(len(ranking["rank"]), keep)])
+
+
+def hardest(ranking: Columns, keep: float) -> Columns:
+    """The last ⌊λN⌋ of the columns `id, rank`, in their order, easy to hard too (SE-KD, arXiv 2602.01395, keeps the
+    samples that the student is least sure of); none left is a `UserError`."""
+    return chosen(ranking, np.argsort(ranking["rank"])[-some_kept(len(ranking["rank"]), keep) :])
+
+
+ENDS: dict[str, Callable[[Columns, float], Columns]] = {"easiest": easiest, "hardest": hardest}
+"""Which end of an order stays."""
 
 
 def chosen(ranking: Columns, rows: Int[np.ndarray, " kept"] | Bool[np.ndarray, " N"]) -> Columns:

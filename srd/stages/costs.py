@@ -53,12 +53,6 @@ def answering_counts(rows: list[Encoded], generated: int, parameters: int) -> Co
     return {"scoring_passes": len(rows), "generated_tokens": generated, "flops": flops}
 
 
-def reading_counts(rows: list[Encoded], parameters: int) -> Counts:
-    """The cost of scoring whole rows: one forward pass."""
-    supervised, tokens = sum(row.num_supervised for row in rows), sum(row.num_tokens for row in rows)
-    return {"scoring_passes": len(rows), "scored_tokens": supervised, "flops": forward_flops(parameters, tokens)}
-
-
 def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
     """The cost of answering `rows` and scoring their references: two forward passes over prompts, one over the rest."""
     prompts, references = sum(len(row.prompt) for row in rows), sum(row.num_supervised for row in rows)
@@ -67,4 +61,14 @@ def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Coun
         "generated_tokens": generated,
         "scored_tokens": references,
         "flops": forward_flops(parameters, 2 * prompts + references + generated),
+    }
+
+
+def reading_counts(rows: list[Encoded], readers: list[int]) -> Counts:
+    """The cost of one forward pass over `rows`, prompts with references, by models of so many parameters each."""
+    tokens, references = sum(row.num_tokens for row in rows), sum(row.num_supervised for row in rows)
+    return {
+        "scoring_passes": len(rows) * len(readers),
+        "scored_tokens": references * len(readers),
+        "flops": sum(forward_flops(parameters, tokens) for parameters in readers),
     }

@@ -71,7 +71,7 @@ def _read_windows(work: Work[Settings, Pair], loaded: Loaded, rows: list[Encoded
         scores = [
             Score(work.settings.suite, row.id, 0, "", {}, nll, 0, False) for row, nll in zip(batch, losses, strict=True)
         ]
-        return scores, reading_counts(batch, loaded.parameters)
+        return scores, reading_counts(batch, [loaded.parameters])
 
     fill(work, "scores.jsonl", rows, block(work.engine), compute, _order, lambda row: row.num_tokens)
 

@@ -1,11 +1,11 @@
-"""filter: the easiest share λ of the ranking stays, or as many by one signal or by chance."""
+"""filter: the easiest (or the hardest) share λ of the ranking stays, or as many by one signal or by chance."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from srd.selection.ranking import chosen, easiest
+from srd.selection.ranking import ENDS, chosen, easiest
 from srd.store.artefacts import Work
 from srd.store.columns import Columns, read_columns, write_columns
 
@@ -16,16 +16,18 @@ class Settings:
 
     keep: float
     """λ."""
+    end: str = "easiest"
+    """Who stays: the easiest or the hardest."""
 
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `selection.jsonl`: the samples that are kept, in the ranking's order."""
-    ranking = _read(work.inputs["ranking"])
+    ranking, stays = _read(work.inputs["ranking"]), ENDS[work.settings.end]
     if "chooser" in work.inputs:
-        ids = easiest(_read(work.inputs["chooser"]), work.settings.keep)["id"]
+        ids = stays(_read(work.inputs["chooser"]), work.settings.keep)["id"]
         kept = easiest(chosen(ranking, np.isin(ranking["id"], ids)), 1)
     else:
-        kept = easiest(ranking, work.settings.keep)
+        kept = stays(ranking, work.settings.keep)
     work.leaves.add("selection.jsonl")
     write_columns(work.path / "selection.jsonl", kept)
 

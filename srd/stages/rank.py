@@ -7,10 +7,10 @@ import numpy as np
 from srd.errors import UserError
 from srd.metrics import BLIND
 from srd.runtime.progress import say
-from srd.selection.ranking import SIGNALS, difficulties, rank
+from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, difficulties, rank, source_of
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
-from srd.store.columns import read_columns, write_columns
+from srd.store.columns import Columns, read_columns, write_columns
 from srd.store.manifests import read_manifest
 
 
@@ -27,18 +27,25 @@ class Settings:
 def make(work: Work[Settings, None]) -> None:
     """Leave `ranking.jsonl`, easiest first."""
     settings, blind = work.settings, []
-    if "reflections" in work.inputs:
-        blind = _blind(settings.signals, read_manifest(work.inputs["reflections"])["ledger"]["blind"])
-    samples = read_samples(work, "train") if "samples" in work.inputs else []
-    kinds = {"id": str, **{signal: float for signal in settings.signals if SIGNALS[signal].is_reflected}}
-    reflections = (
-        read_columns(work.inputs["reflections"] / "reflections.jsonl", kinds) if "reflections" in work.inputs else {}
-    )
-    values = difficulties(settings.signals, samples, reflections, settings.seed)
+    if REFLECTIONS in work.inputs:
+        blind = _blind(settings.signals, read_manifest(work.inputs[REFLECTIONS])["ledger"]["blind"])
+    samples = read_samples(work, "train") if SAMPLES in work.inputs else []
+    values = difficulties(settings.signals, samples, _measured(work), settings.seed)
     work.leaves.add("ranking.jsonl")
     # Equal for all, a signal moves no sample; its column stays, for what reads them all.
     values |= {name: np.zeros_like(values[name]) for name in blind}
     write_columns(work.path / "ranking.jsonl", rank(values, settings.rrf_k))
+
+
+def _measured(work: Work[Settings, None]) -> dict[str, Columns]:
+    """The columns of the signals that models have made, by source."""
+    answered = REFLECTIONS in work.inputs
+    files = {REFLECTIONS: "reflections.jsonl", **dict.fromkeys(SCORES.values(), "signals.jsonl")}
+    return {
+        source: read_columns(work.inputs[source] / file, {"id": str, **dict.fromkeys(names, float)})
+        for source, file in files.items()
+        if (names := [name for name in work.settings.signals if source_of(name, answered) == source])
+    }
 
 
 def _blind(signals: list[str], share_by_metric: dict[str, float]) -> list[str]:

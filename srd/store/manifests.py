@@ -122,8 +122,9 @@ def _check_content(folder: Path, name: str, manifest: dict[str, Any]) -> None:
 
 
 def long_name(stage: str, settings: dict[str, Any]) -> str:
-    """The stage and whose it is, as a plan names it: finetune teacher, evaluate distill, cache."""
-    return f"{stage} {settings.get('role' if stage == 'finetune' else 'target', '')}".strip()
+    """The stage and whose it is, as a plan names it: finetune teacher, score student, evaluate distill, cache."""
+    whose = {"finetune": "role", "score": "family"}.get(stage, "target")
+    return f"{stage} {settings.get(whose, '')}".strip()
 
 
 def ancestry(outputs: Path, name: str) -> Iterable[dict[str, Any]]:

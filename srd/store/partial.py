@@ -4,7 +4,9 @@ The plan, not the single row, is what continues: a batch is computed whole or no
 come out byte for byte as in an uninterrupted run.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +35,11 @@ def block(engine: Engine) -> int:
     return BLOCK * engine.generation_sequences * processes.count()
 
 
+def neighbours(items: list[Item], size: int) -> list[list[Item]]:
+    """`items` in their order, `size` at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 def fill(
     work: Work,
     name: str,
@@ -41,8 +48,9 @@ def fill(
     compute: Callable[[list[Item], Tick], tuple[list[Any], Counts]],
     key: Callable[[dict[str, Any]], Any],
     tokens: Callable[[Item], int] = lambda item: 1,
+    cut: Callable[[list[Item], int], list[list[Item]]] = neighbours,
 ) -> None:
-    """Compute rows for `items` in batches of neighbours and leave them as `name`, sorted by `key`.
+    """Compute rows for `items` in the batches that `cut` makes of a size, and leave them as `name`, sorted by `key`.
 
     Of several processes every one computes (its share, and gets the whole), and the first one writes. `compute` tells
     its rows as they finish and returns a batch's rows and its counts (tokens and the like), which are summed into the
@@ -60,13 +68,14 @@ def fill(
             f"{work.node}  goes on in batches of {done['batch_sequences']}, as begun; "
             f"delete {work.path} to begin anew with {batch_sequences}"
         )
-    sizes = [tokens(item) for item in items]
-    with bar(f"{work.node.stage}, tokens", sum(sizes), sum(sizes[: done["items"]])) as advance:
-        while done["items"] < len(items):
-            cut = slice(done["items"], done["items"] + done["batch_sequences"])
-            mean = sum(sizes[cut]) / len(sizes[cut])
-            rows, counts = compute(items[cut], lambda rows, mean=mean: advance(rows * mean))
-            done["items"] += len(items[cut])
+    batches = cut(items, done["batch_sequences"])
+    sizes = [sum(map(tokens, batch)) for batch in batches]
+    behind = bisect_right(list(accumulate(map(len, batches))), done["items"])
+    with bar(f"{work.node.stage}, tokens", sum(sizes), sum(sizes[:behind])) as advance:
+        for batch, size in list(zip(batches, sizes, strict=True))[behind:]:
+            mean = size / len(batch)
+            rows, counts = compute(batch, lambda rows, mean=mean: advance(rows * mean))
+            done["items"] += len(batch)
             for what, count in counts.items():
                 done["counts"][what] = done["counts"].get(what, 0) + count
             if processes.is_first():

@@ -34,8 +34,9 @@ def fingerprints(*overrides: str) -> dict[str, str]:
         ("model.student.finetune.learning_rate=1e-3", "finetune"),
         ("reflect.generation.max_new_tokens=9", "reflect"),
         ("rank.rrf_k=10", "rank"),
-        ("rank.signals=[nll]", "rank"),
+        ("rank.signals=[nll,rouge_l]", "rank"),
         ("filter.keep=0.5", "filter"),
+        ("filter.end=hardest", "filter"),
         ("curriculum=mixed", "partition"),
         ("curriculum.sizes=[0.5,0.25,0.25]", "partition"),
         ("dataset.corrupt=0.25", "samples"),
@@ -63,6 +64,7 @@ def test_a_setting_redoes_its_stage_and_what_follows_and_nothing_before(override
         "curriculum.replay=0.5",
         "dataset.corrupt_seed=5",
         "filter.seed=5",
+        "filter.end=easiest",
         "rank.seed=5",
         "method.answers_seed=5",
         "method.student_data.replay_capacity=5",
@@ -87,7 +89,10 @@ def test_plain_distillation_needs_no_reflection() -> None:
         (["filter.by=random"], True),
         (["filter.by=length", "rank.signals=[length]"], False),
         (["filter.keep=1", "curriculum=random_order"], False),
-        (["filter.by=nll", "curriculum=none"], True),
+        (["filter.by=nll", "curriculum=none"], False),
+        (["filter.by=nll"], True),
+        (["rank.signals=[nll]"], False),
+        (["filter.by=forward_kl", "rank.signals=[nll,student_entropy]"], False),
         (["filter.keep=1", "curriculum=none", "curriculum.order=kept"], True),
     ],
 )
@@ -95,6 +100,50 @@ def test_the_student_reflects_only_where_its_signals_decide(overrides: list[str]
     stages = {node.stage for node in closure([graph.distill(config(*SMALL, *overrides))])}
     assert ("reflect" in stages) == reflects
     assert "partition" in stages
+
+
+def scores_of(*overrides: str) -> dict[str, str]:
+    """Fingerprint of every scoring pass of a run, by its family."""
+    nodes = closure([graph.distill(config(*SMALL, *overrides))])
+    assert not [node for node in nodes if node.stage == "reflect"]
+    return {node.settings["family"]: node.fingerprint for node in nodes if node.stage == "score"}
+
+
+def test_arms_share_their_scores_and_read_the_teacher_only_where_they_need_it() -> None:
+    entropy = scores_of("rank.signals=[student_entropy]", "method=sft")
+    nll = scores_of("rank.signals=[nll]", "method=jsd", "filter.end=hardest", "filter.keep=0.2", "distill.seed=3")
+    assert entropy == nll
+    assert entropy.keys() == {"student"}
+    distances = [scores_of("rank.signals=[nll]", f"filter.by={name}") for name in ("forward_kl", "teacher_nll")]
+    assert distances[0] == distances[1] == {**entropy, "teacher": distances[0]["teacher"]}
+    assert scores_of("rank.signals=[nll_ratio]") == {"teacher": distances[0]["teacher"]}
+    student, teacher = (graph.score(config(*SMALL), family) for family in ("student", "teacher"))
+    assert student.inputs.keys() == {"samples", "student", "tokenizer"}
+    assert "teacher" not in student.settings
+    assert teacher.inputs.keys() == {"samples", "student", "teacher", "tokenizer"}
+    assert not student.settings.keys() & {"generation", "seeds"}
+    with pytest.raises(
+        UserError, match=r"rank.signals and filter.by: rouge_l, nll read no scores; expected one of nll"
+    ):
+        graph.scores(config(*SMALL))
+
+
+def test_an_option_that_is_off_is_not_in_the_filter() -> None:
+    for overrides in ([], ["filter.by=random"], ["filter.by=nll"]):
+        assert graph.filter(config(*SMALL, *overrides)).settings == {"keep": 0.75}
+        assert graph.filter(config(*SMALL, *overrides, "filter.end=hardest")).settings == {
+            "keep": 0.75,
+            "end": "hardest",
+        }
+    assert graph.filter(config(*SMALL, "filter.end=hardest", "filter.keep=1")).settings == {"keep": 1}
+
+
+def test_an_arm_s_name_says_which_end_stays() -> None:
+    names = [
+        config(*overrides).arm_name
+        for overrides in ([], ["filter.end=hardest"], ["filter.end=hardest", "filter.keep=1"])
+    ]
+    assert names == ["fkl+baby_step-3, keep 0.75", "fkl+baby_step-3, keep 0.75 hardest", "fkl+baby_step-3, keep 1"]
 
 
 def test_sft_needs_no_teacher_and_no_schedule() -> None:

@@ -158,6 +158,7 @@ CHANGES: dict[str, Change] = {
     "rank.seed": Change("3", (*SMOKE, "rank.signals=[random]")),
     "filter.keep": Change("0.5"),
     "filter.by": Change("random"),
+    "filter.end": Change("hardest"),
     "filter.seed": Change("3", (*SMOKE, "filter.by=random")),
     "curriculum.name": Change("one_pass"),
     "curriculum.phases": Change("2"),

@@ -119,6 +119,31 @@ def test_every_long_stage_is_reckoned() -> None:
     assert "cache" not in plain
 
 
+def test_a_scoring_pass_is_reckoned_as_its_ledger_counts_it() -> None:
+    """A forward pass of each reader over every sample: no answer, and a teacher only where a signal is its own."""
+    plain = ["curriculum=none", "filter.keep=0.2"]
+    alone = estimated(*plain, "filter.by=student_entropy", "filter.end=hardest")
+    both = estimated(*plain, "filter.by=forward_kl")
+    for run, stage, readers in (
+        (alone, "score student", [alone.student]),
+        (both, "score teacher", [both.student, both.teacher]),
+    ):
+        stages = [need.stage for need in run.needs()]
+        assert [each for each in stages if each.startswith(("score", "reflect"))] == [stage]
+        flops = sum(2 * facts.parameters * 11_000 * (92 + 89) for facts in readers)
+        assert need(run, stage).flops == pytest.approx(flops)
+        weights = sum(facts.parameters * facts.weight_bytes for facts in readers)
+        assert need(run, stage).memory["weights"] == weights
+    every = [need.stage for need in estimated("filter.by=nll_ratio", "rank.signals=[rouge_l,student_entropy]").needs()]
+    assert [each for each in every if each.startswith(("score", "reflect"))] == [
+        "reflect",
+        "score student",
+        "score teacher",
+    ]
+    half = need(estimated(*plain, "filter.by=forward_kl", "engine.precision=bfloat16"), "score teacher").memory
+    assert half["bfloat16 weights"] == 2 * (both.student.parameters + both.teacher.parameters)
+
+
 def test_gpus_share_the_time_and_processes_on_a_processor_its_memory() -> None:
     alone, shared = estimated(), estimated("engine.processes=4")
     for one, four in zip(alone.needs(), shared.needs(), strict=True):

@@ -12,7 +12,7 @@ from srd.distillation.schedules import cosine, phase_values, schedule
 from srd.errors import UserError
 from srd.report.noise import roc_auc
 from srd.selection.curricula import CURRICULA, baby_step, none
-from srd.selection.ranking import SIGNALS, difficulties, easiest, mean_ranks, rank
+from srd.selection.ranking import ENDS, SIGNALS, difficulties, easiest, hardest, mean_ranks, rank, sources, uniform
 from srd.store.columns import Columns
 from srd.store.rows import Reflection, Sample
 from tests.composing import config
@@ -39,6 +39,16 @@ def reflected(rows: list[Reflection]) -> Columns:
     return columns(rows, "id", "nll") | {"rouge_l": np.array([row.metrics["rouge_l"] for row in rows])}
 
 
+SCORED = ("student_entropy", "teacher_nll", "forward_kl", "nll_ratio")
+
+
+def measured(rows: list[Reflection]) -> dict[str, Columns]:
+    """Columns by source; the scores are made of the ids, in an order of their own."""
+    ids = sorted((row.id for row in rows), key=lambda id: id[::-1])
+    scores = {name: np.array([uniform(id, name) for id in ids]) for name in SCORED}
+    return {"reflections": reflected(rows), "teacher_scores": {"id": np.array(ids), **scores}}
+
+
 def rows_of(ranking: Columns) -> list[dict[str, Any]]:
     return [
         dict(zip(ranking, values, strict=True))
@@ -49,14 +59,14 @@ def rows_of(ranking: Columns) -> list[dict[str, Any]]:
 def ranked(rows: list[Reflection], signals: list[str], k: float = 60, seed: int = 10) -> list[dict[str, Any]]:
     known = {row.id for row in rows}
     return rows_of(
-        rank(difficulties(signals, [sample for sample in samples() if sample.id in known], reflected(rows), seed), k)
+        rank(difficulties(signals, [sample for sample in samples() if sample.id in known], measured(rows), seed), k)
     )
 
 
 def test_golden_order_of_the_official_code(shared: Path) -> None:
     golden = read_json(shared / "golden/ranking.json")
     rows = [Reflection(str(s["id"]), "", {"rouge_l": s["rouge_l"]}, s["ce"], 1) for s in golden["samples"]]
-    ours = rank(difficulties(["rouge_l", "nll"], [], reflected(rows), 0), golden["rrf_k"])["id"].astype(int).tolist()
+    ours = rank(difficulties(["rouge_l", "nll"], [], measured(rows), 0), golden["rrf_k"])["id"].astype(int).tolist()
     assert ours == golden["easy_to_hard_ids"]
     assert len(ours) == len(golden["samples"]) > 10
 
@@ -94,12 +104,41 @@ def test_a_random_order_is_its_seed_s_and_an_id_s_place_does_not_depend_on_the_o
 
 def test_a_signal_that_is_not_a_number_is_named() -> None:
     with pytest.raises(UserError, match="nll of sample 0000000000000001 is not a number"):
-        difficulties(["nll"], [], reflected([Reflection("0" * 15 + "1", "", {"rouge_l": 0.5}, float("nan"), 1)]), 0)
+        difficulties(["nll"], [], measured([Reflection("0" * 15 + "1", "", {"rouge_l": 0.5}, float("nan"), 1)]), 0)
 
 
-def test_a_sample_without_a_reflection_is_named() -> None:
-    with pytest.raises(UserError, match=r"sample 000000000000001d has no reflection.*1 such"):
-        difficulties(["nll", "length"], samples(), reflected(reflections(29)), 0)
+def test_a_sample_that_one_source_lacks_is_named() -> None:
+    few = {"reflections": reflected(reflections(29))}
+    with pytest.raises(UserError, match=r"sample 000000000000001d is not in both samples and reflections \(1 such\)"):
+        difficulties(["nll", "length"], samples(), few, 0)
+    with pytest.raises(UserError, match=r"not in both reflections and teacher_scores \(1 such\)"):
+        difficulties(["nll", "forward_kl"], [], {**measured(reflections()), **few}, 0)
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        ([["nll"]], {"nll": "student_scores"}),
+        ([["rouge_l", "nll"]], {"rouge_l": "reflections", "nll": "reflections"}),
+        ([["rouge_l"], ["nll"]], {"rouge_l": "reflections", "nll": "reflections"}),
+        ([["nll", "student_entropy"]], {"nll": "student_scores", "student_entropy": "student_scores"}),
+        ([["length"], ["random"]], {"length": "samples", "random": "samples"}),
+        ([["rouge_l", "student_entropy"]], {"rouge_l": "reflections", "student_entropy": "student_scores"}),
+        ([[name] for name in SCORED[1:]], dict.fromkeys(SCORED[1:], "teacher_scores")),
+        ([], {}),
+    ],
+)
+def test_a_signal_comes_from_the_least_that_has_it(orders: list[list[str]], expected: dict[str, str]) -> None:
+    assert sources(orders) == expected
+
+
+def test_a_larger_score_is_harder_whatever_the_score() -> None:
+    """Uncertain student, unsure teacher, far from the teacher, worse than the teacher: hard."""
+    rows = reflections()
+    for name in SCORED:
+        order = [uniform(row["id"], name) for row in ranked(rows, [name])]
+        assert order == sorted(order)
+        assert len(set(order)) == 30
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> None:
@@ -122,9 +161,21 @@ def test_filter_keeps_the_easiest_share(keep: float, expected: int) -> None:
     assert kept["id"].tolist() == [str(place) for place in range(1, expected + 1)]
 
 
-def test_filter_that_leaves_nothing_says_so() -> None:
+@pytest.mark.parametrize(
+    ("keep", "expected"), [(0.2, [11, 12]), (0.5, [7, 8, 9, 10, 11, 12]), (1.0, list(range(1, 13)))]
+)
+def test_the_other_end_is_the_hardest_share_easy_to_hard(keep: float, expected: list[int]) -> None:
+    places = np.arange(12, 0, -1)
+    kept = hardest({"id": places.astype(str), "rank": places}, keep)
+    assert kept["rank"].tolist() == expected
+    assert kept["id"].tolist() == [str(place) for place in expected]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_filter_that_leaves_nothing_says_so(end: str) -> None:
+    assert list(ENDS) == ["easiest", "hardest"]
     with pytest.raises(UserError, match="no samples left of 12"):
-        easiest({"id": np.arange(12).astype(str), "rank": np.arange(12)}, 0.01)
+        ENDS[end]({"id": np.arange(12).astype(str), "rank": np.arange(12)}, 0.01)
 
 
 def test_baby_step_is_cumulative_and_ends_with_all() -> None:

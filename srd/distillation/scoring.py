@@ -1,0 +1,89 @@
+"""What models make of a sample's reference: means over its supervised positions, without an answer.
+
+Axes: N supervised positions, V vocabulary, K values at each position.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srd.config import Engine
+from srd.distillation.divergences import FLOOR, forward_kl
+from srd.distillation.loss import cross_entropy, log_probabilities
+from srd.models.device import autocast
+from srd.models.heads import head_logits, hidden_at
+from srd.runtime import processes
+from srd.text.batches import Batch, collate, pack
+from srd.text.encoding import Encoded
+
+Measure = Callable[[Batch], Float[Tensor, "K N"]]
+"""Values at each supervised position of a batch, in the order of its labels."""
+
+
+@torch.no_grad()
+def reference_means(
+    measure: Measure, rows: list[Encoded], pad: int, device: torch.device, engine: Engine
+) -> list[list[float]]:
+    """The mean of each of the K values over each row's supervised positions (EOS included), in the order of `rows`.
+
+    A pass of its own over whole sequences, packed by length; a sample that occurs twice is read once. Where several
+    processes read, each has its share, and all get the whole.
+    """
+    different = list({row.id: row for row in rows}.values())
+    mine = processes.share(different)
+    means: dict[str, list[float]] = {}
+    for batch_rows in pack(mine, engine.micro_batch_tokens):
+        batch = collate(batch_rows, pad).to(device)
+        with autocast(device, engine):
+            values = measure(batch).cpu()
+        # Double, so that the mean of a long response does not depend on how its positions are added up.
+        by_row = values.double().split([row.num_supervised for row in batch_rows], dim=1)
+        means |= {row.id: [float(k.mean()) for k in each] for row, each in zip(batch_rows, by_row, strict=True)}
+    merged = processes.merged([means[row.id] for row in mine])
+    every = {row.id: values for row, values in zip(different, merged, strict=True)}
+    return [every[row.id] for row in rows]
+
+
+def by_chunks(values: Callable[[slice], Float[Tensor, "K n"]], positions: int, chunk: int) -> Float[Tensor, "K N"]:
+    """What `values` gives for all positions, `chunk` of them at a time, so that logits exist for no more."""
+    return torch.cat([values(slice(start, start + chunk)) for start in range(0, positions, chunk)], dim=1)
+
+
+def student_values(student: nn.Module, vocabulary: int, chunk: int) -> Measure:
+    """NLL of the label and entropy of the student's distribution, nats; the mean of the second over a sample's
+    positions is U_i of SE-KD (arXiv 2602.01395)."""
+
+    def measure(batch: Batch) -> Float[Tensor, "2 N"]:
+        hidden = hidden_at(student, batch)
+
+        def values(chunk: slice) -> Float[Tensor, "2 n"]:
+            logits = head_logits(student, hidden[chunk], vocabulary)
+            return torch.stack([cross_entropy(logits, batch.labels[chunk]), entropy(log_probabilities(logits, 1.0))])
+
+        return by_chunks(values, len(hidden), chunk)
+
+    return measure
+
+
+def teacher_values(teacher: nn.Module, student: nn.Module, vocabulary: int, chunk: int) -> Measure:
+    """NLL of the label under the teacher, KL(p ‖ q) and NLL under the student, nats, at temperature 1."""
+
+    def measure(batch: Batch) -> Float[Tensor, "3 N"]:
+        states, hidden = hidden_at(teacher, batch), hidden_at(student, batch)
+
+        def values(chunk: slice) -> Float[Tensor, "3 n"]:
+            p, q = head_logits(teacher, states[chunk], vocabulary), head_logits(student, hidden[chunk], vocabulary)
+            gap = forward_kl(log_probabilities(p, 1.0), log_probabilities(q, 1.0))
+            labels = batch.labels[chunk]
+            return torch.stack([cross_entropy(p, labels), gap, cross_entropy(q, labels)])
+
+        return by_chunks(values, len(hidden), chunk)
+
+    return measure
+
+
+def entropy(log_probabilities: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
+    """-Σ q log q over the last axis, nats; a class of probability zero adds nothing."""
+    return -(log_probabilities.exp() * log_probabilities.clamp(min=FLOOR)).sum(-1)

@@ -1,0 +1,75 @@
+"""score: models read every training sample's reference, once for all arms; no answer is written.
+
+A family of signals is one artefact: what the student alone makes of a reference, or what the teacher does, with the
+student beside it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from srd.config import Pair, Text
+from srd.distillation.scoring import reference_means, student_values, teacher_values
+from srd.runtime import processes
+from srd.stages.costs import reading_counts
+from srd.stages.inputs import read_model, read_samples
+from srd.store.artefacts import Work
+from srd.store.partial import Counts, Tick, fill
+from srd.text.batches import pack
+from srd.text.encoding import Encoded, encode_all
+
+BATCHES_A_SAVING = 16
+"""Batches read between two savings: of so many only the last may not be full."""
+SMALLEST_NLL = 1e-6
+"""Below this an NLL is not divided by: the teacher is sure, and the ratio would be noise over noise."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Settings:
+    """What decides the scores."""
+
+    family: str
+    """student or teacher."""
+    text: Text
+    student: dict[str, Any]
+    """Identity of the student's weights before distillation."""
+    teacher: dict[str, Any] | None = None
+    """Identity of the teacher's; none: it is not read."""
+
+
+def make(work: Work[Settings, Pair]) -> None:
+    """Leave `signals.jsonl`, all in nats, means over the supervised positions: `id, nll, student_entropy`, or
+    `id, teacher_nll, forward_kl, nll_ratio`."""
+    settings, engine = work.settings, work.engine
+    student = read_model(work, "student", settings.student)
+    teacher = read_model(work, "teacher", settings.teacher) if settings.teacher is not None else None
+    if teacher is None:
+        measure, columns = student_values(student.model, student.vocabulary, engine.loss_positions), _of_student
+        readers = [student.parameters]
+    else:
+        models = teacher.model, student.model
+        measure, columns = teacher_values(*models, student.vocabulary, engine.loss_positions), _of_teacher
+        readers = [student.parameters, teacher.parameters]
+
+    def compute(rows: list[Encoded], tick: Tick) -> tuple[list[Row], Counts]:
+        means = reference_means(measure, rows, student.pad_id, student.model.device, engine)
+        tick(len(rows))
+        made = [{"id": row.id, **columns(values)} for row, values in zip(rows, means, strict=True)]
+        return made, reading_counts(rows, readers)
+
+    rows = encode_all(read_samples(work, "train"), student.tokenizer, settings.text)
+    block_tokens = BATCHES_A_SAVING * engine.micro_batch_tokens * processes.count()
+    fill(work, "signals.jsonl", rows, block_tokens, compute, lambda row: row["id"], lambda row: row.num_tokens, pack)
+
+
+def _of_student(means: list[float]) -> dict[str, float]:
+    nll, entropy = means
+    return {"nll": nll, "student_entropy": entropy}
+
+
+def _of_teacher(means: list[float]) -> dict[str, float]:
+    """With the ratio of both NLLs, which SE-KD (arXiv 2602.01395) takes of single positions."""
+    teacher_nll, forward_kl, student_nll = means
+    ratio = student_nll / max(teacher_nll, SMALLEST_NLL)
+    return {"teacher_nll": teacher_nll, "forward_kl": forward_kl, "nll_ratio": ratio}
