@@ -51,7 +51,7 @@ def test_no_number_may_be_infinite_or_none(value: str) -> None:
 
 
 WORDS = {
-    "method=null": "unknown option 'method=null'; choices: distillm",
+    "method=null": "unknown option 'method=null'; choices: adakd",
     "logger=true": "unknown option 'logger=true'; choices: none",
     "curriculum=3": "unknown option 'curriculum=3'; choices: baby_step",
     "~method": "~method: expected an option, as in method=NAME",
