@@ -52,6 +52,7 @@ DISK_ERRORS = {
     errno.EROFS: "read-only file system; choose another folder with outputs=FOLDER",
     errno.ENOTDIR: "not a folder; choose another folder with outputs=FOLDER",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EISDIR: "a folder is in the place of a file; delete it",
     errno.EEXIST: "a file is in the way; choose another folder with outputs=FOLDER",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from srd.errors import UserError
+from srd.store.files import anew
 
 Columns = dict[str, np.ndarray]
 """Columns of equal length by name: text, float64 or int64."""
@@ -67,7 +68,7 @@ def write_columns(path: Path, columns: Columns) -> None:
     formats = {name: "%s" if values.dtype.kind == "U" else "%r" for name, values in columns.items()}
     template = "{" + ", ".join(f'"{name}": {spec}' for name, spec in formats.items()) + "}\n"
     length = len(next(iter(columns.values())))
-    with path.open("w", encoding="utf-8") as file:
+    with anew(path).open("w", encoding="utf-8") as file:
         for start in range(0, length, AT_ONCE):
             chunks = [_json_values(values[start : start + AT_ONCE]) for values in columns.values()]
             file.writelines(template % row for row in zip(*chunks, strict=True))

@@ -78,6 +78,13 @@ def remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
+def anew(path: Path) -> Path:
+    """The path itself, to write a file at from its beginning: a folder that stands there goes."""
+    if path.is_dir():
+        remove(path)
+    return path
+
+
 def put(made: Path, place: Path) -> None:
     """Rename what was made to its place; a folder's old files go before, so a kill may leave neither there."""
     if made.is_dir() or place.is_dir():

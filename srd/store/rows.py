@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from srd.errors import UserError
+from srd.store.files import anew
 
 Row = TypeVar("Row")
 METRICS_FIELD = "metrics"
@@ -117,7 +118,7 @@ def dump(row: Any) -> str:
 
 def write_rows(path: Path, rows: Iterable[Any]) -> None:
     """Write all rows at once."""
-    with path.open("w", encoding="utf-8") as file:
+    with anew(path).open("w", encoding="utf-8") as file:
         file.writelines(dump(row) for row in rows)
 
 

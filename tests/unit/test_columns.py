@@ -1,6 +1,7 @@
 """Columns are written as rows are, and read as they were; what is not such a file is one line."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,14 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "rows.jsonl").write_text(text)
     with pytest.raises(UserError, match=said):
         read_columns(tmp_path / "rows.jsonl", {"id": str, "nll": float})
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_columns(path, {"id": np.array(["a"])}), lambda path: write_rows(path, [{"id": "a"}])]
+)
+def test_a_folder_in_the_place_of_rows_goes(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    """What a killed run left is written anew whatever has become of it."""
+    path = tmp_path / "rows.jsonl"
+    (path / "inner").mkdir(parents=True)
+    write(path)
+    assert path.read_text() == '{"id": "a"}\n'
