@@ -1,6 +1,6 @@
 """What models make of a sample's reference: means over its supervised positions, without an answer.
 
-Axes: N supervised positions, V vocabulary, K values at each position.
+Axes: N supervised positions, n those of one chunk, K values at each position.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srd.config import Engine
-from srd.distillation.divergences import FLOOR, forward_kl
-from srd.distillation.loss import cross_entropy, log_probabilities
+from srd.distillation.loss import log_probabilities
 from srd.models.device import autocast
 from srd.models.heads import head_logits, hidden_at
 from srd.runtime import processes
+from srd.selection.importance import IMPORTANCE, Known
 from srd.text.batches import Batch, collate, pack
 from srd.text.encoding import Encoded
 
@@ -51,39 +51,25 @@ def by_chunks(values: Callable[[slice], Float[Tensor, "K n"]], positions: int, c
     return torch.cat([values(slice(start, start + chunk)) for start in range(0, positions, chunk)], dim=1)
 
 
-def student_values(student: nn.Module, vocabulary: int, chunk: int) -> Measure:
-    """NLL of the label and entropy of the student's distribution, nats; the mean of the second over a sample's
-    positions is U_i of SE-KD (arXiv 2602.01395)."""
+def signal_values(
+    names: tuple[str, ...], vocabulary: int, size: int, student: nn.Module, teacher: nn.Module | None = None
+) -> Measure:
+    """Signals of `IMPORTANCE` by name, which read the student and, where there is one, the teacher; logits exist for
+    `size` positions at a time. The mean of `student_entropy` over a sample's positions is U_i of SE-KD
+    (arXiv 2602.01395)."""
 
-    def measure(batch: Batch) -> Float[Tensor, "2 N"]:
+    def measure(batch: Batch) -> Float[Tensor, "K N"]:
         hidden = hidden_at(student, batch)
+        states = hidden_at(teacher, batch) if teacher is not None else None
 
-        def values(chunk: slice) -> Float[Tensor, "2 n"]:
-            logits = head_logits(student, hidden[chunk], vocabulary)
-            return torch.stack([cross_entropy(logits, batch.labels[chunk]), entropy(log_probabilities(logits, 1.0))])
+        def values(chunk: slice) -> Float[Tensor, "K n"]:
+            logq = log_probabilities(head_logits(student, hidden[chunk], vocabulary), 1.0)
+            logp = None
+            if teacher is not None and states is not None:
+                logp = log_probabilities(head_logits(teacher, states[chunk], vocabulary), 1.0)
+            known = Known(batch.labels[chunk], batch.labels[chunk], logq=logq, logp=logp)
+            return torch.stack([IMPORTANCE[name](known) for name in names])
 
-        return by_chunks(values, len(hidden), chunk)
-
-    return measure
-
-
-def teacher_values(teacher: nn.Module, student: nn.Module, vocabulary: int, chunk: int) -> Measure:
-    """NLL of the label under the teacher, KL(p ‖ q) and NLL under the student, nats, at temperature 1."""
-
-    def measure(batch: Batch) -> Float[Tensor, "3 N"]:
-        states, hidden = hidden_at(teacher, batch), hidden_at(student, batch)
-
-        def values(chunk: slice) -> Float[Tensor, "3 n"]:
-            p, q = head_logits(teacher, states[chunk], vocabulary), head_logits(student, hidden[chunk], vocabulary)
-            gap = forward_kl(log_probabilities(p, 1.0), log_probabilities(q, 1.0))
-            labels = batch.labels[chunk]
-            return torch.stack([cross_entropy(p, labels), gap, cross_entropy(q, labels)])
-
-        return by_chunks(values, len(hidden), chunk)
+        return by_chunks(values, len(hidden), size)
 
     return measure
-
-
-def entropy(log_probabilities: Float[Tensor, "n V"]) -> Float[Tensor, " n"]:
-    """-Σ q log q over the last axis, nats; a class of probability zero adds nothing."""
-    return -(log_probabilities.exp() * log_probabilities.clamp(min=FLOOR)).sum(-1)

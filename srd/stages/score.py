@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from srd.config import Pair, Text
-from srd.distillation.scoring import reference_means, student_values, teacher_values
+from srd.distillation.scoring import reference_means, signal_values
 from srd.runtime import processes
+from srd.selection.importance import SMALLEST_NLL
 from srd.stages.costs import reading_counts
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
@@ -19,8 +20,9 @@ from srd.text.encoding import Encoded, encode_all
 
 BATCHES_A_SAVING = 16
 """Batches read between two savings: of so many only the last may not be full."""
-SMALLEST_NLL = 1e-6
-"""Below this an NLL is not divided by: the teacher is sure, and the ratio would be noise over noise."""
+OF_STUDENT = ("student_nll", "student_entropy")
+OF_TEACHER = ("teacher_nll", "forward_kl", "student_nll")
+"""What a family measures at every position, by the names of `IMPORTANCE`."""
 
 Row = dict[str, Any]
 
@@ -45,12 +47,11 @@ def make(work: Work[Settings, Pair]) -> None:
     student = read_model(work, "student", settings.student)
     teacher = read_model(work, "teacher", settings.teacher) if settings.teacher is not None else None
     if teacher is None:
-        measure, columns = student_values(student.model, student.vocabulary, engine.loss_positions), _of_student
-        readers = [student.parameters]
+        measure = signal_values(OF_STUDENT, student.vocabulary, engine.loss_positions, student.model)
+        columns, readers = _of_student, [student.parameters]
     else:
-        models = teacher.model, student.model
-        measure, columns = teacher_values(*models, student.vocabulary, engine.loss_positions), _of_teacher
-        readers = [student.parameters, teacher.parameters]
+        measure = signal_values(OF_TEACHER, student.vocabulary, engine.loss_positions, student.model, teacher.model)
+        columns, readers = _of_teacher, [student.parameters, teacher.parameters]
 
     def compute(rows: list[Encoded], tick: Tick) -> tuple[list[Row], Counts]:
         means = reference_means(measure, rows, student.pad_id, student.model.device, engine)

@@ -9,9 +9,10 @@ from transformers import PreTrainedModel
 
 from srd.config import Engine
 from srd.distillation.reference import reference_nll
-from srd.distillation.scoring import entropy, reference_means, student_values, teacher_values
+from srd.distillation.scoring import reference_means, signal_values
+from srd.selection.importance import IMPORTANCE, Known
 from srd.stages.costs import reading_counts
-from srd.stages.score import _of_student, _of_teacher
+from srd.stages.score import OF_STUDENT, OF_TEACHER, _of_student, _of_teacher
 from srd.text.encoding import Encoded
 from tests.small import encoded, model, tokenizer
 
@@ -62,8 +63,8 @@ def scored(
 ) -> list[dict[str, float]]:
     """Both families' columns of every row."""
     chunk = engine.loss_positions
-    alone = reference_means(student_values(student, VOCABULARY, chunk), rows, 0, CPU, engine)
-    both = reference_means(teacher_values(teacher, student, VOCABULARY, chunk), rows, 0, CPU, engine)
+    alone = reference_means(signal_values(OF_STUDENT, VOCABULARY, chunk, student), rows, 0, CPU, engine)
+    both = reference_means(signal_values(OF_TEACHER, VOCABULARY, chunk, student, teacher), rows, 0, CPU, engine)
     return [_of_student(one) | _of_teacher(two) for one, two in zip(alone, both, strict=True)]
 
 
@@ -104,7 +105,7 @@ def test_a_teacher_that_is_the_student_is_at_no_distance() -> None:
 
 def test_the_nll_is_that_of_the_reflection() -> None:
     student, rows = model(vocabulary=len(tokenizer())), encoded()
-    measure = student_values(student, len(tokenizer()), TIGHT.loss_positions)
+    measure = signal_values(OF_STUDENT, len(tokenizer()), TIGHT.loss_positions, student)
     means = reference_means(measure, rows, 0, CPU, TIGHT)
     assert len(means) == 8
     assert [nll for nll, _ in means] == pytest.approx(reference_nll(student, rows, tokenizer(), TIGHT), rel=1e-6)
@@ -112,7 +113,8 @@ def test_the_nll_is_that_of_the_reflection() -> None:
 
 def test_entropy_is_that_of_known_distributions() -> None:
     logits = torch.tensor([[0.0, 0, 0, 0], [0, -torch.inf, -torch.inf, -torch.inf], [0, 0, -torch.inf, -torch.inf]])
-    nats = entropy(logits.double().log_softmax(-1)).tolist()
+    labels = torch.zeros(3, dtype=torch.long)
+    nats = IMPORTANCE["student_entropy"](Known(labels, labels, logq=logits.log_softmax(-1))).tolist()
     assert nats == pytest.approx([torch.log(torch.tensor(4.0)).item(), 0, torch.log(torch.tensor(2.0)).item()])
 
 
