@@ -12,7 +12,7 @@ from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE, check_importance
 from srd.selection.positions import POLICIES, asked
-from srd.selection.ranking import SIGNALS
+from srd.selection.ranking import REFLECTIONS, SIGNALS, sources
 from srd.text.prompts import TEMPLATES
 
 
@@ -114,12 +114,12 @@ def _check_text(cfg: Config) -> None:
         raise UserError(
             f"distill.select_by={cfg.distill.select_by}: windows of text are not answered; use distill.select_by=nll"
         )
-    reflected = [name for signals in cfg.orders for name in signals if SIGNALS[name].is_reflected]
+    reflected = [name for name, source in sources(cfg.orders).items() if source == REFLECTIONS]
     if cfg.dataset.is_text and reflected:
         raise UserError(
             f"rank.signals, filter.by or curriculum={cfg.curriculum.name}: {reflected[0]} comes of answers to prompts, "
-            f"and dataset={cfg.dataset.name} has windows of text; use rank.signals=[length] or [random] with filter.by "
-            "alike, or curriculum=none filter.keep=1"
+            f"and dataset={cfg.dataset.name} has windows of text; use rank.signals=[nll] or [length] with "
+            "filter.by alike, or curriculum=none filter.keep=1"
         )
     if cfg.dataset.is_text and cfg.method.responses == "teacher":
         raise UserError(

@@ -63,7 +63,7 @@ class Signal:
     """The metric of the student's answer that it is, for the reflection to compute."""
     family: str | None = None
     """The scores that have it: student's, or teacher's, which the student's part in them belongs to."""
-    is_reflected: bool = False
+    in_reflections: bool = False
     """Whether the reflections have it besides."""
 
     @property
@@ -79,7 +79,7 @@ def of_metric(name: str) -> Signal:
 
 SIGNALS: dict[str, Signal] = {
     "rouge_l": of_metric("rouge_l"),
-    "nll": Signal(larger_is_harder=True, family="student", is_reflected=True),
+    "nll": Signal(larger_is_harder=True, family="student", in_reflections=True),
     "student_entropy": Signal(larger_is_harder=True, family="student"),
     "teacher_nll": Signal(larger_is_harder=True, family="teacher"),
     "forward_kl": Signal(larger_is_harder=True, family="teacher"),
@@ -111,7 +111,7 @@ def sources(orders: Iterable[Iterable[str]]) -> dict[str, str]:
 def source_of(name: str, answered: bool) -> str:
     """Where a signal comes from, given whether the student has answered."""
     signal = SIGNALS[name]
-    if signal.metric is not None or (signal.is_reflected and answered):
+    if signal.metric is not None or (signal.in_reflections and answered):
         return REFLECTIONS
     return SAMPLES if signal.family is None else SCORES[signal.family]
 

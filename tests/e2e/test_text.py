@@ -58,6 +58,7 @@ def test_online_two_processes_and_on_policy(cli: Cli, tmp_path: Path) -> None:
         "online": ["teacher.signal=online"],
         "two": ["engine.processes=2"],
         "written": ["method=on_policy_rkl", "method.student_data.prompt_tokens=12"],
+        "scored": ["filter.by=student_entropy", "filter.end=hardest", "filter.keep=0.2"],
         "ordered": ["rank.signals=[length]", "filter.by=random", "filter.keep=0.5", "curriculum=baby_step"],
     }.items():
         (tmp_path / name).mkdir()

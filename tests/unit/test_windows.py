@@ -243,7 +243,7 @@ def test_text_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, mes
     [
         (["distill.select_by=rouge_l"], r"distill\.select_by=rouge_l: windows of text are not answered; use .*=nll"),
         (["curriculum=baby_step"], r"rouge_l comes of answers to prompts, and dataset=text has windows of text"),
-        (["filter.keep=0.5", "filter.by=nll"], r"nll comes of answers to prompts"),
+        (["filter.keep=0.5", "filter.by=rouge_l"], r"rouge_l comes of answers to prompts"),
         (["method=seqkd"], r"method=seqkd: the teacher answers prompts, and dataset=text has windows"),
         (["method=on_policy_rkl"], r"method\.student_data\.prompt_tokens=null: expected 1 to 49"),
         (["method=gkd", "method.student_data.prompt_tokens=50"], r"prompt_tokens=50: expected 1 to 49"),
