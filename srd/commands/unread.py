@@ -16,6 +16,7 @@ from srd.commands.validate import validate
 from srd.config import Config
 from srd.errors import UserError, nearest
 from srd.pipeline import graph
+from srd.pipeline.scoring import scores
 from srd.report.study import read_study, study_folder
 from srd.store.artefacts import Node, closure
 
@@ -105,7 +106,7 @@ DECIDERS = {
 def unread(word: str, cfg: Config, keys: list[str]) -> tuple[list[str], list[str]]:
     """Of `keys`, those that nothing reads, and those that `srd WORD` does not but another command does."""
     try:
-        graph.evaluations(cfg)
+        scores(cfg)
         _everything(cfg)
     except UserError:  # the command itself will say it
         return [], []
@@ -135,7 +136,7 @@ def _reads(word: str, cfg: Config, key: str) -> tuple[bool, bool]:
     variants = list(_variants(cfg, key))
     if not variants:  # the rest of the config leaves it this value alone
         return True, True
-    if word == "run" and _changes(cfg, variants, lambda each: closure(graph.evaluations(each))):
+    if word == "run" and _changes(cfg, variants, lambda each: closure(scores(each))):
         return True, True
     anywhere = _changes(cfg, variants, _everything)
     # The same words go to every command of one stage, so that there each setting may be meant for another.
@@ -157,7 +158,7 @@ def _changes(cfg: Config, variants: list[Config], nodes: Callable[[Config], list
 def _everything(cfg: Config) -> list[Node]:
     """All that any command makes of a config."""
     whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(EVERY_TARGET)))
-    stages = ("distill", "evaluate", "reflect", "rank", "filter", "partition", "cache")
+    stages = ("distill", "evaluate", "likelihood", "reflect", "rank", "filter", "partition", "cache")
     nodes = [node for stage in stages for node in graph.commanded(stage, whole)]
     for role in ("teacher", "student"):
         if cfg.model.side(role).finetune.epochs > 0:

@@ -70,6 +70,8 @@ class Evaluate:
     checkpoint: str = "best"
     """Distilled weights to score: best (by dev ROUGE-L, of all phases) or last (as the last phase left them: with
     `distill.handover: best` those are its best)."""
+    likelihood: bool = False
+    """Perplexity and calibration on the test rows as well; a suite of text without prompts has nothing else."""
 
     def check(self, key: str) -> None:
         require(len(self.seeds) == len(set(self.seeds)) > 0, f"{key}.seeds", self.seeds, "one or more different seeds")

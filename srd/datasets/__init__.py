@@ -21,3 +21,8 @@ class Loader(Protocol):
 
 
 DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, **SUITES}
+
+
+def has_prompts(name: str) -> bool:
+    """Whether the rows of a data set ask for an answer; else they are text, which is read and not answered."""
+    return getattr(DATASETS[name], "HAS_PROMPTS", True)

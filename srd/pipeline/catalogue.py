@@ -23,6 +23,8 @@ class Stage:
     """Several processes share its work (`engine.processes`)."""
     common: bool = False
     """Every arm of a study starts from it: its cost is stated apart from theirs."""
+    reported: bool = False
+    """Made by a command of its own, or where it is asked for; the report shows it beside the scores."""
     cost_column: str | None = None
     """Column of the report's cost table that counts its seconds."""
 
@@ -63,5 +65,11 @@ STAGES: dict[str, Stage] = {
     ),
     "distill": Stage("train the student on the teacher, phase by phase", f"{GRAPH}:distill", version=2, shared=True),
     "evaluate": Stage("score teacher, student and distilled student", f"{GRAPH}:evaluations", version=2, shared=True),
+    "likelihood": Stage(
+        "perplexity and calibration of them on the test rows",
+        "srd.pipeline.scoring:likelihoods",
+        shared=True,
+        reported=True,
+    ),
 }
 """Stages by name, in the order of the pipeline."""

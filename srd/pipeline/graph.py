@@ -238,16 +238,20 @@ def _method(cfg: Config) -> dict[str, Any]:
     return settings
 
 
+def checkpoint(cfg: Config, target: str) -> tuple[dict[str, Any], dict[str, Node]]:
+    """Settings and inputs that say which weights a target of the evaluation has."""
+    settings, inputs = _model(cfg, "student" if target == "distill" else target)
+    if target == "distill":
+        settings, inputs = {"checkpoint": cfg.evaluate.checkpoint, **settings}, {"checkpoint": distill(cfg), **inputs}
+    return {"target": target, **settings}, inputs
+
+
 def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
     """The scores of one checkpoint on one suite."""
     decoding = _decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
-    settings: dict[str, Any] = {"target": target, "suite": suite_name, **decoding}
-    role = "student" if target == "distill" else target
-    model, inputs = _model(cfg, role)
-    if target == "distill":
-        inputs = {"checkpoint": distill(cfg), **inputs}
-        settings |= {"checkpoint": cfg.evaluate.checkpoint}
-    return _node("evaluate", settings | model, {"samples": suite(cfg, suite_name), **inputs}, pair(cfg))
+    model, inputs = checkpoint(cfg, target)
+    settings = {"suite": suite_name, **decoding, **model}
+    return _node("evaluate", settings, {"samples": suite(cfg, suite_name), **inputs}, pair(cfg))
 
 
 def evaluations(cfg: Config) -> list[Node]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from srd.config import SPARSE, Config
 from srd.distillation.records import record_of
 from srd.models.facts import Facts
+from srd.pipeline import scoring
 from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
 from srd.plan.work import Device, Need
@@ -77,12 +78,21 @@ class RunEstimate:
     def _evaluations(self) -> list[Need]:
         cfg, needs = self.cfg, []
         greedy = cfg.evaluate.generation.temperature == 0
-        answers = sum(self.lengths.test_samples.values()) * (1 if greedy else len(cfg.evaluate.seeds))
+        asked, read = self._test_rows(), self._test_rows(read=True)
+        answers = asked * (1 if greedy else len(cfg.evaluate.seeds))
         for target in cfg.evaluate.targets:
             facts = self.teacher if target == "teacher" else self.student
             limit = cfg.evaluate.generation.max_new_tokens
-            needs.append(self.device.answer(f"evaluate {target}", facts, answers, answers, limit))
+            if asked:
+                needs.append(self.device.answer(f"evaluate {target}", facts, answers, answers, limit))
+            if read:
+                needs.append(self.device.score(f"likelihood {target}", facts, read))
         return needs
+
+    def _test_rows(self, read: bool = False) -> int:
+        """Test rows of the suites that are answered, or of those that are read for their likelihood."""
+        chosen = scoring.is_read if read else scoring.is_answered
+        return sum(count for suite, count in self.lengths.test_samples.items() if chosen(self.cfg, suite))
 
     @property
     def _reflects(self) -> bool:

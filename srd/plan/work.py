@@ -111,16 +111,24 @@ class Device:
 
     def read(self, stage: str, facts: Facts, samples: float, bytes_each: float) -> Need:
         """A forward pass over `samples`, of whose positions `bytes_each` are kept on disk."""
-        n = self.lengths
+        disk = samples * self.lengths.response * bytes_each + facts.head_parameters * facts.weight_bytes
+        return self._forward(stage, facts, samples, disk, {})
+
+    def score(self, stage: str, facts: Facts, rows: float) -> Need:
+        """A forward pass over `rows` with the logits of their references, which leaves a few numbers a row."""
+        logits = {"logits": 3 * 4 * facts.vocabulary * min(self.engine.loss_positions, self.engine.micro_batch_tokens)}
+        return self._forward(stage, facts, rows, rows * ANSWER_BYTES, logits)
+
+    def _forward(self, stage: str, facts: Facts, rows: float, disk_bytes: float, held: dict[str, float]) -> Need:
         layer = facts.activation_bytes / facts.layers
         memory = {
             "weights": facts.parameters * facts.weight_bytes,
             "reading": self.engine.micro_batch_tokens * layer * self._half,
+            **held,
             **self._copies(facts),
         }
-        disk = samples * n.response * bytes_each + facts.head_parameters * facts.weight_bytes
-        flops = forward_flops(facts.parameters, samples * n.total)
-        return Need(stage, memory, disk, flops, flops / self.speed)
+        flops = forward_flops(facts.parameters, rows * self.lengths.total)
+        return Need(stage, memory, disk_bytes, flops, flops / self.speed)
 
     def _copies(self, facts: Facts) -> dict[str, float]:
         """The weights in bfloat16 that autocast keeps beside float32 ones."""

@@ -53,6 +53,15 @@ def answering_counts(rows: list[Encoded], generated: int, parameters: int) -> Co
     return {"scoring_passes": len(rows), "generated_tokens": generated, "flops": flops}
 
 
+def reading_counts(rows: list[Encoded], parameters: int) -> Counts:
+    """The cost of scoring the references of `rows` alone: one forward pass over the whole."""
+    return {
+        "scoring_passes": len(rows),
+        "scored_tokens": sum(row.num_supervised for row in rows),
+        "flops": forward_flops(parameters, sum(row.num_tokens for row in rows)),
+    }
+
+
 def scoring_counts(rows: list[Encoded], generated: int, parameters: int) -> Counts:
     """The cost of answering `rows` and scoring their references: two forward passes over prompts, one over the rest."""
     prompts, references = sum(len(row.prompt) for row in rows), sum(row.num_supervised for row in rows)

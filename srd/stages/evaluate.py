@@ -1,40 +1,31 @@
 """evaluate: a checkpoint answers a suite's prompts; every prediction is kept with its scores."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from srd.config import Generation, Pair, Text
+from srd.config import Generation, Pair
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer
 from srd.metrics import METRICS, blind_share, metrics_of
 from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
-from srd.stages.inputs import read_model, read_samples
+from srd.stages.inputs import read_samples
+from srd.stages.scored import Scored, read_scored
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick
 from srd.store.rows import Sample, Score
 from srd.text.encoding import Encoded, encode_all
 
 
-@dataclass
-class Settings:
+@dataclass(kw_only=True)
+class Settings(Scored):
     """What decides the scores."""
 
-    target: str
-    """teacher, student (before distillation) or distill."""
     suite: str
-    text: Text
     generation: Generation
     seeds: list[int]
     sampler: str = "transformers"
     """Who draws."""
-    teacher: dict[str, Any] | None = None
-    """Identity of the teacher's weights, where it is scored."""
-    student: dict[str, Any] | None = None
-    """Identity of the student's weights before distillation."""
-    checkpoint: str = "best"
-    """Distilled weights: best or last."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +39,7 @@ class Question:
 
 def make(work: Work[Settings, Pair]) -> None:
     """Leave `scores.jsonl`."""
-    settings = work.settings
-    if "checkpoint" in work.inputs:
-        work.inputs["checkpoint"] = distilled_weights(work.inputs["checkpoint"], settings.checkpoint)
-    role = "student" if settings.target == "distill" else settings.target
-    loaded = read_model(work, role, settings.teacher or settings.student or {})
+    settings, loaded = work.settings, read_scored(work)
     samples = read_samples(work, "test")
     work.ledger["blind"] = {name: blind_share(name, samples) for name in METRICS}
     rows = encode_all(samples, loaded.tokenizer, settings.text)
@@ -83,10 +70,3 @@ def make(work: Work[Settings, Pair]) -> None:
 
 def _order(row: dict[str, Any]) -> tuple[str, str, int]:
     return row["task"], row["id"], row["seed"]
-
-
-def distilled_weights(folder: Path, which: str) -> Path:
-    """The folder of the distilled weights: the best by the dev split, or those of the last phase."""
-    if which == "best":
-        return folder / "best"
-    return max(folder.glob("phase-*"), key=lambda path: int(path.name.removeprefix("phase-")))

@@ -83,6 +83,22 @@ class Score:
     cut: bool
 
 
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a row's text is: sums over its `positions`, and by bin of the likeliest token's probability."""
+
+    id: str
+    nll: float
+    """Of all positions, nats."""
+    positions: int
+    counts: list[int]
+    """Positions of every bin."""
+    confidence: list[float]
+    """Sum of the likeliest token's probability in every bin."""
+    hits: list[int]
+    """Positions of every bin whose likeliest token is the text's own."""
+
+
 def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
     """16 hex digits of the SHA-256 of the text: the key that joins every artefact."""
     text = json.dumps([instruction, input, output, *([system] if system else [])], ensure_ascii=False)

@@ -1,0 +1,39 @@
+"""What a run is scored by: answers where there are prompts, and likelihoods."""
+
+from srd.config import Config
+from srd.datasets import has_prompts
+from srd.pipeline import graph
+from srd.pipeline.catalogue import STAGES
+from srd.store.artefacts import Node
+
+
+def scores(cfg: Config) -> list[Node]:
+    """Everything that `srd run` ends with: answers to every suite that has prompts, and likelihoods where they are
+    asked for or there is nothing else."""
+    nodes = []
+    for target in cfg.evaluate.targets:
+        nodes += [graph.evaluate(cfg, target, name) for name in cfg.evaluate.suites if is_answered(cfg, name)]
+        nodes += [likelihood(cfg, target, name) for name in cfg.evaluate.suites if is_read(cfg, name)]
+    return nodes
+
+
+def is_answered(cfg: Config, suite: str) -> bool:
+    """Whether a run answers a suite: it has prompts."""
+    return has_prompts(graph.suite_dataset(cfg, suite).name)
+
+
+def is_read(cfg: Config, suite: str) -> bool:
+    """Whether a run takes the likelihood of a suite."""
+    return cfg.evaluate.likelihood or not is_answered(cfg, suite)
+
+
+def likelihood(cfg: Config, target: str, suite: str) -> Node:
+    """How likely the test rows of a suite are under one checkpoint."""
+    settings, inputs = graph.checkpoint(cfg, target)
+    inputs = {"samples": graph.suite(cfg, suite), **inputs}
+    return Node("likelihood", STAGES["likelihood"].version, {"suite": suite, **settings}, inputs, graph.pair(cfg))
+
+
+def likelihoods(cfg: Config) -> list[Node]:
+    """Every (target, suite) that the config asks for."""
+    return [likelihood(cfg, target, name) for target in cfg.evaluate.targets for name in cfg.evaluate.suites]
