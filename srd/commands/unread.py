@@ -158,8 +158,8 @@ def _changes(cfg: Config, variants: list[Config], nodes: Callable[[Config], list
 def _everything(cfg: Config) -> list[Node]:
     """All that any command makes of a config."""
     whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(EVERY_TARGET)))
-    stages = ("distill", "evaluate", "likelihood", "reflect", "rank", "filter", "partition", "cache")
-    nodes = [node for stage in stages for node in graph.commanded(stage, whole)]
+    stages = ("distill", "reflect", "rank", "filter", "partition", "cache")
+    nodes = [*scores(whole), *(node for stage in stages for node in graph.commanded(stage, whole))]
     for role in ("teacher", "student"):
         if cfg.model.side(role).finetune.epochs > 0:
             nodes.append(graph.finetune(cfg, role))

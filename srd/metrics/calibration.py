@@ -27,6 +27,14 @@ class Reading:
     hits: np.ndarray
     """Positions whose likeliest token is the text's own [M, ...]."""
 
+    def stacked(self) -> np.ndarray:
+        """All sums on one first axis [1 + 3 M, ...]; `unstacked` takes them apart."""
+        return np.concatenate([self.nll[None], self.counts, self.confidence, self.hits])
+
+    @staticmethod
+    def unstacked(sums: np.ndarray) -> "Reading":
+        return Reading(sums[0], *np.split(sums[1:], 3))
+
     def perplexity(self) -> np.ndarray:
         """exp of the mean NLL of a token."""
         return np.exp(self.nll / self.counts.sum(0))
@@ -50,8 +58,7 @@ def binned(confidence: np.ndarray, hit: np.ndarray) -> np.ndarray:
 
 def summary(rows: list[Likelihood]) -> dict[str, float]:
     """Perplexity, calibration error and accuracy over all positions, and how many there are."""
-    sums = readings(rows)
-    total = Reading(*(each.sum(-1) for each in vars(sums).values()))
+    total = Reading.unstacked(readings(rows).stacked().sum(-1))
     scores = {"perplexity": total.perplexity(), "ece": total.ece(), "accuracy": total.accuracy()}
     return {"positions": int(total.counts.sum()), **{name: float(value) for name, value in scores.items()}}
 

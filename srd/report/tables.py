@@ -1,10 +1,8 @@
 """The report's tables: header and cells, for a terminal, Markdown and HTML alike."""
 
-from dataclasses import replace
-
 from srd.metrics import METRICS
 from srd.pipeline.catalogue import STAGES
-from srd.report.scores import Result
+from srd.report.scores import SHOWN, Result
 from srd.report.stats import MeanInterval
 
 Cells = tuple[list[str], list[list[str]]]
@@ -15,39 +13,64 @@ def score_table(rows: list[Result]) -> Cells:
     known of the answers."""
     with_published = any(row.published is not None for row in rows)
     others = [name for name in METRICS if name != rows[0].metric and any(name in row.metrics for row in rows)]
-    header = ["", "suite", METRICS[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
+    header = ["", "suite", SHOWN[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
     header += ["n", *(METRICS[name].column for name in others), "NLL", "cut", "length"]
-    return header, [_score_line(row, with_published, others) for row in rows]
+    if not any(row.likelihood for row in rows):
+        return header, [_score_line(row, rows[0].metric, with_published, others) for row in rows]
+    lines = [[*_score_line(row, rows[0].metric, with_published, others), *_likelihood_cells(row)] for row in rows]
+    return [*header, "perplexity", "95 % interval", "ECE, %", "95 % interval", "top-1, %"], lines
 
 
-def _score_line(row: Result, with_published: bool, others: list[str]) -> list[str]:
-    metric = METRICS[row.metric]
-    line = [row.arm, row.suite, metric.shown(row.score.mean), _interval(row.score)]
+def _likelihood_cells(row: Result) -> list[str]:
+    if row.likelihood is None:
+        return [""] * 5
+    perplexity, ece = row.likelihood.perplexity, row.likelihood.ece
+    shown = [f"{perplexity.mean:.2f}", _interval(perplexity), f"{ece.mean:.2f}", _interval(ece)]
+    return [*shown, f"{row.likelihood.accuracy:.2f}"]
+
+
+def _score_line(row: Result, name: str, with_published: bool, others: list[str]) -> list[str]:
+    """The cells of a row in a table whose first metric is `name`, which a suite without prompts may not have."""
+    metric = SHOWN[row.metric]
+    score = [metric.shown(row.score.mean), _interval(row.score)] if row.metric == name else ["", ""]
+    line = [row.arm, row.suite, *score]
     if with_published:
         line.append(metric.shown(row.published) if row.published is not None else "")
     line.append(f"{row.num_runs}×{row.num_ids}×{row.num_seeds}")
     line += [METRICS[name].shown(row.metrics[name]) if name in row.metrics else "" for name in others]
-    return [*line, f"{row.nll:.2f}", f"{100 * row.cut_share:.1f} %", f"{row.mean_tokens:.1f}"]
+    cut = "" if row.cut_share is None else f"{100 * row.cut_share:.1f} %"
+    return [*line, f"{row.nll:.2f}", cut, "" if row.mean_tokens is None else f"{row.mean_tokens:.1f}"]
 
 
 def difference_table(rows: list[Result]) -> Cells:
-    """Every arm against every arm it is compared with: the headline metric, passes and seconds."""
+    """Every arm against every arm it is compared with: its metric and the perplexity, passes and seconds."""
     cost = {row.arm: row.cost for row in rows}
-    header = ["", "against", "suite", "difference", "95 % interval", "runs", "sample passes", "seconds"]
-    return header, [
+    found = [(row, *difference) for row in rows for difference in _differences(row)]
+    several = len({metric for _, _, metric, _ in found}) > 1
+    header = ["", "against", "suite", *(["metric"] if several else []), "difference", "95 % interval", "runs"]
+    return [*header, "sample passes", "seconds"], [
         [
             row.arm,
             other,
             row.suite,
-            f"{estimate.mean:+.2f}",
-            f"{estimate.low:+.2f} … {estimate.high:+.2f}",
+            *([metric] if several else []),
+            *_difference(estimate),
             str(row.num_runs),
             _share(row.cost.sample_passes, cost[other].sample_passes),
             _share(row.cost.seconds, cost[other].seconds),
         ]
-        for row in rows
-        for other, estimate in row.differences.items()
+        for row, other, metric, estimate in found
     ]
+
+
+def _differences(row: Result) -> list[tuple[str, str, MeanInterval]]:
+    """Of a row to other arms: their names, the column of what differs, by how much."""
+    named = [(SHOWN[row.metric].column, row.differences), (SHOWN["perplexity"].column, row.perplexity_differences)]
+    return [(other, column, estimate) for column, found in named for other, estimate in found.items()]
+
+
+def _difference(estimate: MeanInterval) -> list[str]:
+    return [f"{estimate.mean:+.2f}", f"{estimate.low:+.2f} … {estimate.high:+.2f}"]
 
 
 def cost_table(rows: list[Result]) -> Cells:
@@ -70,7 +93,7 @@ def cost_table(rows: list[Result]) -> Cells:
 
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    header = ["", METRICS[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
+    header = ["", SHOWN[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
@@ -80,7 +103,7 @@ def summary_table(rows: list[Result]) -> Cells:
         lines.append(
             [
                 name,
-                METRICS[row.metric].shown(row.score.mean),
+                SHOWN[row.metric].shown(row.score.mean) + ("" if row.metric == rows[0].metric else f" {row.metric}"),
                 f"{row.score.low:.1f}…{row.score.high:.1f}",
                 *counts,
                 *scoring,
@@ -91,13 +114,17 @@ def summary_table(rows: list[Result]) -> Cells:
 
 def comparisons(rows: list[Result]) -> list[str]:
     """What each arm gains and costs against the first arm it is compared with, one sentence each."""
-    lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
-    column = METRICS[rows[0].metric].column
-    return [
-        f"{arm} against {other}, {suite}: {mean} ({interval}) {column}, {runs} training run(s); "
-        f"{passes} of its sample passes, {seconds} of its seconds"
-        for arm, other, suite, mean, interval, runs, passes, seconds in lines
-    ]
+    cost, lines = {row.arm: row.cost for row in rows}, []
+    for row in rows:
+        for other, column, estimate in _differences(row)[:1]:
+            mean, interval = _difference(estimate)
+            passes = _share(row.cost.sample_passes, cost[other].sample_passes)
+            seconds = _share(row.cost.seconds, cost[other].seconds)
+            lines.append(
+                f"{row.arm} against {other}, {row.suite}: {mean} ({interval}) {column}, "
+                f"{row.num_runs} training run(s); {passes} of its sample passes, {seconds} of its seconds"
+            )
+    return lines
 
 
 def _share(ours: float, theirs: float) -> str:

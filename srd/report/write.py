@@ -25,7 +25,13 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     rows = results_of(runs)
     folder = study_folder(outputs, study)
     tables = _tables(rows, {"Corrupted rows": noise_table(runs), "The plan": planned_table(runs)})
-    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(runs), *sources(runs)]
+    notes = [
+        *NOTES,
+        *([LIKELIHOOD_NOTE] if any(row.likelihood for row in rows) else []),
+        *([PLAN_NOTE] if "The plan" in tables else []),
+        *fidelity(runs),
+        *sources(runs),
+    ]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
     numbers = {"study": study, "rows": [row.as_dict() for row in rows]}
     with hold(folder / LOCK, f"report {study}"):
@@ -56,6 +62,12 @@ NOTES = [
     "ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows state "
     "their own fine-tuning.",
 ]
+
+LIKELIHOOD_NOTE = (
+    "Perplexity is exp of the mean NLL of a token over all supervised positions of the test rows; ECE is the expected "
+    "calibration error of the likeliest token's probability, 15 bins of equal width (Guo et al. 2017); top-1 is how "
+    "often that token is the text's own. Their intervals redraw training runs and rows."
+)
 
 
 def _markdown(

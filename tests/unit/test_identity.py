@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from srd.commands.schema import keys
-from srd.pipeline import graph
+from srd.pipeline.scoring import scores
 from srd.store.artefacts import closure
 from tests.composing import config
 
@@ -211,6 +211,7 @@ CHANGES: dict[str, Change] = {
     "evaluate.seeds": Change("[1]"),
     "evaluate.targets": Change("[teacher]"),
     "evaluate.checkpoint": Change("last"),
+    "evaluate.likelihood": Change("true"),
     "engine.generation_backend": Change("vllm", SMOKE),
 }
 """Every other key, with a value that changes a result."""
@@ -224,7 +225,7 @@ def leaves() -> set[str]:
 @cache
 def artefacts(*overrides: str) -> frozenset[str]:
     """All artefacts of a run, by their fingerprints."""
-    return frozenset(str(node) for node in closure(graph.evaluations(config(*overrides))))
+    return frozenset(str(node) for node in closure(scores(config(*overrides))))
 
 
 @pytest.fixture
