@@ -7,8 +7,9 @@ from pathlib import Path
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import METRICS
+from srd.report.harness import cells_of
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest
-from srd.store.rows import Likelihood, Phase, Reflection, Sample, Score, read_dicts, read_rows
+from srd.store.rows import Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
 
 SHOWN = 5
 """Samples listed at either end of a ranking."""
@@ -134,6 +135,12 @@ def _show_likelihood(outputs: Path, folder: Path) -> None:
     print_table(["id", "NLL", "positions"], lines)
 
 
+def _show_harness(outputs: Path, folder: Path) -> None:
+    rows, program = read_rows(file_of(folder, "harness.jsonl"), TaskScore), read_manifest(folder)["ledger"]["program"]
+    print(", ".join(f"{name} {version}" for name, version in program.items()))
+    print_table(["task", "metric", "value", "± standard error", "n"], [list(cells_of(row)) for row in rows])
+
+
 def _show_dev(outputs: Path, folder: Path) -> None:
     rows = read_dicts(file_of(folder, "dev.jsonl"))
     name = next(name for name in METRICS if f"dev/{name}" in rows[0])
@@ -153,4 +160,5 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "distill": _show_dev,
     "evaluate": _show_scores,
     "likelihood": _show_likelihood,
+    "harness": _show_harness,
 }

@@ -71,5 +71,8 @@ STAGES: dict[str, Stage] = {
         shared=True,
         reported=True,
     ),
+    "harness": Stage(
+        "the standard suites, asked by lm-eval, a program apart", "srd.pipeline.scoring:harnesses", reported=True
+    ),
 }
 """Stages by name, in the order of the pipeline."""

@@ -1,10 +1,15 @@
-"""What a run is scored by: answers where there are prompts, and likelihoods."""
+"""What a run is scored by: answers where there are prompts, likelihoods, and another program's suites."""
 
-from srd.config import Config
+from pathlib import Path
+from typing import Any
+
+from srd.config import Config, Harnessed
 from srd.datasets import has_prompts
+from srd.errors import require
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.store.artefacts import Node
+from srd.store.files import tree_digest
 
 
 def scores(cfg: Config) -> list[Node]:
@@ -37,3 +42,21 @@ def likelihood(cfg: Config, target: str, suite: str) -> Node:
 def likelihoods(cfg: Config) -> list[Node]:
     """Every (target, suite) that the config asks for."""
     return [likelihood(cfg, target, name) for target in cfg.evaluate.targets for name in cfg.evaluate.suites]
+
+
+def harness(cfg: Config, target: str) -> Node:
+    """What lm-eval says of one checkpoint."""
+    asked, (model, inputs) = cfg.evaluate.harness, graph.checkpoint(cfg, target)
+    settings: dict[str, Any] = {"tasks": asked.tasks, **model}
+    settings |= {key: getattr(asked, key) for key in ("shots", "limit") if getattr(asked, key) is not None}
+    if asked.include_path is not None:
+        place = Path(asked.include_path)
+        require(place.is_dir(), "evaluate.harness.include_path", place, "a folder with the YAML files of tasks")
+        settings["local"] = tree_digest(place)
+    context = Harnessed(graph.pair(cfg), asked)
+    return Node("harness", STAGES["harness"].version, settings, inputs, context)
+
+
+def harnesses(cfg: Config) -> list[Node]:
+    """Every checkpoint that the config asks for."""
+    return [harness(cfg, target) for target in cfg.evaluate.targets]

@@ -76,7 +76,7 @@ class Artefacts:
         return [*self.answers, *self.likelihoods]
 
 
-SHOWN: dict[str, Metric] = {**METRICS, "perplexity": PERPLEXITY}
+COMPARED: dict[str, Metric] = {**METRICS, "perplexity": PERPLEXITY}
 """What a row's `metric` may be."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
-BLOCK = 100
+TOGETHER = 100
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def bootstrap_of(sums: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
     rng = np.random.default_rng(seed)
     _, runs, ids = sums.shape
     means = []
-    for _ in range(RESAMPLES // BLOCK):
+    for _ in range(RESAMPLES // TOGETHER):
         # How often each is drawn: ids once for all runs, as above.
-        of_ids = rng.multinomial(ids, np.full(ids, 1 / ids), BLOCK).T.astype(float)
-        of_runs = rng.multinomial(runs, np.full(runs, 1 / runs), BLOCK).T / runs
+        of_ids = rng.multinomial(ids, np.full(ids, 1 / ids), TOGETHER).T.astype(float)
+        of_runs = rng.multinomial(runs, np.full(runs, 1 / runs), TOGETHER).T / runs
         means.append((statistic(sums @ of_ids) * of_runs).sum(0))
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return MeanInterval(float(statistic(sums.sum(-1, keepdims=True)).mean()), float(low), float(high))

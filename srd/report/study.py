@@ -40,6 +40,8 @@ class Filed:
     select_by: str = Distill.select_by
     likelihoods: dict[str, dict[str, str]] = field(default_factory=dict)
     """Likelihoods, likewise, of the suites that were read."""
+    harness: dict[str, list[str]] = field(default_factory=dict)
+    """What lm-eval said, by target; several where it was asked several times."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
     leaves the plan that is filed."""
     distilled = graph.distill(cfg)
     path = entry_file(cfg)
-    if planned is None and path.is_file():
-        planned = _read_entry(path)["planned"]
+    before = _read_entry(path) if path.is_file() else {}
+    if planned is None and before:
+        planned = before["planned"]
     filed = Filed(
         arm=cfg.arm_name,
         model=cfg.model.name,
@@ -105,6 +108,7 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
         planned=planned or {},
         select_by=cfg.distill.select_by,
         likelihoods={target: _likelihoods(cfg, target) for target in cfg.evaluate.targets},
+        harness=_asked(cfg, before.get("harness", {})),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with hold(path.parent.parent / LOCK, f"study {cfg.study}"):
@@ -123,6 +127,18 @@ def _likelihoods(cfg: Config, target: str) -> dict[str, str]:
     return {
         name: str(node) for name, node in nodes.items() if scoring.is_read(cfg, name) or node.is_complete(cfg.outputs)
     }
+
+
+def _asked(cfg: Config, before: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What lm-eval has said of every target: what is filed already, and what is there for this config."""
+    found = {target: list(artefacts) for target, artefacts in before.items()}
+    if not (Path(cfg.outputs) / "harness").is_dir():
+        return found
+    for target in cfg.evaluate.targets:
+        node, artefacts = scoring.harness(cfg, target), found.setdefault(target, [])
+        if node.is_complete(cfg.outputs) and str(node) not in artefacts:
+            artefacts.append(str(node))
+    return found
 
 
 def entry_file(cfg: Config) -> Path:

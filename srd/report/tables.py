@@ -2,7 +2,7 @@
 
 from srd.metrics import METRICS
 from srd.pipeline.catalogue import STAGES
-from srd.report.scores import SHOWN, Result
+from srd.report.scores import COMPARED, Result
 from srd.report.stats import MeanInterval
 
 Cells = tuple[list[str], list[list[str]]]
@@ -13,7 +13,7 @@ def score_table(rows: list[Result]) -> Cells:
     known of the answers."""
     with_published = any(row.published is not None for row in rows)
     others = [name for name in METRICS if name != rows[0].metric and any(name in row.metrics for row in rows)]
-    header = ["", "suite", SHOWN[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
+    header = ["", "suite", COMPARED[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
     header += ["n", *(METRICS[name].column for name in others), "NLL", "cut", "length"]
     if not any(row.likelihood for row in rows):
         return header, [_score_line(row, rows[0].metric, with_published, others) for row in rows]
@@ -31,7 +31,7 @@ def _likelihood_cells(row: Result) -> list[str]:
 
 def _score_line(row: Result, name: str, with_published: bool, others: list[str]) -> list[str]:
     """The cells of a row in a table whose first metric is `name`, which a suite without prompts may not have."""
-    metric = SHOWN[row.metric]
+    metric = COMPARED[row.metric]
     score = [metric.shown(row.score.mean), _interval(row.score)] if row.metric == name else ["", ""]
     line = [row.arm, row.suite, *score]
     if with_published:
@@ -65,7 +65,10 @@ def difference_table(rows: list[Result]) -> Cells:
 
 def _differences(row: Result) -> list[tuple[str, str, MeanInterval]]:
     """Of a row to other arms: their names, the column of what differs, by how much."""
-    named = [(SHOWN[row.metric].column, row.differences), (SHOWN["perplexity"].column, row.perplexity_differences)]
+    named = [
+        (COMPARED[row.metric].column, row.differences),
+        (COMPARED["perplexity"].column, row.perplexity_differences),
+    ]
     return [(other, column, estimate) for column, found in named for other, estimate in found.items()]
 
 
@@ -93,7 +96,7 @@ def cost_table(rows: list[Result]) -> Cells:
 
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    header = ["", SHOWN[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
+    header = ["", COMPARED[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", "reflect", "cache"]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
@@ -103,7 +106,7 @@ def summary_table(rows: list[Result]) -> Cells:
         lines.append(
             [
                 name,
-                SHOWN[row.metric].shown(row.score.mean) + ("" if row.metric == rows[0].metric else f" {row.metric}"),
+                COMPARED[row.metric].shown(row.score.mean) + ("" if row.metric == rows[0].metric else f" {row.metric}"),
                 f"{row.score.low:.1f}…{row.score.high:.1f}",
                 *counts,
                 *scoring,

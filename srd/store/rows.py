@@ -99,6 +99,26 @@ class Likelihood:
     """Positions of every bin whose likeliest token is the text's own."""
 
 
+@dataclass(frozen=True)
+class TaskScore:
+    """What another program says of a checkpoint: one metric of one of its tasks."""
+
+    task: str
+    metric: str
+    filter: str
+    """How an answer was taken from what the model wrote."""
+    value: float
+    stderr: float | None
+    """Standard error of the value; none: the program gives none."""
+    samples: int | None
+    """Questions asked; none: of a group of tasks."""
+    version: str
+    """Of the task."""
+    shots: int | None = None
+    """Examples before each question."""
+    higher_is_better: bool | None = None
+
+
 def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:
     """16 hex digits of the SHA-256 of the text: the key that joins every artefact."""
     text = json.dumps([instruction, input, output, *([system] if system else [])], ensure_ascii=False)
