@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pytest
 from srd.cli import main
 from srd.stages.harness import rows_of
 from tests.conftest import Cli
+from tests.e2e.test_resume import kill_when
 from tests.reading import manifest, read_json, read_jsonl
 
 pytestmark = pytest.mark.slow
 
 STAND_IN = '''#!PYTHON
 """The command line and the files of lm-eval 0.4.13; its answers follow from the checkpoint's size alone."""
-import argparse, json, os, pathlib, sys
+import argparse, json, os, pathlib, sys, time
 
 assert "PYTHONPATH" not in os.environ, "the packages of another environment"
 parser = argparse.ArgumentParser()
@@ -31,7 +33,7 @@ model, tasks = json.loads(given.model_args), given.tasks.split(",")
 folder = pathlib.Path(model["pretrained"])
 assert (folder / "config.json").is_file() and (folder / "tokenizer.json").is_file(), folder
 assert not (folder / "adapter_config.json").exists()
-known = {"one", "two", "fails", "silent", "empty", "broken"}
+known = {"one", "two", "sleeps", "fails", "silent", "empty", "broken"}
 known |= {path.stem for path in pathlib.Path(given.include_path).glob("*.yaml")} if given.include_path else set()
 print("INFO  loading", end="\\r", flush=True)
 missing = [task for task in tasks if task not in known]
@@ -41,6 +43,9 @@ if "fails" in tasks:
     print("OSError: the data set cannot be had", file=sys.stderr)
     print("and then some", file=sys.stderr)
     sys.exit(3)
+if "sleeps" in tasks:
+    pathlib.Path("pid").write_text(str(os.getpid()))
+    time.sleep(100)
 if "silent" in tasks:
     sys.exit(0)
 value = (folder / "model.safetensors").stat().st_size % 97 / 97
@@ -202,6 +207,24 @@ def test_an_adapter_and_weights_that_lie_nowhere_are_written_out_whole(
     assert (best / "adapter_config.json").is_file()
     assert len(read_jsonl(distilled / "harness.jsonl")) == 6
     assert found(tmp_path).keys() == {"student", "distill"}
+
+
+def test_the_program_ends_with_what_has_started_it_and_is_asked_anew(asked: list[str], tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    line = [*asked[:-1], "evaluate.harness.tasks=[sleeps]"]
+    assert kill_when(lambda: pid.is_file() and pid.read_text() != "", line, tmp_path)
+    limit = time.monotonic() + 20
+    while time.monotonic() < limit and is_alive(int(pid.read_text())):
+        time.sleep(0.02)
+    assert not is_alive(int(pid.read_text()))
+    assert list((tmp_path / "outputs/harness").glob("*.partial"))
+    assert main(asked) == 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody asks after does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_run_that_is_not_filed_says_so_and_a_run_reads_none_of_it(
