@@ -3,7 +3,8 @@
 Axes: R training runs, I sample ids, S sampling seeds.
 """
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Artefacts:
         return [*self.answers, *self.likelihoods]
 
 
-COMPARED: dict[str, Metric] = {**METRICS, "perplexity": PERPLEXITY}
+COMPARED: Mapping[str, Metric] = ChainMap(METRICS, {"perplexity": PERPLEXITY})
 """What a row's `metric` may be."""
 
 

@@ -13,6 +13,7 @@ from srd.distillation.reference import reference_likelihood
 from srd.metrics.calibration import BINS, Reading, binned, readings, summary
 from srd.report.likelihood import Readings, likelihood_score, perplexity_difference
 from srd.report.stats import bootstrap_of
+from srd.runtime import processes
 from srd.store.rows import Likelihood
 from srd.text.encoding import Encoded
 from tests.small import encoded, model, tokenizer
@@ -70,6 +71,20 @@ def test_a_checkpoint_s_scores_are_those_made_by_hand(engine: Engine) -> None:
     assert expected["ece"] > 0.05
     used = readings(found).counts.sum(1) > 0
     assert used.sum() > 2, "several bins, or their weights say nothing"
+
+
+def read_by_a_rank() -> list[Likelihood]:
+    torch.set_num_threads(1)
+    return reference_likelihood(net(), rows_with_hits()[:7], tokenizer(), Engine(device="cpu", micro_batch_tokens=20))
+
+
+@pytest.mark.slow
+def test_two_processes_read_as_one() -> None:
+    one, two = read_by_a_rank(), processes.launch(2, read_by_a_rank)
+    assert [row.id for row in two] == [row.id for row in one]
+    assert [row.nll for row in two] == pytest.approx([row.nll for row in one], rel=1e-5)
+    assert summary(two) == pytest.approx(summary(one), rel=1e-5)
+    assert len(one) == 7
 
 
 def test_bins_are_closed_above_and_the_first_one_takes_zero() -> None:
