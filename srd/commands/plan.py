@@ -8,6 +8,7 @@ from srd.errors import UserError, look_up
 from srd.pipeline import graph
 from srd.pipeline.begin import begin
 from srd.pipeline.make import make
+from srd.pipeline.scoring import scores
 from srd.plan.estimate import estimate, refuse_unfit
 from srd.plan.lengths import Folders
 from srd.plan.machines import GPUS
@@ -87,7 +88,7 @@ def finished(cfg: Config) -> frozenset[str]:
     if cfg.plan != Plan():
         return frozenset()
     try:
-        nodes = closure([graph.distill(cfg), *graph.evaluations(cfg)])
+        nodes = closure([graph.distill(cfg), *scores(cfg)])
     except UserError:
         return frozenset()
     names = [(long_name(node.stage, node.settings), node.is_complete(cfg.outputs)) for node in nodes]

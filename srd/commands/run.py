@@ -1,28 +1,38 @@
 """`srd run`, and one stage by its own word."""
 
+from pathlib import Path
+
 from srd.config import Config
 from srd.metrics import CRITERIA
 from srd.pipeline import graph
 from srd.pipeline.begin import begin
+from srd.pipeline.catalogue import STAGES
 from srd.pipeline.make import make, make_all
+from srd.pipeline.scoring import scores
 from srd.report.study import entry_file, file_run, study_folder
 from srd.runtime.progress import say
 from srd.store.artefacts import closure
-from srd.store.manifests import file_of
+from srd.store.manifests import file_of, read_manifest
 from srd.store.rows import Score, read_rows
 
 
 def run_stage(stage: str, cfg: Config) -> None:
     """Make the artefacts of one stage's command; their inputs that have a command must be there."""
-    for node in graph.commanded(stage, begin(cfg)):
+    cfg = begin(cfg)
+    for node in graph.commanded(stage, cfg):
         print(make(cfg, node))
+    if STAGES[stage].reported:
+        if entry_file(cfg).is_file():
+            file_run(cfg)
+        else:
+            say(f"{stage}: `srd run` with the same overrides files it under study={cfg.study}")
 
 
 def run(cfg: Config) -> None:
     """The whole pipeline for one arm; a finished one is only filed again."""
     study_folder(cfg.outputs, cfg.study)  # its name is wrong before the work, not after
     cfg = begin(cfg)
-    nodes = graph.evaluations(cfg)
+    nodes = scores(cfg)
     missing = [node for node in closure(nodes) if not node.is_complete(cfg.outputs)]
     planned = None
     # Also for a run that is whole and not filed: it was killed between the two.
@@ -39,11 +49,20 @@ def run(cfg: Config) -> None:
 
 
 def print_scores(cfg: Config) -> None:
-    """One line a checkpoint and suite: what a run has to show for itself."""
-    for node in graph.evaluations(cfg):
-        rows = read_rows(file_of(node.folder(cfg.outputs), "scores.jsonl"), Score)
-        metric = CRITERIA[cfg.distill.select_by]
-        mean = metric.scale * sum(row.value(cfg.distill.select_by) for row in rows) / len(rows)
-        scored = "answers" if rows[0].metrics else "windows"
+    """One line a checkpoint, suite and kind of score: what a run has to show for itself."""
+    for node in scores(cfg):
+        folder = node.folder(cfg.outputs)
+        shown = _likelihood(folder) if node.stage == "likelihood" else _answers(folder, cfg.distill.select_by)
         target = cfg.arm_name if node.settings["target"] == "distill" else node.settings["target"]
-        print(f"{target:<28} {node.settings['suite']:<12} {metric.column} {mean:6.2f}   {len(rows)} {scored}   {node}")
+        print(f"{target:<28} {node.settings['suite']:<12} {shown}   {node}")
+
+
+def _answers(folder: Path, name: str) -> str:
+    rows, metric = read_rows(file_of(folder, "scores.jsonl"), Score), CRITERIA[name]
+    mean = metric.scale * sum(row.value(name) for row in rows) / len(rows)
+    return f"{metric.column} {mean:6.2f}   {len(rows)} answers"
+
+
+def _likelihood(folder: Path) -> str:
+    found = read_manifest(folder)["ledger"]["likelihood"]
+    return f"perplexity {found['perplexity']:.2f}, ECE {100 * found['ece']:.2f} %   {found['positions']:,} positions"

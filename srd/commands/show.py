@@ -7,8 +7,9 @@ from pathlib import Path
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import CRITERIA, METRICS, dev_column
+from srd.report.harness import cells_of
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest
-from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
+from srd.store.rows import Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
 
 SHOWN = 5
 """Samples listed at either end of a ranking."""
@@ -155,6 +156,23 @@ def _show_scores(outputs: Path, folder: Path) -> None:
     print_table(["prompt", "reference", "answer", *(METRICS[name].column for name in names)], lines)
 
 
+def _show_likelihood(outputs: Path, folder: Path) -> None:
+    found, rows = (
+        read_manifest(folder)["ledger"]["likelihood"],
+        read_rows(file_of(folder, "likelihood.jsonl"), Likelihood),
+    )
+    shares = ", ".join(f"{name} {100 * found[key]:.2f} %" for name, key in (("ECE", "ece"), ("top-1", "accuracy")))
+    print(f"perplexity {found['perplexity']:.2f}, {shares} over {found['positions']:,} positions of {len(rows)} rows")
+    lines = [[row.id, f"{row.nll / row.positions:.2f}", f"{row.positions:,}"] for row in rows[:SHOWN]]
+    print_table(["id", "NLL", "positions"], lines)
+
+
+def _show_harness(outputs: Path, folder: Path) -> None:
+    rows, program = read_rows(file_of(folder, "harness.jsonl"), TaskScore), read_manifest(folder)["ledger"]["program"]
+    print(", ".join(f"{name} {version}" for name, version in program.items()))
+    print_table(["task", "metric", "value", "± standard error", "n"], [list(cells_of(row)) for row in rows])
+
+
 def _show_dev(outputs: Path, folder: Path) -> None:
     rows = read_dicts(file_of(folder, "dev.jsonl"))
     name = next(name for name in CRITERIA if dev_column(name) in rows[0])
@@ -175,4 +193,6 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "partition": _show_phases,
     "distill": _show_dev,
     "evaluate": _show_scores,
+    "likelihood": _show_likelihood,
+    "harness": _show_harness,
 }

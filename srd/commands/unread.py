@@ -16,6 +16,7 @@ from srd.commands.validate import validate
 from srd.config import Config
 from srd.errors import UserError, nearest
 from srd.pipeline import graph
+from srd.pipeline.scoring import harnesses, scores
 from srd.report.study import read_study, study_folder
 from srd.store.artefacts import Node, closure
 
@@ -61,7 +62,6 @@ def _inherited(word: str, cfg: Config, key: str) -> bool:
 OUTSIDE: dict[str, Reads] = {
     r"plan\..*": lambda word, cfg, key: word == "plan",
     r"role": lambda word, cfg, key: word == "finetune",
-    r"versus|published": lambda word, cfg, key: True,
     r"logger\.(project|mode)": lambda word, cfg, key: cfg.logger.name == "wandb",
     r"teacher\.signal": lambda word, cfg, key: cfg.method.divergence is not None,
     r"teacher\.disk_gb": lambda word, cfg, key: cfg.teacher.signal == "auto" and cfg.caches_teacher,
@@ -74,6 +74,9 @@ OUTSIDE: dict[str, Reads] = {
     r"evaluate\.seeds": lambda word, cfg, key: len(cfg.evaluate.seeds) == 1 or cfg.evaluate.generation.temperature > 0,
 }
 """Keys that no fingerprint tells of, or not all, and when they are read."""
+
+SOME = {r"versus|published": ("run", "plan"), r"evaluate\.harness\.program": ("harness",)}
+"""Keys that no fingerprint tells of and some commands read: the same words may go to the others."""
 
 DRAWN = re.compile(r"(.*)\.(top_k|top_p)")
 """Keys that greedy decoding has no use for."""
@@ -106,7 +109,7 @@ DECIDERS = {
 def unread(word: str, cfg: Config, keys: list[str]) -> tuple[list[str], list[str]]:
     """Of `keys`, those that nothing reads, and those that `srd WORD` does not but another command does."""
     try:
-        graph.evaluations(cfg)
+        scores(cfg)
         _everything(cfg)
     except UserError:  # the command itself will say it
         return [], []
@@ -127,16 +130,17 @@ def _reads(word: str, cfg: Config, key: str) -> tuple[bool, bool]:
     drawn = DRAWN.fullmatch(key)
     if drawn and _section(cfg, key).temperature == 0:
         return False, False
+    for pattern, words in SOME.items():
+        if re.fullmatch(pattern, key):
+            return word in words, True
     for pattern, reads in OUTSIDE.items():
         if re.fullmatch(pattern, key):
-            if pattern == "versus|published":
-                return word in ("run", "plan"), True
             is_read = reads(word, cfg, key)
             return is_read, is_read
     variants = list(_variants(cfg, key))
     if not variants:  # the rest of the config leaves it this value alone
         return True, True
-    if word == "run" and _changes(cfg, variants, lambda each: closure(graph.evaluations(each))):
+    if word == "run" and _changes(cfg, variants, lambda each: closure(scores(each))):
         return True, True
     anywhere = _changes(cfg, variants, _everything)
     # The same words go to every command of one stage, so that there each setting may be meant for another.
@@ -158,11 +162,11 @@ def _changes(cfg: Config, variants: list[Config], nodes: Callable[[Config], list
 def _everything(cfg: Config) -> list[Node]:
     """All that any command makes of a config."""
     whole = replace(cfg, evaluate=replace(cfg.evaluate, targets=list(EVERY_TARGET)))
-    stages = ["distill", "evaluate", "partition", "cache"]
+    stages = ["distill", "partition", "cache"]
     # Windows of text are not answered, so that no order is made for its own sake.
     stages += ["rank", "filter"] if cfg.orders or not cfg.dataset.is_text else []
     stages += [] if cfg.dataset.is_text else ["reflect"]
-    nodes = [node for stage in stages for node in graph.commanded(stage, whole)]
+    nodes = [*scores(whole), *harnesses(whole), *(node for stage in stages for node in graph.commanded(stage, whole))]
     for role in ("teacher", "student"):
         if cfg.model.side(role).finetune.epochs > 0:
             nodes.append(graph.finetune(cfg, role))
@@ -222,7 +226,7 @@ def unknown_arms(cfg: Config) -> list[str]:
 
 def reason(word: str, cfg: Config, key: str, choices: Mapping[str, str]) -> str:
     """Why nothing reads `key`: which command would, or what the config says where that is decided."""
-    alone = {r"role": "finetune", r"plan\..*": "plan"}
+    alone = {r"role": "finetune", r"plan\..*": "plan", r"evaluate\.harness\..*": "harness"}
     for pattern, command in alone.items():
         if re.fullmatch(pattern, key):
             return f"is read by `srd {command}` alone"

@@ -110,7 +110,7 @@ def _check_text(cfg: Config) -> None:
     texts = [key for key, dataset in sets.items() if dataset.is_text]
     if not texts:
         return
-    if cfg.distill.answers_dev:
+    if cfg.dataset.is_text and cfg.distill.answers_dev:
         raise UserError(
             f"distill.select_by={cfg.distill.select_by}: windows of text are not answered; use distill.select_by=nll"
         )

@@ -17,7 +17,7 @@ from srd.errors import UserError, nearest
 
 CFG_PARTS = ("job", "hydra", "all")
 """What `--cfg` shows."""
-PLACES = ("path", "adapter", "gguf_file", "outputs")
+PLACES = ("path", "adapter", "gguf_file", "outputs", "include_path", "program")
 """Last parts of the keys of files and folders; the names of the two models may be folders too."""
 FREE = ("arm", "project", "instruction", "input", "output")
 """Last parts of the keys of other text that may hold any character."""

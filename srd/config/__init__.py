@@ -7,7 +7,7 @@ tables know and relations between sections are checked by `srd.commands.validate
 
 from srd.config.data import TEXT, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
-from srd.config.generation import Evaluate, Generation, GenerationDefaults, Reflect
+from srd.config.generation import Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import DTYPE_BYTES, SPARSE, STATE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.positions import Classes, Positions, Selection
@@ -34,6 +34,8 @@ __all__ = [
     "Finetune",
     "Generation",
     "GenerationDefaults",
+    "Harness",
+    "Harnessed",
     "Logger",
     "Lora",
     "Method",

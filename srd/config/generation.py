@@ -1,8 +1,10 @@
 """How answers are drawn, and what is answered: reflection and evaluation."""
 
+import re
 from dataclasses import dataclass, field
 
 from srd.config.data import Dataset
+from srd.config.models import Pair
 from srd.errors import MOST, MOST_TOKENS, look_up, require, require_seed, require_whole
 
 
@@ -54,6 +56,43 @@ class Reflect:
 
 
 @dataclass
+class Harness:
+    """The standard suites, asked by lm-eval: a program with packages of its own (`srd harness`)."""
+
+    program: str = "lm_eval"
+    """Its command, or where it lies: `make lm-eval` puts it into .lm-eval/bin/lm_eval."""
+    tasks: list[str] = field(
+        default_factory=lambda: ["hellaswag", "piqa", "arc_easy", "lambada_openai", "gsm8k", "ifeval"]
+    )
+    """Its names of tasks or groups of tasks."""
+    include_path: str | None = None
+    """Folder with tasks of your own, as it reads them; its content, not its place, is in the fingerprint."""
+    shots: int | None = None
+    """Examples before each question; none: as many as the task says."""
+    limit: int | None = None
+    """The first so many questions of each task; none: all."""
+
+    def check(self, key: str) -> None:
+        named = all(re.fullmatch(r"[^\s,]+", task) for task in self.tasks)
+        expected = "one or more different names without spaces and commas"
+        require(named and len(self.tasks) == len(set(self.tasks)) > 0, f"{key}.tasks", self.tasks, expected)
+        require(self.program.strip() != "", f"{key}.program", "''", "a command, or the key left away")
+        for name, least in (("shots", 0), ("limit", 1)):
+            value = getattr(self, name)
+            require(value is None or least <= value <= MOST, f"{key}.{name}", value, f"{least} to {MOST}, or null")
+
+
+@dataclass(frozen=True)
+class Harnessed:
+    """What the stage that asks the standard suites may know besides its settings."""
+
+    pair: Pair
+    """Where the weights lie."""
+    harness: Harness
+    """Where the program and the tasks lie."""
+
+
+@dataclass
 class Evaluate:
     """What is scored, and how."""
 
@@ -70,6 +109,10 @@ class Evaluate:
     checkpoint: str = "best"
     """Distilled weights to score: best (by dev ROUGE-L, of all phases) or last (as the last phase left them: with
     `distill.handover: best` those are its best)."""
+    likelihood: bool = False
+    """Perplexity and calibration on the test rows as well; a suite of text without prompts has nothing else."""
+    harness: Harness = field(default_factory=Harness)
+    """The standard suites, for `srd harness`."""
 
     def check(self, key: str) -> None:
         require(len(self.seeds) == len(set(self.seeds)) > 0, f"{key}.seeds", self.seeds, "one or more different seeds")

@@ -1,17 +1,19 @@
 """The likelihood of a sample's reference: one of the signals of its difficulty, and a score.
 
-Axes: N supervised positions, n those of one chunk.
+Axes: N supervised positions, n those of one chunk, V vocabulary.
 """
 
-from jaxtyping import Float
+import numpy as np
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from srd.config import Engine
-from srd.distillation.loss import cross_entropy
-from srd.distillation.scoring import by_chunks, reference_means
-from srd.models.heads import head_logits, hidden_at
-from srd.text.batches import Batch
+from srd.distillation.loss import cross_entropy, log_probabilities
+from srd.distillation.scoring import of_model, over_rows, reference_means
+from srd.metrics.calibration import binned
+from srd.store.rows import Likelihood
 from srd.text.encoding import Encoded, pad_id
 
 
@@ -20,15 +22,37 @@ def reference_nll(
 ) -> list[float]:
     """Mean negative log-likelihood of each row's response (EOS included), nats per token, float32 (see
     `reference_means`)."""
-
-    def measure(batch: Batch) -> Float[Tensor, "1 N"]:
-        hidden = hidden_at(model, batch)
-
-        def values(chunk: slice) -> Float[Tensor, "1 n"]:
-            logits = head_logits(model, hidden[chunk], len(tokenizer))
-            return cross_entropy(logits, batch.labels[chunk]).unsqueeze(0)
-
-        return by_chunks(values, len(hidden), engine.loss_positions)
-
+    measure = of_model(model, len(tokenizer), engine.loss_positions, _nll)
     device = next(model.parameters()).device
     return [nll for (nll,) in reference_means(measure, rows, pad_id(tokenizer), device, engine)]
+
+
+def reference_likelihood(
+    model: nn.Module, rows: list[Encoded], tokenizer: PreTrainedTokenizerBase, engine: Engine
+) -> list[Likelihood]:
+    """The likelihood of each row's response (EOS included), with how sure and how right the model is at its
+    positions; float32 there, sums in double (see `over_rows`)."""
+    measure = of_model(model, len(tokenizer), engine.loss_positions, _predicted)
+    return over_rows(measure, rows, pad_id(tokenizer), next(model.parameters()).device, engine, _likelihood)
+
+
+def _nll(logits: Float[Tensor, "n V"], labels: Int[Tensor, " n"]) -> Float[Tensor, "1 n"]:
+    return cross_entropy(logits, labels).unsqueeze(0)
+
+
+def _predicted(logits: Float[Tensor, "n V"], labels: Int[Tensor, " n"]) -> Float[Tensor, "3 n"]:
+    """NLL of the label, probability of the likeliest token, and whether that is the label."""
+    logq = log_probabilities(logits, 1)
+    top, likeliest = logq.max(dim=1)
+    nll = -logq.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return torch.stack([nll, top.exp(), (likeliest == labels).to(nll)])
+
+
+def _likelihood(row: Encoded, values: Float[Tensor, "3 N"]) -> Likelihood:
+    nll, confidence, hit = values.numpy()
+    counts, confidences, hits = binned(confidence, hit)
+    return Likelihood(row.id, float(nll.sum()), len(nll), _whole(counts), confidences.tolist(), _whole(hits))
+
+
+def _whole(numbers: np.ndarray) -> list[int]:
+    return [int(number) for number in numbers]

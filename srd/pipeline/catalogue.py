@@ -23,11 +23,14 @@ class Stage:
     """Several processes share its work (`engine.processes`)."""
     common: bool = False
     """Every arm of a study starts from it: its cost is stated apart from theirs."""
+    reported: bool = False
+    """Made by a command of its own, or where it is asked for; the report shows it beside the scores."""
     cost_column: str | None = None
     """Column of the report's cost table that counts its seconds."""
 
 
 GRAPH = "srd.pipeline.graph"
+SCORING = "srd.pipeline.scoring"
 
 STAGES: dict[str, Stage] = {
     "samples": Stage(
@@ -56,7 +59,7 @@ STAGES: dict[str, Stage] = {
     ),
     "score": Stage(
         "the models read the references: signals without an answer",
-        f"{GRAPH}:scores",
+        f"{GRAPH}:score_families",
         shared=True,
         cost_column="of it score",
     ),
@@ -71,6 +74,10 @@ STAGES: dict[str, Stage] = {
         cost_column="of it cache",
     ),
     "distill": Stage("train the student on the teacher, phase by phase", f"{GRAPH}:distill", version=2, shared=True),
-    "evaluate": Stage("score teacher, student and distilled student", f"{GRAPH}:evaluations", version=2, shared=True),
+    "evaluate": Stage("score teacher, student and distilled student", f"{SCORING}:evaluations", version=2, shared=True),
+    "likelihood": Stage(
+        "perplexity and calibration of them on the test rows", f"{SCORING}:likelihoods", shared=True, reported=True
+    ),
+    "harness": Stage("the standard suites, asked by lm-eval, a program apart", f"{SCORING}:harnesses", reported=True),
 }
 """Stages by name, in the order of the pipeline."""

@@ -22,7 +22,7 @@ from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, sources
 from srd.store.artefacts import Node
 
 
-def _node(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None, context: Any = None) -> Node:
+def node_of(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None = None, context: Any = None) -> Node:
     """A node of today's version of its stage."""
     return Node(stage, STAGES[stage].version, settings, inputs or {}, context)
 
@@ -45,7 +45,7 @@ def samples(dataset: Dataset) -> Node:
     }
     noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
     source = DATASETS[dataset.name].source(dataset)
-    return _node("samples", settings | strict | noise | {"source": source}, context=dataset.location)
+    return node_of("samples", settings | strict | noise | {"source": source}, context=dataset.location)
 
 
 def rows(cfg: Config, dataset: Dataset | None = None) -> Node:
@@ -56,7 +56,7 @@ def rows(cfg: Config, dataset: Dataset | None = None) -> Node:
         return samples(dataset)
     budget = {"tokens": dataset.tokens} if dataset.tokens is not None else {}
     settings = {"max_tokens": cfg.model.max_tokens, **budget, **tokenizer_identity(cfg)}
-    return _node("windows", settings, {"samples": samples(dataset), **tokenizer(cfg)}, pair(cfg))
+    return node_of("windows", settings, {"samples": samples(dataset), **tokenizer(cfg)}, pair(cfg))
 
 
 def suite(cfg: Config, name: str) -> Node:
@@ -78,7 +78,7 @@ def tokenizer(cfg: Config) -> dict[str, Node]:
     if cfg.model.vocabulary is None:
         return {}
     inputs = {"samples": samples(cfg.dataset)}
-    return {"tokenizer": _node("tokenizer", {"vocabulary": cfg.model.vocabulary}, inputs)}
+    return {"tokenizer": node_of("tokenizer", {"vocabulary": cfg.model.vocabulary}, inputs)}
 
 
 def finetune(cfg: Config, role: str) -> Node:
@@ -93,7 +93,7 @@ def finetune(cfg: Config, role: str) -> Node:
         "recipe": asdict(side.finetune),
         **lora_identity(side),
     }
-    return _node("finetune", settings, {"samples": rows(cfg), **tokenizer(cfg)}, pair(cfg))
+    return node_of("finetune", settings, {"samples": rows(cfg), **tokenizer(cfg)}, pair(cfg))
 
 
 def reflect(cfg: Config) -> Node:
@@ -105,7 +105,7 @@ def reflect(cfg: Config) -> Node:
     )
     settings, inputs = _model(cfg, "student")
     decoding = of_decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
-    return _node("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
+    return node_of("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
 
 
 def _require_prompts(cfg: Config, what: str, instead: str) -> None:
@@ -122,10 +122,10 @@ def score(cfg: Config, family: str) -> Node:
     if family == "teacher":
         teacher, more = _model(cfg, "teacher")
         settings, inputs = {**settings, **teacher}, {**inputs, **more}
-    return _node("score", {"family": family, **settings}, {"samples": rows(cfg), **inputs}, pair(cfg))
+    return node_of("score", {"family": family, **settings}, {"samples": rows(cfg), **inputs}, pair(cfg))
 
 
-def scores(cfg: Config) -> list[Node]:
+def score_families(cfg: Config) -> list[Node]:
     """The scores that the orders of a run read."""
     signals = [*cfg.rank.signals, cfg.filter.by] if cfg.filter.by != "rank" else cfg.rank.signals
     read = set(sources(cfg.orders or [cfg.rank.signals]).values())
@@ -158,7 +158,7 @@ def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     settings = {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}
-    return _node("rank", settings, {source: made[source]() for source in read})
+    return node_of("rank", settings, {source: made[source]() for source in read})
 
 
 def filter(cfg: Config) -> Node:
@@ -168,10 +168,10 @@ def filter(cfg: Config) -> Node:
     if cfg.filter.end != "easiest" and cfg.filter.keep < 1:
         settings["end"] = cfg.filter.end
     if cfg.filter.by == "rank" or cfg.filter.keep == 1:
-        return _node("filter", settings, {"ranking": rank(cfg)})
+        return node_of("filter", settings, {"ranking": rank(cfg)})
     chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)
     inputs = {"ranking": rank(cfg), "chooser": chooser} if cfg.is_ordered else {"ranking": chooser}
-    return _node("filter", settings, inputs)
+    return node_of("filter", settings, inputs)
 
 
 def partition(cfg: Config) -> Node:
@@ -185,7 +185,7 @@ def partition(cfg: Config) -> Node:
     }
     # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.
     inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": rows(cfg)}
-    return _node("partition", settings, inputs)
+    return node_of("partition", settings, inputs)
 
 
 def answers(cfg: Config) -> Node:
@@ -193,7 +193,7 @@ def answers(cfg: Config) -> Node:
     _require_prompts(cfg, f"method={cfg.method.name}", "a method that learns from the references, such as method=fkl")
     settings, inputs = _model(cfg, "teacher")
     decoding = of_decoding(cfg.method.answers, [cfg.method.answers_seed], cfg.engine.generation_backend)
-    return _node("answers", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
+    return node_of("answers", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
 
 
 def distill(cfg: Config) -> Node:
@@ -221,7 +221,7 @@ def distill(cfg: Config) -> Node:
             teacher, more = _model(cfg, "teacher")
             settings |= teacher
             inputs |= more
-    return _node("distill", settings, inputs, pair(cfg))
+    return node_of("distill", settings, inputs, pair(cfg))
 
 
 def cache(cfg: Config) -> Node:
@@ -234,25 +234,15 @@ def cache(cfg: Config) -> Node:
         inputs |= {"selection": filter(cfg)} if cfg.filter.keep < 1 else {}
     else:
         settings["dtype"] = cfg.teacher.dtype or cfg.model.teacher.dtype
-    return _node("cache", settings, inputs, pair(cfg))
+    return node_of("cache", settings, inputs, pair(cfg))
 
 
-def evaluate(cfg: Config, target: str, suite_name: str) -> Node:
-    """The scores of one checkpoint on one suite."""
-    settings: dict[str, Any] = {"target": target, "suite": suite_name}
-    if not suite_dataset(cfg, suite_name).is_text:
-        settings |= of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
-    role = "student" if target == "distill" else target
-    model, inputs = _model(cfg, role)
+def checkpoint(cfg: Config, target: str) -> tuple[dict[str, Any], dict[str, Node]]:
+    """Settings and inputs that say which weights a target of the evaluation has."""
+    settings, inputs = _model(cfg, "student" if target == "distill" else target)
     if target == "distill":
-        inputs = {"checkpoint": distill(cfg), **inputs}
-        settings |= {"checkpoint": cfg.evaluate.checkpoint}
-    return _node("evaluate", settings | model, {"samples": suite(cfg, suite_name), **inputs}, pair(cfg))
-
-
-def evaluations(cfg: Config) -> list[Node]:
-    """Every (target, suite) that the config asks for."""
-    return [evaluate(cfg, target, name) for target in cfg.evaluate.targets for name in cfg.evaluate.suites]
+        settings, inputs = {"checkpoint": cfg.evaluate.checkpoint, **settings}, {"checkpoint": distill(cfg), **inputs}
+    return {"target": target, **settings}, inputs
 
 
 def sample_sets(cfg: Config) -> list[Node]:

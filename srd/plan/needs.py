@@ -10,10 +10,10 @@ from functools import cached_property
 from srd.config import SPARSE, Config
 from srd.distillation.records import record_of
 from srd.models.facts import Facts
-from srd.pipeline.graph import suite_dataset
+from srd.pipeline import scoring
 from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
-from srd.plan.work import Device, Need
+from srd.plan.work import BINS_BYTES, SIGNAL_BYTES, Device, Need
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import asked
@@ -58,7 +58,11 @@ class RunEstimate:
             limit = cfg.reflect.generation.max_new_tokens
             stages.append(device.answer("reflect", self.student, n.samples, n.samples, limit))
         readers = {"student": [self.student], "teacher": [self.student, self.teacher]}
-        stages += [device.score(f"score {each}", readers[each]) for each, source in SCORES.items() if source in read]
+        stages += [
+            device.score(f"score {each}", readers[each], n.samples, SIGNAL_BYTES)
+            for each, source in SCORES.items()
+            if source in read
+        ]
         if cfg.method.responses == "teacher":
             stages.append(device.answer("answers", self.teacher, n.samples, 0, cfg.method.answers.max_new_tokens))
         if cfg.caches_teacher:
@@ -81,15 +85,21 @@ class RunEstimate:
     def _evaluations(self) -> list[Need]:
         cfg, needs = self.cfg, []
         greedy = cfg.evaluate.generation.temperature == 0
-        read = {name: count for name, count in self.lengths.test_samples.items() if suite_dataset(cfg, name).is_text}
-        answered = sum(self.lengths.test_samples.values()) - sum(read.values())
-        answers = answered * (1 if greedy else len(cfg.evaluate.seeds))
+        asked, read = self._test_rows(), self._test_rows(read=True)
+        answers = asked * (1 if greedy else len(cfg.evaluate.seeds))
         for target in cfg.evaluate.targets:
             facts = self.teacher if target == "teacher" else self.student
-            limit = cfg.evaluate.generation.max_new_tokens if answers else 0
-            scored = answers + sum(read.values())
-            needs.append(self.device.answer(f"evaluate {target}", facts, answers, scored, limit))
+            limit = cfg.evaluate.generation.max_new_tokens
+            if asked:
+                needs.append(self.device.answer(f"evaluate {target}", facts, answers, answers, limit))
+            if read:
+                needs.append(self.device.score(f"likelihood {target}", [facts], read, BINS_BYTES))
         return needs
+
+    def _test_rows(self, read: bool = False) -> int:
+        """Test rows of the suites that are answered, or of those that are read for their likelihood."""
+        chosen = scoring.is_read if read else scoring.is_answered
+        return sum(count for suite, count in self.lengths.test_samples.items() if chosen(self.cfg, suite))
 
     @property
     def _is_sparse(self) -> bool:

@@ -19,6 +19,8 @@ ANSWER_BYTES = 400
 """Of an answer's row on disk."""
 SIGNAL_BYTES = 120
 """Of a row of signals on disk."""
+BINS_BYTES = 500
+"""Of a row of likelihoods, with its bins."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +126,21 @@ class Device:
         flops = forward_flops(facts.parameters, samples * n.total)
         return Need(stage, memory, disk, flops, flops / self.speed)
 
-    def score(self, stage: str, readers: list[Facts]) -> Need:
-        """A forward pass of each of `readers` over every sample, with what a chunk of positions makes of logits."""
+    def score(self, stage: str, readers: list[Facts], rows: float, bytes_each: float) -> Need:
+        """A forward pass of each of `readers` over `rows`, with what a chunk of positions makes of logits; of each row
+        `bytes_each` are kept on disk."""
         n, engine = self.lengths, self.engine
         layer = max(facts.activation_bytes / facts.layers for facts in readers)
         chunk = min(engine.loss_positions, engine.micro_batch_tokens)
         copied = sum(sum(self._copies(facts).values()) for facts in readers)
         memory = {
             "weights": sum(facts.parameters * facts.weight_bytes for facts in readers),
-            "reading": min(engine.micro_batch_tokens, max(n.longest, n.samples * n.total)) * layer * self._half,
+            "reading": min(engine.micro_batch_tokens, max(n.longest, rows * n.total)) * layer * self._half,
             "logits": LOSS_TENSORS * 4 * chunk * max(facts.vocabulary for facts in readers),
             **({"bfloat16 weights": copied} if copied else {}),
         }
-        flops = sum(forward_flops(facts.parameters, n.samples * n.total) for facts in readers)
-        return Need(stage, memory, n.samples * SIGNAL_BYTES, flops, flops / self.speed)
+        flops = sum(forward_flops(facts.parameters, rows * n.total) for facts in readers)
+        return Need(stage, memory, rows * bytes_each, flops, flops / self.speed)
 
     def _copies(self, facts: Facts) -> dict[str, float]:
         """The weights in bfloat16 that autocast keeps beside float32 ones."""

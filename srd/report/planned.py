@@ -12,6 +12,9 @@ NOTE = (
     "is; the measured memory is the largest of the process so far."
 )
 
+PER_SUITE = ("evaluate", "likelihood")
+"""Stages with an artefact a suite."""
+
 
 def planned_table(runs: list[Run]) -> Cells | None:
     """One line an artefact that was planned: seconds, FLOPs and peak memory; nothing where no run of the study has a
@@ -24,7 +27,7 @@ def planned_table(runs: list[Run]) -> Cells | None:
         for manifest in _manifests(run):
             ledger, stage = manifest["ledger"], long_name(manifest["stage"], manifest["settings"])
             plan = run.planned.get(stage)
-            if plan is not None and (manifest["stage"] != "evaluate" or _suites(run) == 1):
+            if plan is not None and (manifest["stage"] not in PER_SUITE or _suites(run) == 1):
                 pairs = [(plan["seconds"], ledger["seconds"]), (plan["flops"], ledger["flops"])]
                 memory = f"{plan['memory_bytes'] / 1e9:.2f}, {ledger['peak_memory_bytes'] / 1e9:.2f}"
                 times = [f"{planned:.3g}, {measured:.3g} ({_times(measured, planned)})" for planned, measured in pairs]
@@ -36,7 +39,8 @@ def planned_table(runs: list[Run]) -> Cells | None:
 def _manifests(run: Run) -> Iterator[dict[str, Any]]:
     """Of the distilled student, of the scores, and of everything that they were made from."""
     yield from run.lineage
-    for artefact in (artefact for suites in run.evaluations.values() for artefact in suites.values()):
+    kinds = (run.evaluations, run.likelihoods)
+    for artefact in (artefact for kind in kinds for suites in kind.values() for artefact in suites.values()):
         if (run.outputs / artefact).is_dir():
             yield from ancestry(run.outputs, artefact)
 
@@ -67,7 +71,7 @@ def _kept(manifest: dict[str, Any]) -> str:
 
 def _suites(run: Run) -> int:
     """Suites that a target was scored on; a plan sums over them."""
-    return max(len(suites) for suites in run.evaluations.values())
+    return max(len(suites) for kind in (run.evaluations, run.likelihoods) for suites in kind.values())
 
 
 def _times(measured: float, planned: float) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from srd.metrics import CRITERIA, METRICS, dev_column
-from srd.report.scores import Result
+from srd.report.scores import COMPARED, Result
 from srd.report.study import Run, headline
 from srd.store.manifests import file_of
 from srd.store.rows import Phase, Reflection, read_dicts, read_rows
@@ -143,7 +143,7 @@ def _difficulty(runs: list[Run]) -> Figure | None:
 
 
 def _cost(rows: list[Result], runs: list[Run]) -> Figure:
-    suite, column = rows[0].suite, CRITERIA[rows[0].metric].column
+    suite, column = rows[0].suite, COMPARED[rows[0].metric].column
     by_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == suite}
     panels = _panels([run for run in _first_runs(runs) if run.arm in by_arm]) or [("", [])]
     figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")

@@ -3,7 +3,8 @@
 Axes: R training runs, I sample ids, S sampling seeds.
 """
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,16 @@ from typing import Any
 import numpy as np
 
 from srd.errors import UserError
-from srd.metrics import METRICS, Metric
+from srd.metrics import CRITERIA, METRICS, Metric
 from srd.report.costs import Cost, mean_cost, of_arm, of_finetuning
+from srd.report.likelihood import (
+    PERPLEXITY,
+    LikelihoodScore,
+    Readings,
+    likelihood_score,
+    perplexity_difference,
+    read_likelihoods,
+)
 from srd.report.published import published
 from srd.report.stats import MeanInterval, bootstrap
 from srd.report.study import Run, headline, in_order, short_fingerprint
@@ -35,20 +44,43 @@ class Result:
     num_ids: int
     num_seeds: int
     metric: str
-    """The study's headline, which `score`, `differences` and `published` are of."""
+    """What `score`, `differences` and `published` are of: the study's headline, or the perplexity of a suite without
+    prompts."""
     score: MeanInterval
     metrics: dict[str, float]
     """Mean of every metric that was scored, scaled as the report shows it."""
     nll: float
-    cut_share: float
-    mean_tokens: float
+    cut_share: float | None
+    """None where nothing was answered."""
+    mean_tokens: float | None
     cost: Cost
     fingerprints: list[str]
     differences: dict[str, MeanInterval] = field(default_factory=dict)
     published: float | None = None
+    likelihood: LikelihoodScore | None = None
+    """None where the suite was not read."""
+    perplexity_differences: dict[str, MeanInterval] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass
+class Artefacts:
+    """What one row is made of, one artefact a training run each."""
+
+    answers: list[str] = field(default_factory=list)
+    likelihoods: list[str] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[str]:
+        return [*self.answers, *self.likelihoods]
+
+
+READ_BY = "perplexity"
+"""What a row is compared by whose suite has no prompts."""
+COMPARED: Mapping[str, Metric] = ChainMap(CRITERIA, {READ_BY: PERPLEXITY})
+"""What a row's `metric` may be."""
 
 
 @dataclass(frozen=True)
@@ -69,27 +101,37 @@ def results_of(runs: list[Run]) -> list[Result]:
     by_arm: dict[str, list[Run]] = defaultdict(list)
     for run in in_order(runs):
         by_arm[run.arm].append(run)
-    groups = _groups(runs)
-    values = {key: _values(runs[0].outputs, artefacts) for key, artefacts in groups.items()}
+    groups, outputs = _groups(runs), runs[0].outputs
+    values = {key: _values(outputs, made.answers) for key, made in groups.items() if made.answers}
+    read = {key: read_likelihoods(outputs, made.likelihoods) for key, made in groups.items() if made.likelihoods}
     results = []
-    for (target, arm, suite), artefacts in groups.items():
-        cost = _cost(runs[0].outputs, by_arm[arm] if target == "distill" else [], artefacts, target)
-        result = _result((target, arm, suite), name, metric, values[target, arm, suite], cost, artefacts)
+    for key, made in groups.items():
+        target, arm, suite = key
+        cost = _cost(outputs, by_arm[arm] if target == "distill" else [], made.every, target)
+        likelihood = likelihood_score(read[key]) if key in read else None
+        if key in values:
+            result = _result(key, name, metric, values[key], cost, made.every)
+            result.likelihood = likelihood
+        else:
+            assert likelihood is not None, "a row has answers or likelihoods"
+            result = _read_result(key, likelihood, cost, made.every)
         result.published = published_score(target, suite, by_arm[arm][:1] if target == "distill" else runs)
         results.append(result)
-    _compare(results, values, by_arm, metric)
+    _compare(results, values, read, by_arm)
     return results
 
 
-def _groups(runs: list[Run]) -> dict[Key, list[str]]:
-    """Scores artefacts of every row, one a training run; rows in the order of the table."""
-    groups: dict[Key, list[str]] = defaultdict(list)
+def _groups(runs: list[Run]) -> dict[Key, Artefacts]:
+    """Artefacts of every row; rows in the order of the table."""
+    groups: dict[Key, Artefacts] = defaultdict(Artefacts)
     for run in in_order(runs):
         for target in TARGETS:
-            for suite, artefact in run.evaluations.get(target, {}).items():
-                arm = run.arm if target == "distill" else _untrained(target, run, suite, runs)
-                if artefact not in groups[target, arm, suite]:
-                    groups[target, arm, suite].append(artefact)
+            for suite in run.scored(target):
+                made = groups[target, run.arm if target == "distill" else _untrained(target, run, suite, runs), suite]
+                for found, of_target in ((made.answers, run.evaluations), (made.likelihoods, run.likelihoods)):
+                    artefact = of_target.get(target, {}).get(suite)
+                    if artefact is not None and artefact not in found:
+                        found.append(artefact)
     return {key: groups[key] for key in sorted(groups, key=lambda key: TARGETS.index(key[0]))}
 
 
@@ -97,8 +139,8 @@ def _untrained(target: str, run: Run, suite: str, runs: list[Run]) -> str:
     """Name of a teacher's or untrained student's row; with its fingerprint where the study has several of that
     model."""
     name = f"{target} ({run.model})"
-    peers = {other.evaluations.get(target, {}).get(suite) for other in runs if other.model == run.model} - {None}
-    return f"{name} {short_fingerprint(run.evaluations[target][suite])}" if len(peers) > 1 else name
+    peers = {other.scored(target).get(suite) for other in runs if other.model == run.model} - {None}
+    return f"{name} {short_fingerprint(run.scored(target)[suite])}" if len(peers) > 1 else name
 
 
 def _cost(outputs: Path, arm: list[Run], artefacts: list[str], target: str) -> Cost:
@@ -130,6 +172,28 @@ def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, art
     )
 
 
+def _read_result(key: Key, likelihood: LikelihoodScore, cost: Cost, artefacts: list[str]) -> Result:
+    """The row of a suite that was read and not answered."""
+    target, arm, suite = key
+    return Result(
+        arm=arm,
+        target=target,
+        suite=suite,
+        num_runs=likelihood.num_runs,
+        num_ids=likelihood.num_ids,
+        num_seeds=1,
+        metric=READ_BY,
+        score=likelihood.perplexity,
+        metrics={},
+        nll=likelihood.nll,
+        cut_share=None,
+        mean_tokens=None,
+        cost=cost,
+        fingerprints=artefacts,
+        likelihood=likelihood,
+    )
+
+
 def _values(outputs: Path, artefacts: list[str]) -> Values:
     """The scores of a row's training runs, which must be of the same samples and seeds."""
     by_run = [
@@ -150,7 +214,9 @@ def _values(outputs: Path, artefacts: list[str]) -> Values:
     return Values(ids, seeds, {name: array(name) for name in (*metrics, "nll", "cut", "tokens")})
 
 
-def _compare(results: list[Result], values: dict[Key, Values], by_arm: dict[str, list[Run]], metric: Metric) -> None:
+def _compare(
+    results: list[Result], values: dict[Key, Values], read: dict[Key, Readings], by_arm: dict[str, list[Run]]
+) -> None:
     """Fill in the paired differences of every arm to the arms it names, on the same suite, seeds and ids."""
     distilled = {(result.arm, result.suite): result for result in results if result.target == "distill"}
     seeds = {arm: [run.seed for run in runs] for arm, runs in by_arm.items()}
@@ -159,10 +225,19 @@ def _compare(results: list[Result], values: dict[Key, Values], by_arm: dict[str,
             theirs = distilled.get((other, result.suite))
             if theirs is None or theirs is result or seeds[other] != seeds[result.arm]:
                 continue
-            ours, peer = values["distill", result.arm, result.suite], values["distill", other, result.suite]
-            if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
-                difference = ours.by_name[result.metric] - peer.by_name[result.metric]
-                result.differences[other] = bootstrap(difference).times(metric.scale)
+            ours, peer = (("distill", arm, result.suite) for arm in (result.arm, other))
+            if ours in values and peer in values:
+                _compare_answers(result, other, values[ours], values[peer])
+            if ours in read and peer in read:
+                difference = perplexity_difference(read[ours], read[peer])
+                found = result.differences if ours not in values else result.perplexity_differences
+                found |= {other: difference} if difference is not None else {}
+
+
+def _compare_answers(result: Result, other: str, ours: Values, peer: Values) -> None:
+    if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
+        difference = ours.by_name[result.metric] - peer.by_name[result.metric]
+        result.differences[other] = bootstrap(difference).times(COMPARED[result.metric].scale)
 
 
 def _plain(arm: str, by_arm: dict[str, list[Run]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from srd.config import Config, Distill, check_study
 from srd.errors import UserError, nearest
 from srd.metrics import CRITERIA, Metric
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from srd.runtime.progress import say
 from srd.store.files import replace_text
 from srd.store.locks import hold
@@ -38,6 +38,10 @@ class Filed:
     planned: dict[str, dict[str, float]]
     """What the plan expected of every stage."""
     select_by: str = Distill.select_by
+    likelihoods: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Likelihoods, likewise, of the suites that were read."""
+    harness: dict[str, list[str]] = field(default_factory=dict)
+    """What lm-eval said, by target; several where it was asked several times."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,10 @@ class Run(Filed):
     def is_distilled(self) -> bool:
         """False for an arm that was only evaluated before distillation."""
         return self.folder.is_dir()
+
+    def scored(self, target: str) -> dict[str, str]:
+        """What a target's suites are told apart by: their scores, or the likelihoods of those without."""
+        return {**self.likelihoods.get(target, {}), **self.evaluations.get(target, {})}
 
     @cached_property
     def lineage(self) -> list[dict[str, Any]]:
@@ -82,10 +90,11 @@ def headline(runs: list[Run]) -> tuple[str, Metric]:
 def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) -> None:
     """Write down which artefacts belong to this run of the study, and what was planned before they were made; none
     leaves the plan that is filed."""
-    distilled, suites = graph.distill(cfg), cfg.evaluate.suites
+    distilled = graph.distill(cfg)
     path = entry_file(cfg)
-    if planned is None and path.is_file():
-        planned = _read_entry(path)["planned"]
+    before = _read_entry(path) if path.is_file() else {}
+    if planned is None and before:
+        planned = before["planned"]
     filed = Filed(
         arm=cfg.arm_name,
         model=cfg.model.name,
@@ -95,15 +104,41 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
         versus=cfg.versus,
         published=cfg.published,
         distill=str(distilled),
-        evaluations={
-            target: {name: str(graph.evaluate(cfg, target, name)) for name in suites} for target in cfg.evaluate.targets
-        },
+        evaluations={target: _evaluations(cfg, target) for target in cfg.evaluate.targets},
         planned=planned or {},
         select_by=cfg.distill.select_by,
+        likelihoods={target: _likelihoods(cfg, target) for target in cfg.evaluate.targets},
+        harness=_asked(cfg, before.get("harness", {})),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with hold(path.parent.parent / LOCK, f"study {cfg.study}"):
         replace_text(path, seal(asdict(filed), indent=1))
+
+
+def _evaluations(cfg: Config, target: str) -> dict[str, str]:
+    """Scores of the suites that have prompts."""
+    suites = [name for name in cfg.evaluate.suites if scoring.is_answered(cfg, name)]
+    return {name: str(scoring.evaluate(cfg, target, name)) for name in suites}
+
+
+def _likelihoods(cfg: Config, target: str) -> dict[str, str]:
+    """Likelihoods of the suites that the run reads, and of those that somebody has had read."""
+    nodes = {name: scoring.likelihood(cfg, target, name) for name in cfg.evaluate.suites}
+    return {
+        name: str(node) for name, node in nodes.items() if scoring.is_read(cfg, name) or node.is_complete(cfg.outputs)
+    }
+
+
+def _asked(cfg: Config, before: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What lm-eval has said of every target: what is filed already, and what is there for this config."""
+    found = {target: list(artefacts) for target, artefacts in before.items()}
+    if not (Path(cfg.outputs) / "harness").is_dir():
+        return found
+    for target in cfg.evaluate.targets:
+        node, artefacts = scoring.harness(cfg, target), found.setdefault(target, [])
+        if node.is_complete(cfg.outputs) and str(node) not in artefacts:
+            artefacts.append(str(node))
+    return found
 
 
 def entry_file(cfg: Config) -> Path:
@@ -119,8 +154,10 @@ def _entry_name(distilled: str, arm: str) -> str:
 def _read_entry(path: Path) -> dict[str, Any]:
     """What a study's file says, if it is as it was written and in its place; else a `UserError`."""
     entry = unseal(path)
-    names = {field.name for field in fields(Filed)}
-    if entry is None or entry.keys() != names or path.name != _entry_name(entry["distill"], entry["arm"]):
+    names = {each.name for each in fields(Filed)}
+    # What a run need not have is younger than some entries.
+    needed = {each.name for each in fields(Filed) if each.default is MISSING and each.default_factory is MISSING}
+    if entry is None or not needed <= entry.keys() <= names or path.name != _entry_name(entry["distill"], entry["arm"]):
         raise UserError(
             f"{path}: damaged, changed, or of an older srd; delete it and run `srd run study={path.parent.parent.name}`"
             " with its settings again, which makes nothing anew that is there"

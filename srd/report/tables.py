@@ -1,55 +1,107 @@
 """The report's tables: header and cells, for a terminal, Markdown and HTML alike."""
 
-from dataclasses import replace
+from collections.abc import Callable
 
-from srd.metrics import CRITERIA, METRICS, NLL
+from srd.metrics import METRICS, NLL
 from srd.pipeline.catalogue import STAGES
-from srd.report.scores import Result
+from srd.report.scores import COMPARED, READ_BY, Result
 from srd.report.stats import MeanInterval
 
 Cells = tuple[list[str], list[list[str]]]
+Column = tuple[str, Callable[[Result], str]]
+"""A title, and the cell of a row."""
 
 
 def score_table(rows: list[Result]) -> Cells:
     """The headline metric with its interval, then the published figure where the study names one, then what else is
-    known of the answers."""
-    with_published = any(row.published is not None for row in rows)
-    others = [name for name in METRICS if name != rows[0].metric and any(name in row.metrics for row in rows)]
-    header = ["", "suite", CRITERIA[rows[0].metric].column, "95 % interval", *(["published"] if with_published else [])]
-    header += ["n", *(METRICS[name].column for name in others), *([] if rows[0].metric == NLL else ["NLL"])]
-    header += ["cut", "length"]
-    return header, [_score_line(row, with_published, others) for row in rows]
+    known of the answers and of the likelihoods; nothing of what no row has."""
+    columns = _score_columns(rows)
+    return [title for title, _ in columns], [[cell(row) for _, cell in columns] for row in rows]
 
 
-def _score_line(row: Result, with_published: bool, others: list[str]) -> list[str]:
-    metric = CRITERIA[row.metric]
-    line = [row.arm, row.suite, metric.shown(row.score.mean), _interval(row.score)]
-    if with_published:
-        line.append(metric.shown(row.published) if row.published is not None else "")
-    line.append(f"{row.num_runs}×{row.num_ids}×{row.num_seeds}")
-    line += [METRICS[name].shown(row.metrics[name]) if name in row.metrics else "" for name in others]
-    line += [] if row.metric == NLL else [f"{row.nll:.2f}"]
-    return [*line, f"{100 * row.cut_share:.1f} %", f"{row.mean_tokens:.1f}"]
+def _score_columns(rows: list[Result]) -> list[Column]:
+    name = rows[0].metric
+    columns: list[Column] = [("", lambda row: row.arm), ("suite", lambda row: row.suite)]
+    columns += _estimate(COMPARED[name].column, lambda row: _score(row, name), COMPARED[name].shown)
+    if any(row.published is not None for row in rows):
+        columns.append(
+            ("published", lambda row: "" if row.published is None else COMPARED[row.metric].shown(row.published))
+        )
+    columns.append(("n", lambda row: f"{row.num_runs}×{row.num_ids}×{row.num_seeds}"))
+    for other in METRICS:
+        if other != name and any(other in row.metrics for row in rows):
+            columns.append((METRICS[other].column, lambda row, other=other: _other_metric(row, other)))
+    if any(row.metric != NLL for row in rows):
+        columns.append(("NLL", lambda row: f"{row.nll:.2f}"))
+    if any(row.cut_share is not None for row in rows):
+        columns.append(("cut", lambda row: "" if row.cut_share is None else f"{100 * row.cut_share:.1f} %"))
+        columns.append(("length", lambda row: "" if row.mean_tokens is None else f"{row.mean_tokens:.1f}"))
+    return columns + (_likelihood_columns(name) if any(row.likelihood for row in rows) else [])
+
+
+def _likelihood_columns(headline: str) -> list[Column]:
+    """Of rows that were read: the perplexity where it does not stand in front, and the calibration."""
+    columns = [] if headline == READ_BY else _estimate("perplexity", lambda row: _score(row, READ_BY))
+    columns += _estimate("ECE, %", lambda row: row.likelihood and row.likelihood.ece)
+    return [*columns, ("top-1, %", lambda row: "" if row.likelihood is None else f"{row.likelihood.accuracy:.2f}")]
+
+
+def _estimate(
+    title: str, found: Callable[[Result], MeanInterval | None], shown: Callable[[float], str] = "{:.2f}".format
+) -> list[Column]:
+    """A mean and its interval; blank where a row has none."""
+
+    def mean(row: Result) -> str:
+        estimate = found(row)
+        return "" if estimate is None else shown(estimate.mean)
+
+    def interval(row: Result) -> str:
+        estimate = found(row)
+        return "" if estimate is None else f"{estimate.low:.2f} … {estimate.high:.2f}"
+
+    return [(title, mean), ("95 % interval", interval)]
+
+
+def _score(row: Result, name: str) -> MeanInterval | None:
+    """A row's value of what heads the table, which another suite of it may not have."""
+    if row.metric == name:
+        return row.score
+    return row.likelihood.perplexity if name == READ_BY and row.likelihood is not None else None
+
+
+def _other_metric(row: Result, name: str) -> str:
+    return METRICS[name].shown(row.metrics[name]) if name in row.metrics else ""
 
 
 def difference_table(rows: list[Result]) -> Cells:
-    """Every arm against every arm it is compared with: the headline metric, passes and seconds."""
+    """Every arm against every arm it is compared with: its metric and the perplexity, passes and seconds."""
     cost = {row.arm: row.cost for row in rows}
-    header = ["", "against", "suite", "difference", "95 % interval", "runs", "sample passes", "seconds"]
-    return header, [
+    found = [(row, *difference) for row in rows for difference in _differences(row)]
+    several = len({metric for _, _, metric, _ in found}) > 1
+    header = ["", "against", "suite", *(["metric"] if several else []), "difference", "95 % interval", "runs"]
+    return [*header, "sample passes", "seconds"], [
         [
             row.arm,
             other,
             row.suite,
-            f"{estimate.mean:+.2f}",
-            f"{estimate.low:+.2f} … {estimate.high:+.2f}",
+            *([metric] if several else []),
+            *_difference(estimate),
             str(row.num_runs),
             _share(row.cost.sample_passes, cost[other].sample_passes),
             _share(row.cost.seconds, cost[other].seconds),
         ]
-        for row in rows
-        for other, estimate in row.differences.items()
+        for row, other, metric, estimate in found
     ]
+
+
+def _differences(row: Result) -> list[tuple[str, str, MeanInterval]]:
+    """Of a row to other arms: their names, the column of what differs, by how much."""
+    named = [(COMPARED[row.metric].column, row.differences), (COMPARED[READ_BY].column, row.perplexity_differences)]
+    return [(other, column, estimate) for column, found in named for other, estimate in found.items()]
+
+
+def _difference(estimate: MeanInterval) -> list[str]:
+    return [f"{estimate.mean:+.2f}", f"{estimate.low:+.2f} … {estimate.high:+.2f}"]
 
 
 def cost_table(rows: list[Result]) -> Cells:
@@ -74,7 +126,7 @@ def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
     scored = ["score"] if any("score" in row.cost.seconds_by_stage for row in rows) else []
     stages = ["reflect", *scored, "cache"]
-    header = ["", CRITERIA[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", *stages]
+    header = ["", COMPARED[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", *stages]
     lines = []
     for row in rows:
         name = row.arm if len({other.suite for other in rows}) == 1 else f"{row.arm}, {row.suite}"
@@ -84,7 +136,7 @@ def summary_table(rows: list[Result]) -> Cells:
         lines.append(
             [
                 name,
-                CRITERIA[row.metric].shown(row.score.mean),
+                COMPARED[row.metric].shown(row.score.mean) + ("" if row.metric == rows[0].metric else f" {row.metric}"),
                 f"{row.score.low:.1f}…{row.score.high:.1f}",
                 *counts,
                 *scoring,
@@ -95,13 +147,17 @@ def summary_table(rows: list[Result]) -> Cells:
 
 def comparisons(rows: list[Result]) -> list[str]:
     """What each arm gains and costs against the first arm it is compared with, one sentence each."""
-    lines = difference_table([replace(row, differences=dict(list(row.differences.items())[:1])) for row in rows])[1]
-    column = CRITERIA[rows[0].metric].column
-    return [
-        f"{arm} against {other}, {suite}: {mean} ({interval}) {column}, {runs} training run(s); "
-        f"{passes} of its sample passes, {seconds} of its seconds"
-        for arm, other, suite, mean, interval, runs, passes, seconds in lines
-    ]
+    cost, lines = {row.arm: row.cost for row in rows}, []
+    for row in rows:
+        for other, column, estimate in _differences(row)[:1]:
+            mean, interval = _difference(estimate)
+            passes = _share(row.cost.sample_passes, cost[other].sample_passes)
+            seconds = _share(row.cost.seconds, cost[other].seconds)
+            lines.append(
+                f"{row.arm} against {other}, {row.suite}: {mean} ({interval}) {column}, "
+                f"{row.num_runs} training run(s); {passes} of its sample passes, {seconds} of its seconds"
+            )
+    return lines
 
 
 def _share(ours: float, theirs: float) -> str:
@@ -111,7 +167,3 @@ def _share(ours: float, theirs: float) -> str:
 def markdown(header: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
-
-
-def _interval(estimate: MeanInterval) -> str:
-    return f"{estimate.low:.2f} … {estimate.high:.2f}"

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from srd.report.harness import numbers_of, program_notes, suite_table
 from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
@@ -24,10 +25,20 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     runs = read_study(outputs, study)
     rows = results_of(runs)
     folder = study_folder(outputs, study)
-    tables = _tables(rows, {"Corrupted rows": noise_table(runs), "The plan": planned_table(runs)})
-    notes = [*NOTES, *([PLAN_NOTE] if "The plan" in tables else []), *fidelity(runs), *sources(runs)]
+    tables = _tables(
+        rows,
+        {"Standard suites": suite_table(runs), "Corrupted rows": noise_table(runs), "The plan": planned_table(runs)},
+    )
+    notes = [
+        *NOTES,
+        *program_notes(runs),
+        *([LIKELIHOOD_NOTE] if any(row.likelihood for row in rows) else []),
+        *([PLAN_NOTE] if "The plan" in tables else []),
+        *fidelity(runs),
+        *sources(runs),
+    ]
     paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
-    numbers = {"study": study, "rows": [row.as_dict() for row in rows]}
+    numbers = {"study": study, "rows": [row.as_dict() for row in rows], "standard_suites": numbers_of(runs)}
     with hold(folder / LOCK, f"report {study}"):
         plots = draw(runs, rows, folder)
         replace_text(paths["json"], json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
@@ -56,6 +67,12 @@ NOTES = [
     "scoring, ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows "
     "state their own fine-tuning.",
 ]
+
+LIKELIHOOD_NOTE = (
+    "Perplexity is exp of the mean NLL of a token over all supervised positions of the test rows; ECE is the expected "
+    "calibration error of the likeliest token's probability, 15 bins of equal width (Guo et al. 2017); top-1 is how "
+    "often that token is the text's own. Their intervals redraw training runs and rows."
+)
 
 
 def _markdown(

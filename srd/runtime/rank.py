@@ -17,12 +17,20 @@ WATCH_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
 
-def end_with(parent: int) -> None:
-    """Have this process killed as soon as `parent` is gone, now if it is already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def bind(parent: int) -> None:
+    """Have the system kill this process as soon as `parent` is gone, where it can; now if it is already."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the system could be told
         os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed as soon as `parent` is gone, on every system."""
+    bind(parent)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

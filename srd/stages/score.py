@@ -9,17 +9,12 @@ from typing import Any
 
 from srd.config import Pair, Text
 from srd.distillation.scoring import reference_means, signal_values
-from srd.runtime import processes
 from srd.selection.importance import SMALLEST_NLL
-from srd.stages.costs import reading_counts
 from srd.stages.inputs import read_model, read_samples
+from srd.stages.reading import fill_readings
 from srd.store.artefacts import Work
-from srd.store.partial import Counts, Tick, fill
-from srd.text.batches import pack
 from srd.text.encoding import Encoded, encode_all
 
-BATCHES_A_SAVING = 16
-"""Batches read between two savings: of so many only the last may not be full."""
 OF_STUDENT = ("student_nll", "student_entropy")
 OF_TEACHER = ("teacher_nll", "forward_kl", "student_nll")
 """What a family measures at every position, by the names of `IMPORTANCE`."""
@@ -53,15 +48,12 @@ def make(work: Work[Settings, Pair]) -> None:
         measure = signal_values(OF_TEACHER, student.vocabulary, engine.loss_positions, student.model, teacher.model)
         columns, readers = _of_teacher, [student.parameters, teacher.parameters]
 
-    def compute(rows: list[Encoded], tick: Tick) -> tuple[list[Row], Counts]:
+    def read(rows: list[Encoded]) -> list[Row]:
         means = reference_means(measure, rows, student.pad_id, student.model.device, engine)
-        tick(len(rows))
-        made = [{"id": row.id, **columns(values)} for row, values in zip(rows, means, strict=True)]
-        return made, reading_counts(rows, readers)
+        return [{"id": row.id, **columns(values)} for row, values in zip(rows, means, strict=True)]
 
     rows = encode_all(read_samples(work, "train"), student.tokenizer, settings.text)
-    block_tokens = BATCHES_A_SAVING * engine.micro_batch_tokens * processes.count()
-    fill(work, "signals.jsonl", rows, block_tokens, compute, lambda row: row["id"], lambda row: row.num_tokens, pack)
+    fill_readings(work, "signals.jsonl", rows, readers, read)
 
 
 def _of_student(means: list[float]) -> dict[str, float]:

@@ -80,8 +80,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Score:
-    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it. Of a window of text,
-    which nobody answers, there is the `nll` alone."""
+    """One scored answer: `nll` in nats per reference token, `cut` where the length limit ended it."""
 
     task: str
     id: str
@@ -95,6 +94,42 @@ class Score:
     def value(self, name: str) -> float:
         """A metric, or one of the other numbers."""
         return float(self.metrics[name] if name in self.metrics else getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a row's text is: sums over its `positions`, and by bin of the likeliest token's probability."""
+
+    id: str
+    nll: float
+    """Of all positions, nats."""
+    positions: int
+    counts: list[int]
+    """Positions of every bin."""
+    confidence: list[float]
+    """Sum of the likeliest token's probability in every bin."""
+    hits: list[int]
+    """Positions of every bin whose likeliest token is the text's own."""
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """What another program says of a checkpoint: one metric of one of its tasks."""
+
+    task: str
+    metric: str
+    filter: str
+    """How an answer was taken from what the model wrote."""
+    value: float
+    stderr: float | None
+    """Standard error of the value; none: the program gives none."""
+    samples: int | None
+    """Questions asked; none: of a group of tasks."""
+    version: str
+    """Of the task."""
+    shots: int | None = None
+    """Examples before each question."""
+    higher_is_better: bool | None = None
 
 
 def sample_id(instruction: str, input: str, output: str | list[str], system: str = "") -> str:

@@ -28,6 +28,7 @@ def overrides(smoke: list[str]) -> list[str]:
         "distill.epochs=3",
         "model.student.finetune.epochs=4",
         "evaluate.targets=[distill]",
+        "evaluate.likelihood=true",
     ]
     return [*smoke, *more, *SLOWLY]
 
@@ -96,6 +97,7 @@ def without_speed(path: Path) -> list[dict[str, object]]:
         ("cache", ["cache"], [1, 12]),
         ("distill", ["distill"], [1, 8, 20]),
         ("evaluate", ["evaluate"], [1, 14]),
+        ("likelihood", ["likelihood"], [1]),
     ],
 )
 def test_killed_at_several_points_equals_straight(

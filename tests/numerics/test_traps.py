@@ -19,7 +19,7 @@ from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.heads import logits_at
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from srd.stages.samples import clean
 from srd.store.rows import Phase, Sample, sample_id
 from srd.text.batches import collate
@@ -299,8 +299,8 @@ def test_trap_18_a_loss_that_is_not_finite_stops_with_the_samples(tmp_path: Path
 )
 def test_trap_19_everything_the_teacher_s_signal_depends_on_is_in_its_key(override: str) -> None:
     assert (
-        graph.evaluate(config(override), "teacher", "heldout").fingerprint
-        != graph.evaluate(config(), "teacher", "heldout").fingerprint
+        scoring.evaluate(config(override), "teacher", "heldout").fingerprint
+        != scoring.evaluate(config(), "teacher", "heldout").fingerprint
     )
     assert graph.distill(config(override)).fingerprint != graph.distill(config()).fingerprint
 

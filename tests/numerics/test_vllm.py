@@ -13,7 +13,7 @@ from srd.config import Engine, Generation
 from srd.errors import UserError
 from srd.generation.answerer import answer, answerer
 from srd.generation.decoding import decode
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from tests.composing import config
 from tests.small import encoded, model, tokenizer
 
@@ -86,7 +86,7 @@ def test_only_samples_know_who_drew_them() -> None:
     assert graph.reflect(ours).fingerprint == graph.reflect(theirs).fingerprint, "greedy"
     sampled = "evaluate.generation.temperature=1.0"
     nodes = [
-        graph.evaluate(config(sampled, f"engine.generation_backend={who}"), "student", "heldout")
+        scoring.evaluate(config(sampled, f"engine.generation_backend={who}"), "student", "heldout")
         for who in ("transformers", "vllm")
     ]
     assert nodes[0].fingerprint != nodes[1].fingerprint

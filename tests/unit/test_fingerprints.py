@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from srd.errors import UserError
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from srd.store.artefacts import closure
 from tests.composing import config
 
@@ -21,7 +21,7 @@ def fingerprints(*overrides: str) -> dict[str, str]:
     cfg = config(*SMALL, *overrides)
     return {
         node.stage: node.fingerprint
-        for node in closure([graph.evaluate(cfg, "distill", "heldout")])
+        for node in closure([scoring.evaluate(cfg, "distill", "heldout")])
         if node.settings.get("role") != "teacher"
     }
 
@@ -77,7 +77,7 @@ def test_a_setting_that_nobody_reads_changes_no_fingerprint(override: str) -> No
 
 
 def test_plain_distillation_needs_no_reflection() -> None:
-    stages = {node.stage for node in closure(graph.evaluations(config("experiment=demo/plain")))}
+    stages = {node.stage for node in closure(scoring.evaluations(config("experiment=demo/plain")))}
     assert not stages & {"reflect", "rank", "filter"}
 
 
@@ -125,7 +125,7 @@ def test_arms_share_their_scores_and_read_the_teacher_only_where_they_need_it() 
     with pytest.raises(
         UserError, match=r"rank.signals and filter.by: rouge_l, nll read no scores; expected one of nll"
     ):
-        graph.scores(config(*SMALL))
+        graph.score_families(config(*SMALL))
 
 
 def test_an_option_that_is_off_is_not_in_the_filter() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from srd.commands.schema import keys
-from srd.pipeline import graph
+from srd.pipeline.scoring import harnesses, scores
 from srd.store.artefacts import closure
 from tests.composing import config
 
@@ -48,6 +48,7 @@ NEVER = {
     "teacher.disk_gb": "turns `auto` into hidden or online, which is what counts",
     "dataset.path": "where the data lies; its content counts",
     "evaluate.path": "where the suites lie; their content counts",
+    "evaluate.harness.program": "where the program lies; what it was is recorded",
     "model.teacher.trust_remote_code": "a permission",
     "model.student.trust_remote_code": "a permission for the student; the teacher's keeps it off the disk",
     "model.name": "a name for tables",
@@ -217,6 +218,11 @@ CHANGES: dict[str, Change] = {
     "evaluate.seeds": Change("[1]"),
     "evaluate.targets": Change("[teacher]"),
     "evaluate.checkpoint": Change("last"),
+    "evaluate.likelihood": Change("true"),
+    "evaluate.harness.tasks": Change("[piqa]"),
+    "evaluate.harness.include_path": Change("FOLDER"),
+    "evaluate.harness.shots": Change("3"),
+    "evaluate.harness.limit": Change("3"),
     "engine.generation_backend": Change("vllm", SMOKE),
 }
 """Every other key, with a value that changes a result."""
@@ -230,7 +236,8 @@ def leaves() -> set[str]:
 @cache
 def artefacts(*overrides: str) -> frozenset[str]:
     """All artefacts of a run, by their fingerprints."""
-    return frozenset(str(node) for node in closure(graph.evaluations(config(*overrides))))
+    cfg = config(*overrides)
+    return frozenset(str(node) for node in closure([*scores(cfg), *harnesses(cfg)]))
 
 
 @pytest.fixture

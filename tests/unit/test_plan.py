@@ -16,7 +16,7 @@ from srd.config import Config
 from srd.errors import UserError
 from srd.models.facts import facts_of
 from srd.models.load import num_parameters
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from srd.plan.estimate import changes, refuse
 from srd.plan.lengths import Lengths
 from srd.plan.machines import GPUS
@@ -239,7 +239,7 @@ def test_a_plan_needs_no_weights_and_no_data(tmp_path: Path, capsys: pytest.Capt
 def test_what_is_there_already_is_neither_counted_nor_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = config("teacher.signal=hidden", f"outputs={tmp_path}")
     assert finished(cfg) == frozenset()
-    for node in (graph.finetune(cfg, "teacher"), graph.cache(cfg), graph.evaluate(cfg, "teacher", "heldout")):
+    for node in (graph.finetune(cfg, "teacher"), graph.cache(cfg), scoring.evaluate(cfg, "teacher", "heldout")):
         with monkeypatch.context() as alone:  # made without its inputs
             alone.setattr("srd.store.artefacts.require", lambda child, outputs: child.folder(outputs))
             build(node, tmp_path, lambda work: None)

@@ -12,7 +12,7 @@ import pytest
 from srd.config import Config, Dataset
 from srd.datasets import text
 from srd.errors import UserError
-from srd.pipeline import graph
+from srd.pipeline import graph, scoring
 from srd.pipeline.make import make
 from srd.stages import windows as stage
 from srd.store.rows import Sample, read_rows
@@ -254,12 +254,24 @@ def test_text_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, mes
         (["model.max_tokens=2", "model.max_prompt_tokens=1"], r"model\.max_tokens=2: expected 3 or more"),
         (["dataset.name=jsonl", "dataset.tokens=60"], r"dataset\.tokens=60: expected nothing beside dataset=jsonl"),
         (["dataset=jsonl", "dataset.columns.text=a"], r"dataset\.columns\.text=a: expected nothing beside dataset=js"),
-        (["dataset=jsonl", "++evaluate.suites={pages: {name: text, path: x}}"], r"select_by=rouge_l: windows of text"),
     ],
 )
 def test_what_needs_prompts_says_what_to_use_instead(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         small(plain_file(tmp_path / "a.txt", documents()), tmp_path, *overrides)
+
+
+def test_a_suite_of_text_is_read_and_one_with_prompts_is_answered(tmp_path: Path) -> None:
+    path = plain_file(tmp_path / "a.txt", documents())
+    text = small(path, tmp_path, "evaluate.targets=[distill]")
+    assert [node.stage for node in scoring.scores(text)] == ["likelihood"]
+    with pytest.raises(UserError, match=r"evaluate\.suites=\['heldout'\]: windows of text .* `srd likelihood` takes"):
+        scoring.evaluations(text)
+    suites = f"++evaluate.suites={{heldout: null, pages: {{name: text, path: {path}}}}}"
+    both = config("model=tiny", suites, "evaluate.targets=[distill]")
+    found = [(node.stage, node.settings["suite"]) for node in scoring.scores(both)]
+    assert found == [("evaluate", "heldout"), ("likelihood", "pages")]
+    assert scoring.evaluations(both) == scoring.scores(both)[:1]
 
 
 def test_columns_of_plain_text_and_reflection_are_refused(tmp_path: Path) -> None:
