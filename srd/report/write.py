@@ -10,7 +10,7 @@ from srd.report.harness import numbers_of, program_notes, suite_table
 from srd.report.noise import noise_table
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
-from srd.report.published import published
+from srd.report.published import published, published_table
 from srd.report.scores import Result, results_of
 from srd.report.study import LOCK, Run, read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
@@ -25,10 +25,15 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     runs = read_study(outputs, study)
     rows = results_of(runs)
     folder = study_folder(outputs, study)
-    tables = _tables(
-        rows,
-        {"Standard suites": suite_table(runs), "Corrupted rows": noise_table(runs), "The plan": planned_table(runs)},
-    )
+    more = {
+        "Standard suites": suite_table(runs),
+        "Published figures": published_table(
+            {run.arm: run.published for run in runs if run.published is not None}, {row.suite for row in rows}
+        ),
+        "Corrupted rows": noise_table(runs),
+        "The plan": planned_table(runs),
+    }
+    tables = _tables(rows, more)
     notes = [
         *NOTES,
         *program_notes(runs),

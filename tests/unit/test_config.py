@@ -71,7 +71,7 @@ def test_a_model_brings_nothing_but_a_model() -> None:
     assert not [path.name for path in models if "@package" in path.read_text(encoding="utf-8")]
     written = {key for path in models for key in OmegaConf.load(path)}
     assert written <= {field.name for field in fields(Model)}, "no defaults list that chooses for other groups either"
-    assert len(models) == 7
+    assert len(models) == 8
 
 
 def test_the_table_of_contents_lists_every_section() -> None:

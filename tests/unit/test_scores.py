@@ -7,6 +7,7 @@ from srd.errors import UserError
 from srd.metrics import METRICS, blind_share
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
+from srd.report.published import published_table
 from srd.report.scores import published_score
 from srd.report.stats import bootstrap
 from srd.report.study import Run
@@ -175,3 +176,12 @@ def test_a_blind_signal_moves_no_sample_and_alone_is_refused(capsys: pytest.Capt
     assert _blind(["rouge_l", "nll"], {"rouge_l": 0.4}) == _blind(["length"], shares) == []
     with pytest.raises(UserError, match="such as nll"):
         _blind(["rouge_l"], shares)
+
+
+def test_published_figures_of_other_things_than_our_suites_stand_in_a_table_of_their_own() -> None:
+    header, lines = published_table({"ours": "sekd/SE-KD", "plain": "pocl_gpt2/fkl"}, {"dolly", "heldout"}) or ([], [])
+    assert header[:5] == ["", "accuracy", "ifeval", "lambada perplexity", "ece"]
+    assert lines[0][:5] == ["ours", "64.8", "21.4", "6.9", "27.6"]
+    assert lines[2][:5] == ["teacher (sekd)", "73.8", "28.9", "4.6", "23.5"]
+    assert "dolly" not in header
+    assert published_table({"plain": "srd_gpt2/fkl"}, {"dolly"}) is None
