@@ -16,8 +16,8 @@ def published_table(named: dict[str, str], suites: set[str]) -> tuple[list[str],
     """Published figures of other things than the study's `suites`, a line for each arm that names a row of a table, and
     one for the teacher; nothing where no arm's row has such."""
     tables = dict.fromkeys(name.partition("/")[0] for name in named.values())
-    lines = {arm: _figures(*name.split("/", 1), suites) for arm, name in named.items()}
-    lines |= {f"teacher ({table})": _figures(table, "teacher", suites) for table in tables}
+    lines = {arm: _figures(name, suites) for arm, name in named.items()}
+    lines |= {f"teacher ({table})": _figures(f"{table}/teacher", suites) for table in tables}
     columns = list(dict.fromkeys(column for found in lines.values() for column in found))
     if not columns:
         return None
@@ -25,5 +25,6 @@ def published_table(named: dict[str, str], suites: set[str]) -> tuple[list[str],
     return header, [[arm, *(str(found.get(column, "")) for column in columns)] for arm, found in lines.items() if found]
 
 
-def _figures(table: str, row: str, suites: set[str]) -> dict[str, float]:
+def _figures(named: str, suites: set[str]) -> dict[str, float]:
+    table, _, row = named.partition("/")
     return {name: value for name, value in published()[table]["rows"].get(row, {}).items() if name not in suites}

@@ -40,7 +40,7 @@ def arms(cli: Cli, smoke: list[str], folder: Path) -> dict[str, dict[str, Any]]:
 
 def test_every_method_runs_and_no_two_are_the_same(arms: dict[str, dict[str, Any]], folder: Path) -> None:
     assert sorted(arms) == METHODS
-    assert len(METHODS) == 14
+    assert len(METHODS) == 18
     assert len({entry["distill"] for entry in arms.values()}) == len(METHODS)
     losses = {}
     for name, entry in arms.items():

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from srd.config import Distill, Engine, Generation
+from srd.distillation.fidelity import compare
 from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import reference_loss
+from srd.distillation.records import record_of
 from srd.distillation.reference import reference_nll
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.runtime import processes
-from srd.stages.cache import build, compare
+from srd.stages.cache import build
 from srd.training.order import PhaseWork
 from srd.training.step import step_seed
 from tests.reading import read_jsonl
@@ -37,7 +39,7 @@ def everything(folder: Path) -> dict[str, Any]:
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in net.parameters()])
     sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
     processes.wait()
-    build(net, rows, folder, "float32", engine, 0)
+    build(net, rows, folder, record_of({"width": 16, "dtype": "float32"}, 300), engine, 0, 300)
     return {
         "weights": processes.merged([flat]),
         "share": processes.merged([row.id for row in processes.share(rows)]),
@@ -89,7 +91,7 @@ def test_two_ranks_answer_score_and_cache_as_one(both: tuple[Path, dict[str, Any
     assert len(one["answers"]) == len(one["nll"]) == ROWS
     assert two["answers"] == one["answers"]
     assert two["nll"] == pytest.approx(one["nll"], rel=1e-4)
-    assert max(one["fidelity"], two["fidelity"]) < 1e-9
+    assert max(one["fidelity"].kl, two["fidelity"].kl) < 1e-9
 
 
 def test_shares_come_back_in_order(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
