@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_origin
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from srd.commands.explain import explain
-from srd.commands.schema import conf_folder, expected, is_list, kinds, nearest_key, options
+from srd.commands.schema import accepts_null, bare, conf_folder, expected, kinds, nearest_key, options
 from srd.commands.unread import reason, unknown_arms, unread
 from srd.commands.validate import validate
 from srd.commands.words import Words, read_words
@@ -109,10 +109,19 @@ def to_config(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise UserError(explain(error)) from None
     assert isinstance(cfg, Config), "config.yaml starts from the schema"
-    for key in filter(is_list, kinds()):  # OmegaConf takes whatever an interpolation gives for a list
-        value = attrgetter(key)(cfg)
-        require(value is None or isinstance(value, list), key, value, expected(key))
+    _check_kinds(cfg)
     return validate(cfg)
+
+
+def _check_kinds(cfg: Config) -> None:
+    """A `UserError` for a section, list or table of entries that is something else: OmegaConf takes whatever an
+    interpolation gives for one."""
+    for key in kinds():  # sections stand before what is in them
+        kind = get_origin(bare(key)) or bare(key)
+        if kind in (list, dict) or is_dataclass(kind):
+            value = attrgetter(key)(cfg)
+            fits = (value is None and accepts_null(key)) or isinstance(value, kind)  # pyright: ignore[reportArgumentType]
+            require(fits, key, value, expected(key))
 
 
 def _refuse_unknown(node: DictConfig, prefix: str) -> None:

@@ -1,6 +1,7 @@
 """What is typed: words that are mended for Hydra, words that get a line of our own, settings that nothing reads."""
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -317,6 +318,22 @@ def test_an_interrupt_inside_code_made_from_a_string_ends_with_its_exit_code(tmp
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == (130 if "program" in end else -signal.SIGINT)
     assert ran.stderr.strip() == "srd: interrupted; the same command continues"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "++method.student_data.generation=${oc.env:HOME}",
+        "++teacher=${arm}",
+        "++rank.signals=${oc.env:HOME}",
+        "++evaluate.suites=${study}",
+        "++selection.positions=${distill.epochs}",
+    ],
+)
+def test_what_an_interpolation_gives_for_a_section_or_a_list_is_checked(word: str) -> None:
+    key = word[2:].partition("=")[0]
+    with pytest.raises(UserError, match=rf"^{re.escape(key)}=.*: expected (one of its|a list)"):
+        composed("debug=smoke", "arm=some", word)
 
 
 def test_a_study_whose_first_run_was_killed_is_unknown(tmp_path: Path) -> None:
