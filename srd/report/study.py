@@ -62,7 +62,8 @@ class Run(Filed):
 
     def scored(self, target: str) -> dict[str, str]:
         """What a target's suites are told apart by: their scores, or the likelihoods of those without."""
-        return {**self.likelihoods.get(target, {}), **self.evaluations.get(target, {})}
+        answered, read = self.evaluations.get(target, {}), self.likelihoods.get(target, {})
+        return answered | {suite: artefact for suite, artefact in read.items() if suite not in answered}
 
     @cached_property
     def lineage(self) -> list[dict[str, Any]]:

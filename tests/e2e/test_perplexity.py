@@ -57,17 +57,17 @@ def test_suites_of_text_are_read_beside_prompts_that_are_answered(
 ) -> None:
     path = plain_file(tmp_path / "pages.txt", documents(60))
     suites = f"++evaluate.suites={{heldout: null, pages: {{name: text, path: {path}, test_samples: 20}}}}"
-    for seed in ("1", "2"):
-        assert main(["run", *begin, suites, f"arm=seed {seed}", "versus=[seed 1]", f"distill.seed={seed}"]) == 0
+    for method in ("fkl", "rkl"):
+        assert main(["run", *begin, suites, f"method={method}", "versus=[fkl]"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("answers   evaluate/") == printed.count("positions   likelihood/") == 4
     assert main(["report", "smoke"]) == 0
     found = read_json(tmp_path / "outputs/report/smoke/report.json")["rows"]
     assert [(row["suite"], row["metric"]) for row in found] == 3 * [("heldout", "rouge_l"), ("pages", "perplexity")]
-    compared = {row["suite"]: row["differences"] for row in found if row["arm"] == "seed 2"}
+    compared = {row["suite"]: row["differences"] for row in found if row["arm"] == "rkl"}
     assert {suite: list(differences) for suite, differences in compared.items()} == {
-        "heldout": ["seed 1"],
-        "pages": ["seed 1"],
+        "heldout": ["fkl"],
+        "pages": ["fkl"],
     }
     report = (tmp_path / "outputs/report/smoke/report.md").read_text()
     assert report.split("## Scores\n\n")[1].startswith("|  | suite | ROUGE-L | 95 % interval | n |")
@@ -81,8 +81,8 @@ def test_text_that_asks_nothing_is_headed_by_its_perplexity(
     path = plain_file(tmp_path / "pages.txt", documents(120))
     text = ["dataset=text", f"dataset.path={path}", "dataset.limit=null", "dataset.dev_samples=10"]
     text += ["dataset.test_samples=10", "dataset.tokens=1000", "distill.select_by=nll"]
-    for seed in ("1", "2"):
-        assert main(["run", *begin, *text, f"arm=seed {seed}", "versus=[seed 1]", f"distill.seed={seed}"]) == 0
+    for method in ("fkl", "rkl"):
+        assert main(["run", *begin, *text, f"method={method}", "versus=[fkl]"]) == 0
     printed = capsys.readouterr().out
     assert "perplexity" in printed
     assert "ROUGE-L" not in printed
@@ -90,7 +90,7 @@ def test_text_that_asks_nothing_is_headed_by_its_perplexity(
     found = rows_of(tmp_path)
     assert len(found) == 3
     assert {row["metric"] for row in found.values()} == {"perplexity"}
-    assert list(found["seed 2"]["differences"]) == ["seed 1"]  # pyright: ignore
+    assert list(found["rkl"]["differences"]) == ["fkl"]  # pyright: ignore
     table = (tmp_path / "outputs/report/smoke/report.md").read_text().split("## Scores\n\n")[1]
     assert table.startswith("|  | suite | perplexity | 95 % interval | n | NLL | ECE, % | 95 % interval | top-1, % |\n")
     planned = read_json(next((tmp_path / "outputs/report/smoke/runs").glob("*.json")))["planned"]

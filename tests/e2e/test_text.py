@@ -74,7 +74,7 @@ def test_online_two_processes_and_on_policy(cli: Cli, tmp_path: Path) -> None:
         losses[name] = loss(tmp_path / name, "distill")
     assert losses["online"] == pytest.approx(losses["cached"], rel=1e-4)
     assert losses["two"] == pytest.approx(losses["cached"], rel=1e-4)
-    assert len({round(value, 4) for value in losses.values()}) == 3
+    assert all(losses[name] != pytest.approx(losses["cached"], rel=1e-6) for name in ("written", "scored", "ordered"))
 
 
 def test_prompts_may_be_chosen_by_their_loss_as_well(cli: Cli, smoke: list[str], tmp_path: Path) -> None:
