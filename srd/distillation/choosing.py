@@ -36,6 +36,7 @@ from srd.selection.positions import (
     choose,
     factors,
     mass,
+    num_chosen,
     quota,
     ranked,
 )
@@ -93,6 +94,8 @@ class Chooser:
         self.scale = 1.0
         """Supervised positions of the step for each unit of chosen weight: the sum over chosen positions, times this,
         divided by all supervised positions, is the mean over the chosen ones."""
+        self.num_chosen = 0
+        """Positions that are chosen in the step."""
         self._chosen: dict[int, Chosen] = {}
         self._next = self.history
 
@@ -104,15 +107,15 @@ class Chooser:
         settings = self.current
         if POLICIES[settings.policy].whole_step or settings.quota == "step":
             self._chosen = self._choose_together(step)
-            total = sum(len(chosen.places) for chosen in self._chosen.values())
+            total = self.num_chosen = sum(len(chosen.places) for chosen in self._chosen.values())
         else:
             total = sum(mass(row.num_supervised, settings, step.done) for row in step.rows)
+            self.num_chosen = sum(num_chosen(row.num_supervised, settings, step.done) for row in step.rows)
         self.scale = sum(row.num_supervised for row in step.rows) / total
 
     def end(self, loss: float) -> None:
         """Take note of the step's mean divergence."""
-        assert self.step is not None
-        self.chosen_positions += round(sum(row.num_supervised for row in self.step.rows) / self.scale)
+        self.chosen_positions += self.num_chosen
         if self.settings.policy == "adaptive":
             self._adapt(loss)
 

@@ -170,3 +170,8 @@ def mass(length: int, settings: Positions, done: float) -> int:
     assert policy.ranks is not None
     first, end = policy.ranks(length, settings, done)
     return end - first
+
+
+def num_chosen(length: int, settings: Positions, done: float) -> int:
+    """How many positions of a sequence a policy that looks at no other chooses, each as often as it is drawn."""
+    return quota(length, settings.share) if POLICIES[settings.policy].is_drawn else mass(length, settings, done)

@@ -95,8 +95,9 @@ class Updater:
         *numbers, gradient_norm = torch.cat([totals, norm.reshape(1)]).tolist()
         means, padded_tokens = sums.named(numbers)
         self._check_finite(means["loss"], sum(numbers) + gradient_norm, rows)
-        chosen = {"train/chosen_share": 1 / state.chooser.scale} if state.chooser is not None else {}
+        chosen: dict[str, float] = {}
         if state.chooser is not None:
+            chosen = {"train/chosen_share": state.chooser.num_chosen / sum(row.num_supervised for row in rows)}
             state.chooser.end(means["kd"])
         state.optimiser.step()
         # Set to none, not to zero: an addition less in the next step, and no memory held between the two.

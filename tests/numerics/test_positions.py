@@ -274,6 +274,21 @@ def test_what_a_policy_remembers_survives_a_kill(tmp_path: Path, settings: dict[
     assert not torch.equal(straight, trained(tmp_path / "c", {**settings, "policy": "all"}, rows, 6))
 
 
+def test_what_was_chosen_is_counted_and_not_what_it_stands_for() -> None:
+    rows, net = encoded(8), model(seed=2)
+    every, quotas = sum(row.num_supervised for row in rows), sum(quota(row.num_supervised, 0.3) for row in rows)
+    counts = {
+        ("sampled", True): quotas, ("sampled", False): quotas, ("top", False): quotas, ("split", False): every,
+    }  # fmt: skip
+    for (policy, unbiased), expected in counts.items():
+        chosen = chooser(model(seed=1), policy=policy, share=0.3, unbiased=unbiased)
+        for number in range(2):
+            chosen.begin(step_of(rows, net, number))
+            chosen.end(1.0)
+        assert chosen.chosen_positions == 2 * expected
+        assert chosen.scale == (1.0 if unbiased else every / expected)
+
+
 def test_a_threshold_is_the_percentile_of_what_came_before_the_step() -> None:
     rows, net = encoded(8), model(seed=2)
     chosen = chooser(model(seed=1), policy="threshold", share=0.25, history=40)

@@ -31,6 +31,10 @@ def test_the_committed_ratios_are_those_of_the_table() -> None:
         "loss_peak_memory",
         "reflect",
         "rouge",
+        "positions_step",
+        "positions_memory",
+        "sampled_bytes",
+        "sekd_3x_total",
     ]
     assert sorted(expected) == sorted(keys)
     assert all(value > 0.9 for value in expected.values())
