@@ -31,6 +31,7 @@ def name_of(path: Path) -> str:
     return "/".join(path.relative_to(conf_folder()).with_suffix("").parts[1:])
 
 
+@pytest.mark.slow  # over a hundred compositions
 @pytest.mark.parametrize(("group", "path"), OPTIONS, ids=[f"{group}-{name_of(path)}" for group, path in OPTIONS])
 def test_every_option_composes_into_checked_dataclasses(group: str, path: Path) -> None:
     name = name_of(path)

@@ -262,6 +262,7 @@ def test_every_key_changes_an_artefact_or_says_why_it_never_does() -> None:
     assert len(CHANGES) > 100
 
 
+@pytest.mark.slow  # three hundred compositions
 @pytest.mark.parametrize("key", CHANGES)
 def test_a_key_changes_an_artefact_where_it_is_read(key: str, filled: dict[str, str]) -> None:
     change = CHANGES[key]
