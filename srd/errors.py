@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f"{hint}choices: {', '.join(names)}" if names else "there are none"
 
 
-def look_up(table: dict[str, T], name: str, what: str) -> T:
+def look_up(table: Mapping[str, T], name: str, what: str) -> T:
     """`table[name]`, or a `UserError` that names `what` was asked for and lists the choices."""
     if name not in table:
         raise UserError(f"unknown {what} '{name}'; {nearest(name, table)}")

@@ -1,5 +1,6 @@
 """Scores of an answer, by name. One line adds a metric: evaluation, report, dev criterion and ranking read it here."""
 
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees), "exact_match"
 """Metrics by name, in the order of their columns."""
 NLL = "nll"
 """The loss on the references, nats a token: what chooses where nothing is answered."""
-CRITERIA = {**METRICS, NLL: Metric(None, "NLL", higher_is_better=False, scale=1, decimals=3)}
+CRITERIA = ChainMap(METRICS, {NLL: Metric(None, "NLL", higher_is_better=False, scale=1, decimals=3)})
 """What may choose the best weights and head a report."""
 
 

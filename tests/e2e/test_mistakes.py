@@ -117,12 +117,15 @@ def test_different_vocabularies(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
-    [("filter.keep=0.01", "no samples left of 8"), ("curriculum.phases=7", "more phases than samples (6)")],
+    ("override", "message", "stage"),
+    [
+        ("filter.keep=0.01", "no samples left of 8", "samples"),
+        ("curriculum.phases=7", "more phases than samples (6)", "reflect"),
+    ],
 )
-def test_too_little_data(cli: Cli, smoke: list[str], tmp_path: Path, override: str, message: str) -> None:
+def test_too_little_data(cli: Cli, smoke: list[str], tmp_path: Path, override: str, message: str, stage: str) -> None:
     assert message in only_line(cli("run", *smoke, override, cwd=tmp_path, code=2))
-    assert list((tmp_path / "outputs/reflect").glob("*/manifest.json")), "what was finished stays"
+    assert list((tmp_path / "outputs" / stage).glob("*/manifest.json")), "what was finished stays"
 
 
 HUB = [
