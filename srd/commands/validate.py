@@ -75,8 +75,11 @@ def _check_selection(cfg: Config) -> None:
     if divergence is None:
         key, expected = "selection.positions.policy", f"all with method={cfg.method.name}, which distils nothing"
         return require(positions.are_all, key, positions.policy, expected)
+    policy = POLICIES[positions.policy]
     key, expected = "selection.positions.policy", "another policy, or method.divergence=decoupled_kl (method=atkd)"
-    require(positions.policy != "split" or divergence == "decoupled_kl", key, positions.policy, expected)
+    require(not policy.tells_apart or divergence == "decoupled_kl", key, positions.policy, expected)
+    key, expected = "selection.positions.quota", f"sequence with selection.positions.policy={positions.policy}"
+    require(positions.quota == "sequence" or "quota" in policy.reads, key, positions.quota, expected)
     if not positions.are_all:
         for name in asked(positions):
             check_importance(name, not sparse)
@@ -86,13 +89,11 @@ def _check_selection(cfg: Config) -> None:
         check_sparse(cfg.teacher.signal, divergence)
         for phase in phase_values(cfg.schedule, cfg.num_phases):
             fits = phase["temperature"] in (classes.temperature, [classes.temperature] * 2)
-            key, expected = "schedule.temperature", f"{classes.temperature:g} throughout, as selection.classes"
-            require(
-                fits,
-                key,
-                phase["temperature"],
-                f"{expected}.temperature has it with teacher.signal=" + f"{cfg.teacher.signal}; add schedule=constant",
+            expected = (
+                f"{classes.temperature:g} throughout, as selection.classes.temperature has it with "
+                f"teacher.signal={cfg.teacher.signal}; add schedule=constant"
             )
+            require(fits, "schedule.temperature", phase["temperature"], expected)
 
 
 def _check_text(cfg: Config) -> None:

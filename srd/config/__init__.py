@@ -5,15 +5,15 @@ any work. A section states its ranges in `check`, which `srd.config.checks` call
 tables know and relations between sections are checked by `srd.commands.validate`.
 """
 
+from srd.config.curation import Curriculum, Filter, Rank
 from srd.config.data import TEXT, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import DTYPE_BYTES, SPARSE, STATE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
-from srd.config.positions import Classes, Positions, Selection
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config, check_study
-from srd.config.selection import Curriculum, Filter, Rank
+from srd.config.selection import Classes, Positions, Selection
 
 __all__ = [
     "DEFAULT_ENGINE",

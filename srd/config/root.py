@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass, field
 
+from srd.config.curation import Curriculum, Filter, Rank
 from srd.config.data import Dataset
 from srd.config.engine import Engine, Logger, Plan
 from srd.config.generation import Evaluate, GenerationDefaults, Reflect
 from srd.config.method import Method, Schedule
 from srd.config.models import SPARSE, Model, Teacher
-from srd.config.positions import Selection
 from srd.config.recipe import Distill
-from srd.config.selection import Curriculum, Filter, Rank
+from srd.config.selection import Selection
 from srd.errors import require
 
 
@@ -109,8 +109,7 @@ class Config:
         filtered, share = self.filter.keep < 1, f"{self.filter.keep:g}"
         kept = f"{share} hardest" if filtered and self.filter.end == "hardest" else share
         curated = f"+{self.curriculum.name}-{self.num_phases}, keep {kept}" if self.is_curated else ""
-        positions = self.selection.positions
-        weighted = f", by {positions.weight}" if positions.weight else ""
-        chosen = "" if positions.are_all else f"+{positions.policy} {positions.share:g} {positions.signal}{weighted}"
+        label = self.selection.positions.label
+        chosen = f"+{label}" if label else ""
         classes = f"+{self.teacher.signal} classes" if self.teacher.signal in SPARSE else ""
         return self.arm or self.method.name + curated + chosen + classes

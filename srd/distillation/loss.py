@@ -143,6 +143,7 @@ def losses_at(
     # cross-entropy is never tempered (SRD, and Hinton et al. 2015), so at any other τ there are two.
     ce = nll(logq, labels) if is_plain else cross_entropy(student_logits, labels)
     if isinstance(teacher, SparseTarget):
+        assert temperature == teacher.temperature, "what was stored at one temperature says nothing of another"
         values = sparse_divergence_at(teacher, logq, divergence, **parameters)  # pyright: ignore[reportArgumentType]
     else:
         values = DIVERGENCES[divergence](log_probabilities(teacher, temperature), logq, labels, **parameters)

@@ -7,7 +7,7 @@ number with one scale a position; `sampled` and `top` keep some classes of the d
 vocabulary needs.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,10 +18,11 @@ from torch import Tensor
 
 from srd.config import Classes
 from srd.distillation.loss import log_probabilities
+from srd.distillation.signals import Logits
 from srd.errors import UserError
 from srd.selection.classes import SparseTarget, counted, draw, log_rest, most_probable
 from srd.selection.draws import row_numbers
-from srd.selection.importance import Known
+from srd.selection.importance import Known, entropy
 from srd.text.batches import Batch
 
 STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -29,9 +30,6 @@ STORED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 EIGHT_BITS = "float8"
 EIGHT = torch.float8_e4m3fn
 LARGEST = torch.finfo(EIGHT).max
-
-Logits = Callable[[slice], Float[Tensor, "n V"]]
-"""The teacher's logits at a chunk of a batch's positions."""
 
 
 @runtime_checkable
@@ -109,7 +107,7 @@ class EightBitRecord:
         return kept[:, :-4].contiguous().view(EIGHT).float() * _floats(kept[:, -4:])
 
 
-class _SparseRecord:
+class _SparseRecord(ABC):
     """Some classes of the distribution: ids, what is known of each, and four numbers of the whole."""
 
     dtype = torch.uint8
@@ -132,29 +130,43 @@ class _SparseRecord:
         return {"signal": self.signal, "classes": asdict(self.settings)}
 
     def pack(self, hidden: Float[Tensor, "N H"], logits: Logits, batch: Batch, chunk: int) -> UInt8[Tensor, "N W"]:
-        kept = []
+        kept, tau, uniform = [], self.settings.temperature, self._numbers(batch)
         for start in range(0, len(batch.labels), chunk):
-            some = slice(start, min(start + chunk, len(batch.labels)))
+            some = slice(start, start + chunk)
             plain = log_probabilities(logits(some), 1.0)
-            known = Known(batch.labels[some], batch.labels[some], logp=plain)
-            tempered = log_probabilities(plain, self.settings.temperature)
-            entropy = -(tempered.exp() * tempered).sum(-1)
-            ids, values, rest = self._classes(tempered, batch, some)
-            whole = torch.stack([known.teacher_entropy, known.teacher_nll, entropy, rest], dim=1)
+            known = Known(batch.labels[some], logp=plain)
+            tempered = plain if tau == 1 else log_probabilities(plain, tau)
+            ids, values, rest = self._classes(tempered, uniform[some])
+            whole = torch.stack([known.teacher_entropy, known.teacher_nll, entropy(tempered), rest], dim=1)
             kept.append(torch.cat([_narrow(ids, self.id_bytes), values, _bytes(whole)], dim=1))
         return torch.cat(kept)
 
+    def _numbers(self, batch: Batch) -> Float[Tensor, "N U"]:
+        """What is drawn with at each position: nothing, unless classes are drawn."""
+        return torch.zeros(len(batch.labels), 0, device=batch.labels.device)
+
+    @abstractmethod
     def _classes(
-        self, logp: Float[Tensor, "n V"], batch: Batch, some: slice
+        self, logp: Float[Tensor, "n V"], uniform: Float[Tensor, "n U"]
     ) -> tuple[Int[Tensor, "n S"], UInt8[Tensor, "n bytes"], Float[Tensor, " n"]]:
         """Ids, what is known of each, and the logarithm of the rest."""
-        raise NotImplementedError
 
     def _split(
         self, kept: UInt8[Tensor, "n W"]
     ) -> tuple[Int[Tensor, "n S"], UInt8[Tensor, "n bytes"], Float[Tensor, "n 4"]]:
         ids = self.slots * self.id_bytes
         return _wide(kept[:, :ids], self.id_bytes), kept[:, ids:-16], _floats(kept[:, -16:])
+
+    def _target(
+        self,
+        ids: Int[Tensor, "n S"],
+        logs: Float[Tensor, "n S"],
+        whole: Float[Tensor, "n 4"],
+        drawn: bool,
+        rest: Float[Tensor, " n"] | None = None,
+    ) -> SparseTarget:
+        plain = whole[:, 0], whole[:, 1]
+        return SparseTarget(ids, logs, self.settings.temperature, whole[:, 2], plain, drawn, rest)
 
 
 class SampledRecord(_SparseRecord):
@@ -165,20 +177,20 @@ class SampledRecord(_SparseRecord):
     def __init__(self, settings: Classes, vocabulary: int) -> None:
         super().__init__(settings, min(settings.slots, settings.draws), vocabulary)
 
+    def _numbers(self, batch: Batch) -> Float[Tensor, "N U"]:
+        seed, draws = self.settings.seed, self.settings.draws
+        each = [row_numbers(seed, 0, row.id, row.num_supervised, draws) for row in batch.rows]
+        return torch.from_numpy(np.concatenate(each)).to(batch.labels.device)
+
     def _classes(
-        self, logp: Float[Tensor, "n V"], batch: Batch, some: slice
+        self, logp: Float[Tensor, "n V"], uniform: Float[Tensor, "n U"]
     ) -> tuple[Int[Tensor, "n S"], UInt8[Tensor, "n S"], Float[Tensor, " n"]]:
-        numbers = np.concatenate(
-            [row_numbers(self.settings.seed, 0, row.id, row.num_supervised, self.settings.draws) for row in batch.rows]
-        )
-        uniform = torch.from_numpy(numbers[some]).to(logp.device)
         ids, counts = counted(draw(logp.exp(), uniform), self.slots)
         return ids, counts.to(torch.uint8), torch.zeros(len(ids), device=ids.device)
 
     def unpack(self, kept: UInt8[Tensor, "n W"]) -> SparseTarget:
         ids, counts, whole = self._split(kept)
-        logs = (counts.float() / self.settings.draws).log()
-        return SparseTarget(ids, logs, whole[:, 2], (whole[:, 0], whole[:, 1]), drawn=True)
+        return self._target(ids, (counts.float() / self.settings.draws).log(), whole, drawn=True)
 
 
 class TopRecord(_SparseRecord):
@@ -191,7 +203,7 @@ class TopRecord(_SparseRecord):
         self.has_rest = self.slots < vocabulary
 
     def _classes(
-        self, logp: Float[Tensor, "n V"], batch: Batch, some: slice
+        self, logp: Float[Tensor, "n V"], uniform: Float[Tensor, "n U"]
     ) -> tuple[Int[Tensor, "n K"], UInt8[Tensor, "n bytes"], Float[Tensor, " n"]]:
         ids, logs = most_probable(logp, self.slots)
         rest = log_rest(logp, ids)
@@ -200,7 +212,7 @@ class TopRecord(_SparseRecord):
     def unpack(self, kept: UInt8[Tensor, "n W"]) -> SparseTarget:
         ids, values, whole = self._split(kept)
         rest = whole[:, 3] if self.has_rest else None
-        return SparseTarget(ids, _floats(values), whole[:, 2], (whole[:, 0], whole[:, 1]), drawn=False, rest=rest)
+        return self._target(ids, _floats(values), whole, drawn=False, rest=rest)
 
 
 def record_of(layout: dict[str, Any], vocabulary: int) -> Record:

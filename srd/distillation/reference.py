@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from srd.config import Engine
-from srd.distillation.loss import cross_entropy, log_probabilities
+from srd.distillation.loss import cross_entropy, log_probabilities, nll
 from srd.distillation.scoring import of_model, over_rows, reference_means
 from srd.metrics.calibration import binned
 from srd.store.rows import Likelihood
@@ -24,7 +24,7 @@ def reference_nll(
     `reference_means`)."""
     measure = of_model(model, len(tokenizer), engine.loss_positions, _nll)
     device = next(model.parameters()).device
-    return [nll for (nll,) in reference_means(measure, rows, pad_id(tokenizer), device, engine)]
+    return [mean for (mean,) in reference_means(measure, rows, pad_id(tokenizer), device, engine)]
 
 
 def reference_likelihood(
@@ -44,14 +44,13 @@ def _predicted(logits: Float[Tensor, "n V"], labels: Int[Tensor, " n"]) -> Float
     """NLL of the label, probability of the likeliest token, and whether that is the label."""
     logq = log_probabilities(logits, 1)
     top, likeliest = logq.max(dim=1)
-    nll = -logq.gather(1, labels.unsqueeze(1)).squeeze(1)
-    return torch.stack([nll, top.exp(), (likeliest == labels).to(nll)])
+    return torch.stack([nll(logq, labels), top.exp(), (likeliest == labels).to(top)])
 
 
 def _likelihood(row: Encoded, values: Float[Tensor, "3 N"]) -> Likelihood:
-    nll, confidence, hit = values.numpy()
+    losses, confidence, hit = values.numpy()
     counts, confidences, hits = binned(confidence, hit)
-    return Likelihood(row.id, float(nll.sum()), len(nll), _whole(counts), confidences.tolist(), _whole(hits))
+    return Likelihood(row.id, float(losses.sum()), len(losses), _whole(counts), confidences.tolist(), _whole(hits))
 
 
 def _whole(numbers: np.ndarray) -> list[int]:

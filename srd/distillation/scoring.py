@@ -11,11 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from srd.config import Engine
-from srd.distillation.loss import log_probabilities
+from srd.distillation.signals import by_chunks, signals_at
 from srd.models.device import autocast
 from srd.models.heads import head_logits, hidden_at
 from srd.runtime import processes
-from srd.selection.importance import IMPORTANCE, Known
 from srd.text.batches import Batch, collate, pack
 from srd.text.encoding import Encoded
 
@@ -63,11 +62,6 @@ def reference_means(
     return over_rows(measure, rows, pad, device, engine, lambda row, values: [float(k.mean()) for k in values])
 
 
-def by_chunks(values: Callable[[slice], Float[Tensor, "K n"]], positions: int, chunk: int) -> Float[Tensor, "K N"]:
-    """What `values` gives for all positions, `chunk` of them at a time, so that logits exist for no more."""
-    return torch.cat([values(slice(start, start + chunk)) for start in range(0, positions, chunk)], dim=1)
-
-
 def of_model(model: nn.Module, vocabulary: int, chunk: int, at_positions: AtPositions) -> Measure:
     """What `at_positions` gives of one model's logits."""
 
@@ -93,14 +87,11 @@ def signal_values(
         hidden = hidden_at(student, batch)
         states = hidden_at(teacher, batch) if teacher is not None else None
 
-        def values(chunk: slice) -> Float[Tensor, "K n"]:
-            logq = log_probabilities(head_logits(student, hidden[chunk], vocabulary), 1.0)
-            logp = None
-            if teacher is not None and states is not None:
-                logp = log_probabilities(head_logits(teacher, states[chunk], vocabulary), 1.0)
-            known = Known(batch.labels[chunk], batch.labels[chunk], logq=logq, logp=logp)
-            return torch.stack([IMPORTANCE[name](known) for name in names])
+        def taught(chunk: slice) -> Float[Tensor, "n V"]:
+            assert teacher is not None, "a signal reads a teacher that is not there"
+            assert states is not None
+            return head_logits(teacher, states[chunk], vocabulary)
 
-        return by_chunks(values, len(hidden), size)
+        return signals_at(names, batch, lambda chunk: head_logits(student, hidden[chunk], vocabulary), taught, size)
 
     return measure

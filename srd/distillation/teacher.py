@@ -21,11 +21,6 @@ from srd.text.encoding import Encoded
 class TeacherSignal(Protocol):
     """A teacher in two steps, so that its logits need exist for a few positions only."""
 
-    @property
-    def has_distribution(self) -> bool:
-        """Whether its whole distribution can be had."""
-        ...
-
     def states(self, batch: Batch) -> Float[Tensor, "N H"]:
         """What enters the head at the supervised positions."""
         ...
@@ -45,7 +40,6 @@ class OnlineTeacher:
 
     model: PreTrainedModel
     vocabulary: int
-    has_distribution: bool = True
 
     def states(self, batch: Batch) -> Float[Tensor, "N H"]:
         with torch.no_grad():

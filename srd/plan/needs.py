@@ -16,7 +16,7 @@ from srd.plan.machines import Machine
 from srd.plan.work import BINS_BYTES, SIGNAL_BYTES, Device, Need
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
-from srd.selection.positions import asked
+from srd.selection.positions import asked, num_chosen
 from srd.selection.ranking import REFLECTIONS, SCORES, kept_count, sources
 from srd.stages.costs import forward_flops, training_flops
 
@@ -124,10 +124,8 @@ class RunEstimate:
     @property
     def _chosen_share(self) -> float:
         """Of the supervised positions, those at which both heads are computed with gradient."""
-        positions = self.cfg.selection.positions
-        if positions.policy == "all":
-            return 1.0
-        return positions.band[1] - positions.band[0] if positions.policy == "band" else positions.share
+        many = 10_000
+        return num_chosen(many, self.cfg.selection.positions, 0.0) / many
 
     @cached_property
     def passes(self) -> float:

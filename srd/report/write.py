@@ -35,6 +35,7 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
     }
     tables = _tables(rows, more)
     notes = [
+        *([ROUGE_NOTE] if any("rouge_l" in row.metrics for row in rows) else []),
         *NOTES,
         *program_notes(runs),
         *([LIKELIHOOD_NOTE] if any(row.likelihood for row in rows) else []),
@@ -64,9 +65,10 @@ def sources(runs: list[Run]) -> list[str]:
     return [f"Published: {published()[name]['source']}." for name in sorted(names)]
 
 
+ROUGE_NOTE = "ROUGE-L is the F-measure of rouge-score with stemming, times 100."
 NOTES = [
-    "ROUGE-L is the F-measure of rouge-score with stemming, times 100; the interval is a 95 % bootstrap over training "
-    "runs, sample ids and sampling seeds. Differences are paired by training seed, id and sampling seed.",
+    "The interval of a score is a 95 % bootstrap over training runs, sample ids and sampling seeds. Differences are "
+    "paired by training seed, id and sampling seed.",
     "With a single training run the interval says nothing of the spread between training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
     "scoring, ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows "

@@ -25,6 +25,8 @@ class SparseTarget:
     ids: Int[Tensor, "n S"]
     logs: Float[Tensor, "n S"]
     """Natural logarithm of each one's probability, or of its estimate; -inf in a slot that is not used."""
+    temperature: float
+    """τ."""
     entropy: Float[Tensor, " n"]
     """Of p_τ itself, nats."""
     known: tuple[Float[Tensor, " n"], Float[Tensor, " n"]]

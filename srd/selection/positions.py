@@ -2,8 +2,8 @@
 
 Axes: B sequences, L positions of the longest, n chosen positions.
 
-How many positions a policy chooses, and what they weigh together, is known from the lengths alone: so a step can be
-cut into micro-batches and shared by processes, each dividing by the same number.
+How many positions of a sequence are chosen, and what they weigh together, is known from its length alone: so a step
+can be cut into micro-batches and shared by processes, each dividing by the same number.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class Chosen:
 Ranks = Callable[[int, Positions, float], tuple[int, int]]
 """From a sequence's length, the settings and the share of all steps that lie behind, to the ranks that are chosen:
 first and end, where rank 0 has the largest value."""
+
+
+def every(length: int, settings: Positions, done: float) -> tuple[int, int]:
+    """All of them."""
+    return 0, length
 
 
 def top(length: int, settings: Positions, done: float) -> tuple[int, int]:
@@ -108,28 +113,71 @@ def split(values: Float[np.ndarray, " L"], share: float, easy_weight: float) -> 
     return Chosen(np.arange(length), weights, hard)
 
 
+def where(keep: Bool[np.ndarray, " L"]) -> Chosen:
+    """The positions where `keep` holds."""
+    places = np.flatnonzero(keep)
+    return Chosen(places, np.ones(len(places)))
+
+
+def top_of_step(parts: list[Float[np.ndarray, " L"]], share: float) -> list[Chosen]:
+    """The ⌈kL⌉ positions of largest value of all sequences of a step together; of equal values the earlier row's."""
+    flat = np.concatenate(parts)
+    keep = np.zeros(len(flat), dtype=bool)
+    keep[ranked(flat, 0, quota(len(flat), share)).places] = True
+    return [where(part) for part in np.split(keep, np.cumsum([len(part) for part in parts])[:-1])]
+
+
+def over_percentile(parts: list[Float[np.ndarray, " L"]], history: list[float], share: float) -> list[Chosen]:
+    """The positions whose value is over the (1 - k) quantile of `history` (global-level selection, GLS); where that is
+    none of the step's, the largest: without a position it would have no loss."""
+    largest = max(part.max() for part in parts)
+    threshold = np.quantile(np.array(history, dtype=np.float32), 1 - share)
+    threshold = min(threshold, np.nextafter(largest, -np.inf, dtype=np.float32))
+    return [where(part > threshold) for part in parts]
+
+
+Pick = Callable[["Float[np.ndarray, ' L']", Positions, "Float[np.ndarray, ' draws'] | None"], Chosen]
+"""From a sequence's values, the settings and the numbers drawn for it to its positions."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """How positions are chosen, and what it reads of the settings besides the policy's name."""
 
-    ranks: Ranks | None = None
-    """Of the ranks inside a sequence; none: by another rule."""
+    ranks: Ranks
+    """How many of a sequence, and which where nothing else says so: those of these ranks."""
+    pick: Pick | None = None
+    """Another rule for which of a sequence; none: by rank."""
     reads: tuple[str, ...] = ("signal", "share")
     is_drawn: bool = False
-    """Whether it draws."""
-    whole_step: bool = False
-    """Whether it looks at the values of all sequences of a step before it chooses."""
+    """Whether it draws, a number for each position that it chooses."""
+    remembers: bool = False
+    """Whether it compares with values of earlier steps: those of a step's ranks are chosen until there are enough."""
+    adapts: bool = False
+    """Whether its share follows the loss."""
+    tells_apart: bool = False
+    """Whether it tells hard positions from easy ones, which the divergence then treats apart."""
 
 
 POLICIES: dict[str, Policy] = {
-    "all": Policy(lambda length, settings, done: (0, length), reads=()),
+    "all": Policy(every, reads=()),
     "top": Policy(top, reads=("signal", "share", "quota")),
-    "threshold": Policy(reads=("signal", "share", "history"), whole_step=True),
+    "threshold": Policy(top, reads=("signal", "share", "history"), remembers=True),
     "window": Policy(window, reads=("signal", "share", "slide")),
-    "sampled": Policy(reads=("signal", "share", "unbiased"), is_drawn=True),
+    "sampled": Policy(
+        top,
+        lambda values, settings, uniform: drawn(chances(values), uniform, settings.unbiased),  # pyright: ignore
+        reads=("signal", "share", "unbiased"),
+        is_drawn=True,
+    ),
     "band": Policy(band, reads=("signal", "band")),
-    "split": Policy(lambda length, settings, done: (0, length), reads=("signal", "share", "easy_weight")),
-    "adaptive": Policy(top, reads=("signal", "share", "loss_tolerance")),
+    "split": Policy(
+        every,
+        lambda values, settings, uniform: split(values, settings.share, settings.easy_weight),
+        reads=("signal", "share", "easy_weight"),
+        tells_apart=True,
+    ),
+    "adaptive": Policy(top, reads=("signal", "share", "loss_tolerance"), adapts=True),
 }
 """Policies by name."""
 
@@ -150,28 +198,39 @@ def asked(settings: Positions) -> list[str]:
 def choose(
     values: Float[np.ndarray, " L"], settings: Positions, done: float, uniform: Float[np.ndarray, " draws"] | None
 ) -> Chosen:
-    """The positions of one sequence by a policy that looks at no other."""
+    """The positions of one sequence, by its values alone."""
     policy = POLICIES[settings.policy]
-    if policy.is_drawn:
-        assert uniform is not None
-        return drawn(chances(values), uniform, settings.unbiased)
-    if settings.policy == "split":
-        return split(values, settings.share, settings.easy_weight)
-    assert policy.ranks is not None
+    if policy.pick is not None:
+        return policy.pick(values, settings, uniform)
     return ranked(values, *policy.ranks(len(values), settings, done))
 
 
-def mass(length: int, settings: Positions, done: float) -> int:
-    """What the weights of a sequence's chosen positions are divided by, summed over the step: for one that looks at no
-    other sequence."""
-    policy = POLICIES[settings.policy]
-    if policy.is_drawn:
-        return length if settings.unbiased else quota(length, settings.share)
-    assert policy.ranks is not None
-    first, end = policy.ranks(length, settings, done)
+def num_chosen(length: int, settings: Positions, done: float) -> int:
+    """How many positions of a sequence `choose` chooses, each as often as it is drawn."""
+    first, end = POLICIES[settings.policy].ranks(length, settings, done)
     return end - first
 
 
-def num_chosen(length: int, settings: Positions, done: float) -> int:
-    """How many positions of a sequence a policy that looks at no other chooses, each as often as it is drawn."""
-    return quota(length, settings.share) if POLICIES[settings.policy].is_drawn else mass(length, settings, done)
+def mass(length: int, settings: Positions, done: float) -> int:
+    """What the weights of a sequence's positions are divided by, summed over the step."""
+    is_whole = POLICIES[settings.policy].is_drawn and settings.unbiased
+    return length if is_whole else num_chosen(length, settings, done)
+
+
+@dataclass(frozen=True)
+class Share:
+    """AdaKD's focusing (arXiv 2510.11615): the share of the moment, and the smoothed loss that it follows."""
+
+    share: float
+    mean_loss: float | None = None
+    reference: float | None = None
+    """The smoothed loss when the share last changed."""
+
+    def after(self, loss: float, tolerance: float) -> Share:
+        """A smaller share after the smoothed loss has fallen by the tolerance, a larger one after it has risen."""
+        mean = loss if self.mean_loss is None else MEMORY * self.mean_loss + (1 - MEMORY) * loss
+        reference = mean if self.reference is None else self.reference
+        if abs(mean - reference) <= tolerance * abs(reference):
+            return Share(self.share, mean, reference)
+        factor = 1 - ADAPTIVE_STEP if mean < reference else 1 + ADAPTIVE_STEP
+        return Share(min(1.0, max(LEAST_SHARE, self.share * factor)), mean, mean)

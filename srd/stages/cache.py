@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from transformers.utils import CONFIG_NAME
 
 from srd.config import Classes, Engine, Pair, Text
+from srd.distillation.cached import HEAD, INDEX, LAYOUT, CachedTeacher, save_head
 from srd.distillation.fidelity import check_fidelity, check_finite, compare, roundoff
-from srd.distillation.hidden import HEAD, INDEX, LAYOUT, CachedTeacher, save_head
 from srd.distillation.records import Record, record_of
 from srd.distillation.shards import Written, layout, shard_name, write_states
 from srd.errors import UserError

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from srd.config import Corpus, Distill, Generation, Lora, Method, Pair, Positions, StudentData, Text
+from srd.distillation.cached import CachedTeacher
 from srd.distillation.choosing import Chooser
-from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import reference_loss
 from srd.distillation.objective import objective
 from srd.distillation.schedules import PhaseLoss, schedule

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from srd.runtime import processes
 from srd.text.encoding import Encoded
 
 # A forward and backward pass has a cost that does not depend on its size: kernels are launched, gradients of the whole
@@ -73,6 +74,11 @@ def position_ids_of(attention_mask: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
     """Position of every token in its own sequence, with padding on either side."""
     # Given to every model, because those that are not given any count padding on the left as positions.
     return (attention_mask.cumsum(1) - 1).clamp(min=0)
+
+
+def longest_last(rows: list[Encoded]) -> list[Encoded]:
+    """Rows in the order in which several processes share them: every N-th, so that none has all the long ones."""
+    return sorted(rows, key=lambda row: row.num_tokens) if processes.count() > 1 else rows
 
 
 def pack(rows: list[Encoded], max_tokens: int) -> list[list[Encoded]]:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srd.config import Engine, Recipe
-from srd.distillation.choosing import StepView, longest_last
+from srd.distillation.choosing import StepView
 from srd.distillation.loss import Objective
 from srd.distillation.schedules import PhaseLoss
 from srd.errors import UserError
@@ -26,7 +26,7 @@ from srd.models.device import autocast
 from srd.models.heads import unwrapped
 from srd.runtime import processes
 from srd.runtime.progress import say
-from srd.text.batches import Batch, collate, pack
+from srd.text.batches import Batch, collate, longest_last, pack
 from srd.text.encoding import Encoded
 from srd.training.state import NOT_FINITE, TrainingState
 

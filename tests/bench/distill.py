@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from srd.config import Distill, Method
-from srd.distillation.hidden import CachedTeacher
+from srd.distillation.cached import CachedTeacher
 from srd.distillation.loss import Objective, distillation
 from srd.distillation.records import Record, record_of
 from srd.distillation.reference import reference_nll

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from srd.config import Classes, Distill, Engine, Method, Positions
+from srd.distillation.cached import CachedTeacher
 from srd.distillation.choosing import Chooser
-from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import Objective, distillation
 from srd.distillation.objective import objective
 from srd.distillation.records import record_of

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from srd.config import Classes, Engine, Method
+from srd.distillation.cached import CachedTeacher
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.fidelity import check_fidelity, compare
-from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import distillation, losses_at
 from srd.distillation.records import Record, id_width, record_of
 from srd.distillation.schedules import PhaseLoss
@@ -38,7 +38,7 @@ def test_drawn_classes_estimate_the_forward_kl_and_its_gradient_without_bias() -
         ids = draw(p.unsqueeze(0), middles[list(picks)].unsqueeze(0))
         assert ids.tolist() == [list(picks)]
         kept, counts = counted(ids, draws)
-        target = SparseTarget(kept, (counts.double() / draws).log(), entropy, (entropy, entropy), drawn=True)
+        target = SparseTarget(kept, (counts.double() / draws).log(), 1.0, entropy, (entropy, entropy), drawn=True)
         value = sparse_divergence_at(target, student.log_softmax(-1).unsqueeze(0), "forward_kl")
         mean = mean + p[list(picks)].prod() * value.sum()
         cases += 1
@@ -55,7 +55,7 @@ def test_the_mean_gradient_of_many_draws_is_the_whole_distribution_s() -> None:
     uniform = torch.from_numpy(np.random.default_rng(0).random((1, 40_000)))
     ids, counts = counted(draw(logp.exp(), uniform), 31)
     entropy = -(logp.exp() * logp).sum(-1)
-    target = SparseTarget(ids, (counts.float() / 40_000).log(), entropy, (entropy, entropy), drawn=True)
+    target = SparseTarget(ids, (counts.float() / 40_000).log(), 1.0, entropy, (entropy, entropy), drawn=True)
     found = torch.autograd.grad(sparse_divergence_at(target, logits.log_softmax(-1), "forward_kl").sum(), logits)[0]
     whole = torch.autograd.grad(DIVERGENCES["forward_kl"](logp, logits.log_softmax(-1)).sum(), logits)[0]
     assert float((found - whole).abs().max()) < 4 / 200  # four standard errors of a share, 1 / (2 √40,000) each
@@ -82,7 +82,7 @@ def test_the_most_probable_classes_bound_the_divergence_from_below_and_all_of_th
         mass = logs.exp().sum(-1) + (rest.exp() if rest is not None else 0)
         torch.testing.assert_close(mass, torch.ones(6, dtype=torch.float64))  # nothing is renormalised away
         assert (rest is None) == (count == 31)
-        target = SparseTarget(ids, logs, whole, (whole, whole), drawn=False, rest=rest)
+        target = SparseTarget(ids, logs, 1.0, whole, (whole, whole), drawn=False, rest=rest)
         value = sparse_divergence_at(target, logq, name)
         same = sparse_divergence_at(target, logp, name)
         assert bool((value >= before - 1e-9).all()), "a finer cut tells more apart"
@@ -216,6 +216,14 @@ def test_the_loss_from_classes_is_what_they_say_and_all_of_them_are_the_live_tea
         assert -gap[1] < gap[0] < 0
     else:  # unbiased, over 39 positions of 200 draws each
         assert abs(gap[0]) < 0.2 * gap[1]
+
+
+def test_classes_of_one_temperature_are_no_target_at_another(tmp_path: Path) -> None:
+    cache, batch = cached(tmp_path, RECORDS["top"]), collate(encoded(4), 0)
+    loss = distillation(cache, Method(divergence="forward_kl"), 300)
+    assert float(loss(model(seed=2), batch, PhaseLoss(2.0, 0.0)).loss.detach()) > 0
+    with pytest.raises(AssertionError, match="stored at one temperature"):
+        loss(model(seed=2), batch, PhaseLoss(1.0, 0.0))
 
 
 def test_draws_depend_on_the_row_and_the_seed_alone() -> None:

@@ -23,8 +23,6 @@ from srd.text.encoding import Encoded
 from srd.training.step import Updater
 from tests.small import encoded, model, random_logits, training
 
-ALONE = [name for name, policy in POLICIES.items() if not policy.whole_step]
-
 
 def signals_by_hand(logp: torch.Tensor, logq: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The formulas of the paper's table in float64, a position and a class at a time."""

@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from srd.config import Distill, Engine, Generation
+from srd.config import Distill, Engine, Generation, Method, Positions
+from srd.distillation.cached import CachedTeacher
+from srd.distillation.choosing import Chooser
 from srd.distillation.fidelity import compare
-from srd.distillation.hidden import CachedTeacher
 from srd.distillation.loss import reference_loss
+from srd.distillation.objective import objective
 from srd.distillation.records import record_of
 from srd.distillation.reference import reference_nll
+from srd.distillation.schedules import PhaseLoss
+from srd.distillation.teacher import OnlineTeacher
 from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.runtime import processes
@@ -40,7 +44,9 @@ def everything(folder: Path) -> dict[str, Any]:
     sampled = answer(net, rows, tokenizer(), Generation(temperature=1.0, max_new_tokens=6), [3] * len(rows), engine)
     processes.wait()
     build(net, rows, folder, record_of({"width": 16, "dtype": "float32"}, 300), engine, 0, 300)
+    chosen = {str(settings): updates(folder / f"chosen-{number}", settings) for number, settings in enumerate(CHOICES)}
     return {
+        "chosen": chosen,
         "weights": processes.merged([flat]),
         "share": processes.merged([row.id for row in processes.share(rows)]),
         "none": processes.merged(processes.share([])),
@@ -52,6 +58,30 @@ def everything(folder: Path) -> dict[str, Any]:
         ),
         "seed": processes.merged([step_seed(1, 2, processes.index())]),
     }
+
+
+CHOICES = [
+    {"policy": "top", "share": 0.3},
+    {"policy": "top", "share": 0.3, "quota": "step"},
+    {"policy": "threshold", "share": 0.3, "history": 20},
+    {"policy": "sampled", "share": 0.3, "unbiased": True},
+    {"policy": "top", "share": 0.3, "signal": "random"},
+    {"policy": "adaptive", "share": 0.5, "signal": "hellinger", "loss_tolerance": 1e-4},
+]
+"""Policies that look at one sequence, at a whole step, at the steps before, at numbers drawn, at the loss."""
+
+
+def updates(folder: Path, settings: dict[str, Any]) -> list[tuple[float, float, float]]:
+    """Loss, gradient norm and chosen share of four steps, of which one of two processes has no part in the last."""
+    engine, rows = Engine(device="cpu", micro_batch_tokens=16, loss_positions=4), encoded(ROWS)
+    chooser = Chooser(Positions(**settings), OnlineTeacher(model(seed=1), 300), 300, 4)
+    student = model(seed=2).requires_grad_(True)
+    run = training(folder, student, Distill(learning_rate=1e-2), engine, chooser=chooser)
+    loss = objective(chooser.teacher, Method(divergence="forward_kl"), 300, engine, chooser)
+    steps = [
+        run.updater.step(some, loss, PhaseLoss(1.0, 0.2), 0.3) for some in (rows[:5], rows[2:], rows[::2], rows[-1:])
+    ]
+    return [(row["train/loss_nats"], row["train/gradient_norm"], row["train/chosen_share"]) for row in steps]
 
 
 def fails(kind: str) -> None:
@@ -121,3 +151,13 @@ def test_sums_go_in_buckets_of_one_kind() -> None:
         [2],
     ]
     assert [[len(tensor) for tensor in bucket] for bucket in processes.buckets(tensors[:1] * 3)] == [[3, 3, 3]]
+
+
+def test_two_ranks_choose_the_positions_of_one(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
+    _, one, two = both
+    assert one["chosen"].keys() == two["chosen"].keys()
+    assert len(one["chosen"]) == len(CHOICES)
+    for name, steps in one["chosen"].items():
+        assert all(0 < share < 1 for _, _, share in steps), name
+        for ours, theirs in zip(steps, two["chosen"][name], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4), name

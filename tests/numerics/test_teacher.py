@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from srd.config import Engine, Method
+from srd.distillation.cached import CachedTeacher, load_head, save_head
 from srd.distillation.divergences import DIVERGENCES
 from srd.distillation.fidelity import Fidelity, check_fidelity, check_finite, roundoff
-from srd.distillation.hidden import CachedTeacher, load_head, save_head
 from srd.distillation.loss import distillation
 from srd.distillation.records import record_of
 from srd.distillation.schedules import PhaseLoss

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from srd.config import Engine, Method, StudentData
-from srd.distillation.hidden import CachedTeacher
+from srd.distillation.cached import CachedTeacher
 from srd.distillation.loss import distillation, reference_loss
 from srd.distillation.records import record_of
 from srd.distillation.reference import reference_nll

@@ -37,17 +37,13 @@ LAYOUT = "layout.json"
 class CachedTeacher:
     """The signal from disk: rows by id, each checked against the tokens it was made from."""
 
-    has_distribution: bool
-
     def __init__(self, folder: Path, vocabulary: int, device: torch.device) -> None:
         layout = json.loads((folder / LAYOUT).read_text())
         self.folder = folder
         self.vocabulary = vocabulary
         self.device = device
         self.record = record_of(layout, vocabulary)
-        self.has_distribution = self.record.keeps_logits
-        self.temperature: float = layout["classes"]["temperature"] if "classes" in layout else 1.0
-        self.head = load_head(folder, device) if self.has_distribution else None
+        self.head = load_head(folder, device) if self.record.keeps_logits else None
         self.rows = {row["id"]: row for row in read_dicts(folder / INDEX)}
         # Mapped as integers of the same width, because numpy has no bfloat16; `_read` calls them what they are.
         integers, width = np.dtype(f"u{self.record.dtype.itemsize}"), self.record.width

@@ -1,0 +1,81 @@
+"""Which samples stay, and when each of them enters training."""
+
+from dataclasses import dataclass, field
+
+from srd.errors import require, require_seed, require_whole
+
+MOST_PHASES = 1000
+"""Phases that no curriculum has: more is a slip."""
+
+
+@dataclass
+class Rank:
+    """Difficulty from signals: of the sample, of the student's answer, or of what the models make of the reference."""
+
+    signals: list[str] = field(default_factory=lambda: ["rouge_l", "nll"])
+    """Keys of `srd.selection.ranking.SIGNALS`, fused by reciprocal rank fusion."""
+    rrf_k: float = 60.0
+    """The constant k of 1 / (k + rank)."""
+    seed: int = 10
+    """Seed of the signal `random`."""
+
+    def check(self, key: str) -> None:
+        require(
+            len(self.signals) == len(set(self.signals)) > 0,
+            f"{key}.signals",
+            self.signals,
+            "one or more different signals",
+        )
+        require(self.rrf_k >= 0, f"{key}.rrf_k", self.rrf_k, "0 or more")
+        require_seed(f"{key}.seed", self.seed)
+
+
+@dataclass
+class Filter:
+    """A share of the samples stays, from one end of their order."""
+
+    keep: float = 0.75
+    """λ: share of the training samples that stay, in their order, easiest first."""
+    end: str = "easiest"
+    """Which of them stay: the easiest (SRD) or the hardest (SE-KD keeps what the student is least sure of)."""
+    by: str = "rank"
+    """What decides who stays: rank (the fused order), one signal alone, or random (as many, by chance: the fair
+    control)."""
+    seed: int = 10
+    """Seed of `by: random`."""
+
+    def check(self, key: str) -> None:
+        require(0 < self.keep <= 1, f"{key}.keep", self.keep, "a share in (0, 1]")
+        require(self.end in ("easiest", "hardest"), f"{key}.end", self.end, "easiest or hardest")
+        require_seed(f"{key}.seed", self.seed)
+
+
+@dataclass
+class Curriculum:
+    """Which samples each phase sees, and in which order."""
+
+    name: str = "baby_step"
+    """A key of `srd.schedules.CURRICULA`."""
+    phases: int = 3
+    """Number of phases n."""
+    sizes: list[float] | None = None
+    """Share of the selection in each of the n subsets, adding up to 1; none: equal subsets."""
+    replay: float = 0.25
+    """Share of the earlier subsets' samples that a phase of `mixed` sees again."""
+    order: str = "shuffled"
+    """Order inside an epoch: shuffled (by distill.seed) or kept (as ranked, the same in every epoch)."""
+    seed: int = 10
+    """Seed of `random_order` and of what `mixed` sees again."""
+
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.phases", self.phases, 1, MOST_PHASES)
+        require(
+            self.sizes is None
+            or (len(self.sizes) == self.phases and min(self.sizes) > 0 and abs(sum(self.sizes) - 1) < 1e-6),
+            f"{key}.sizes",
+            self.sizes,
+            f"{key}.phases={self.phases} shares above 0 that add up to 1",
+        )
+        require(0 <= self.replay <= 1, f"{key}.replay", self.replay, "a share in [0, 1]")
+        require(self.order in ("shuffled", "kept"), f"{key}.order", self.order, "shuffled or kept")
+        require_seed(f"{key}.seed", self.seed)
