@@ -105,10 +105,11 @@ def _difference(estimate: MeanInterval) -> list[str]:
 
 
 def cost_table(rows: list[Result]) -> Cells:
-    """Passes, tokens and seconds, with those of some stages apart as the catalogue says; one line an arm."""
+    """Passes, tokens and seconds, with those of some stages apart as the catalogue says, where any arm has such; one
+    line an arm."""
     columns: dict[str, list[str]] = {}
     for name, stage in STAGES.items():
-        if stage.cost_column is not None:
+        if stage.cost_column is not None and _costs(rows, name):
             columns.setdefault(stage.cost_column, []).append(name)
     header = ["", "sample passes", "training tokens", "seconds", *columns, "FLOPs"]
     first = {row.arm: row for row in reversed(rows)}
@@ -122,10 +123,14 @@ def cost_table(rows: list[Result]) -> Cells:
     return header, lines
 
 
+def _costs(rows: list[Result], stage: str) -> bool:
+    """Whether a stage took time in any row."""
+    return any(stage in row.cost.seconds_by_stage for row in rows)
+
+
 def summary_table(rows: list[Result]) -> Cells:
     """The few columns that fit a terminal of 80 columns; tokens in thousands."""
-    scored = ["score"] if any("score" in row.cost.seconds_by_stage for row in rows) else []
-    stages = ["reflect", *scored, "cache"]
+    stages = [stage for stage in ("reflect", "score", "cache") if _costs(rows, stage)]
     header = ["", COMPARED[rows[0].metric].column, "95 %", "passes", "k tokens", "seconds", *stages]
     lines = []
     for row in rows:
