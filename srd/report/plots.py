@@ -62,8 +62,14 @@ def _panels(runs: list[Run]) -> list[tuple[str, list[Run]]]:
 
 def _coloured(runs: list[Run]) -> list[tuple[Run, Any]]:
     """Runs of a panel with a colour each."""
-    many = mpl.colormaps["tab20"].colors  # pyright: ignore[reportAttributeAccessIssue]
+    maps = (mpl.colormaps[name] for name in ("tab20", "tab20b", "tab20c"))
+    many = [colour for each in maps for colour in each.colors]  # pyright: ignore[reportAttributeAccessIssue]
     return list(zip(runs, (COLOURS if len(runs) <= len(COLOURS) else many) * 9, strict=False))
+
+
+def _heights(panels: list[tuple[str, list[Run]]]) -> list[float]:
+    """Inches of each panel: its legend, a line a run, must not be higher than the plot beside it."""
+    return [max(3.4, 0.25 * (len(of_panel) + 4)) for _, of_panel in panels]
 
 
 def _legend(axes: Axes, title: str) -> None:
@@ -83,8 +89,9 @@ def _training(runs: list[Run], metric: str) -> Figure | None:
     if not done:
         return None
     panels = _panels(done)
-    figure = Figure(figsize=(12, 3.4 * len(panels)), layout="constrained")
-    grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False)
+    heights = _heights(panels)
+    figure = Figure(figsize=(12, sum(heights)), layout="constrained")
+    grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False, height_ratios=heights)
     for (method, of_panel), (loss, dev) in zip(panels, grid, strict=True):
         for run, colour in _coloured(of_panel):
             _curves(run, metric, colour, loss, dev)
@@ -146,8 +153,9 @@ def _cost(rows: list[Result], runs: list[Run]) -> Figure:
     suite, column = rows[0].suite, COMPARED[rows[0].metric].column
     by_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == suite}
     panels = _panels([run for run in _first_runs(runs) if run.arm in by_arm]) or [("", [])]
-    figure = Figure(figsize=(10, 3.4 * len(panels)), layout="constrained")
-    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    heights = _heights(panels)
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False, height_ratios=heights)[:, 0]
     untrained = [row for row in rows if row.target != "distill" and row.suite == suite]
     for (method, of_panel), axes in zip(panels, grid, strict=True):
         for run, colour in _coloured(of_panel):
