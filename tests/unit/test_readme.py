@@ -51,9 +51,9 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     assert not [name for name in [*folders, *groups] if f"{name}/" not in tree]
 
 
-def test_the_way_from_the_readme_to_the_loss_is_there() -> None:
+def test_the_way_from_the_readme_to_the_loss_and_back_is_there() -> None:
     way = re.findall(r"`((?:conf|srd)/[\w/.]+)`", README.split("From here to the loss")[1].split("\n\n")[0])
-    assert len(way) == 4
+    assert len(way) == 7
     assert all((ROOT / path).is_file() for path in way)
 
 
