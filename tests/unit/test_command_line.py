@@ -21,6 +21,9 @@ from srd.errors import UserError
 from tests.composing import composed as tree
 
 
+pytestmark = pytest.mark.slow  # some hundred compositions
+
+
 def composed(*words: str, command: str = "run") -> list[Config]:
     """The configs that a command line asks for."""
     seen: list[Config] = []
@@ -169,7 +172,6 @@ NOTHING = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", NOTHING)
 def test_a_setting_that_nothing_reads_is_refused_and_in_a_sweep_said(
     words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,8 @@ from srd.pipeline import graph, scoring
 from srd.store.artefacts import closure
 from tests.composing import config
 
+pytestmark = pytest.mark.slow  # some hundred compositions
+
 PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
 
 

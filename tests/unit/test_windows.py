@@ -22,6 +22,8 @@ from tests.reading import manifest, write_jsonl
 from tests.small import texts
 from tests.tokenizers import KINDS, tokenizer
 
+pytestmark = pytest.mark.slow  # every kind of tokenizer and of file
+
 SMALL = ["debug=smoke", "engine=cpu", "dataset=text", "dataset.limit=null", "model.max_tokens=50"]
 
 
