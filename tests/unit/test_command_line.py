@@ -20,7 +20,6 @@ from srd.config import Config
 from srd.errors import UserError
 from tests.composing import composed as tree
 
-
 pytestmark = pytest.mark.slow  # some hundred compositions
 
 
