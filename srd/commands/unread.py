@@ -34,7 +34,7 @@ CHOICES = (
     "srd-other auto hidden online official 0 2 float32 bfloat16 float16 phase step constant references teacher rank "
     "random nll rouge_l length easiest hardest shuffled kept best last restart continue decreasing increasing "
     "exact_match mixed sampled top all threshold window band adaptive sequence step chosen "
-    "student_entropy forward_kl early float8"
+    "student_entropy forward_kl early float8 train warmup exchanged truncated garbled"
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 
@@ -47,6 +47,10 @@ def _section(cfg: Config, key: str) -> Any:
     for name in key.split(".")[:-1]:
         value = getattr(value, name)
     return value
+
+
+def _warms_up(word: str, cfg: Config, key: str) -> bool:
+    return any(cfg.model.side(role).finetune.reads_warmup for role in ("teacher", "student"))
 
 
 def _inherited(word: str, cfg: Config, key: str) -> bool:
@@ -70,6 +74,7 @@ OUTSIDE: dict[str, Reads] = {
     r"model\.\w+\.revision": lambda word, cfg, key: (
         not Path(_section(cfg, key).name or "").is_dir() or _section(cfg, key).name is None
     ),
+    r"dataset\.warmup_samples": _warms_up,
     r"generation\.max_new_tokens": _inherited,
     r"evaluate\.seeds": lambda word, cfg, key: len(cfg.evaluate.seeds) == 1 or cfg.evaluate.generation.temperature > 0,
 }
@@ -95,7 +100,8 @@ DECIDERS = {
     r"curriculum\..*": ("curriculum", "filter.keep"),
     r"filter\..*": ("filter.keep", "filter.by"),
     r"rank\..*": ("rank.signals", "filter.by"),
-    r"dataset\.corrupt_seed": ("dataset.corrupt",),
+    r"dataset\.corrupt_(seed|kind)": ("dataset.corrupt",),
+    r"dataset\.warmup_samples": ("model.teacher.finetune.split", "model.student.finetune.split"),
     r"dataset\..*": ("dataset",),
     r"evaluate\.path": ("evaluate",),
     r"model\.(\w+)\.lora\..*": ("model.{0}.lora.rank",),

@@ -9,6 +9,12 @@ from srd.errors import MOST, UserError, require, require_seed, require_whole
 EMBEDDED = "pydoc"
 """The data set that comes with Python."""
 
+WARMUP = "warmup"
+"""The split of samples that warm a model up and that no other stage reads."""
+
+CORRUPTIONS = ("exchanged", "truncated", "garbled")
+"""How a response may be spoilt."""
+
 TEXT = "text"
 """The loader of documents, which are cut into windows of tokens."""
 
@@ -18,7 +24,13 @@ def _embedded_only(value: int, *, _parent_: DictConfig) -> int | None:
     return value if _parent_["path"] is None and _parent_["hub"] is None else None
 
 
+def _warmup_split(samples: int | None) -> str:
+    """What a warm start reads where the data set has a split for it, and where it has none."""
+    return "train" if samples is None else WARMUP
+
+
 OmegaConf.register_new_resolver("embedded_only", _embedded_only, replace=True)
+OmegaConf.register_new_resolver("warmup_split", _warmup_split, replace=True)
 
 
 @dataclass
@@ -66,9 +78,15 @@ class Dataset:
     test_samples: int | None = None
     """At most this many test samples (documents, where they are cut into windows), taken from the training split where
     the source has no test split; none: all that the source has."""
+    warmup_samples: int | None = None
+    """At most this many samples of a split that only `model.*.finetune.split=warmup` reads, taken from the training
+    split where the source has none; none: no such split."""
     corrupt: float = 0.0
-    """Share of the training samples that get another sample's response, chosen by id and `corrupt_seed`: noise whose
-    place is known. Fine-tuning of teacher and student sees it too."""
+    """Share of the training samples whose response is spoilt as `corrupt_kind` says, chosen by id and `corrupt_seed`:
+    noise whose place is known. Fine-tuning on the training split sees it too."""
+    corrupt_kind: str = "exchanged"
+    """exchanged: another sample's response; truncated: the first words, at most half of them; garbled: the characters
+    of every word in random order."""
     corrupt_seed: int = 10
     """Seed of that choice."""
     strict: bool = False
@@ -90,10 +108,11 @@ class Dataset:
             self._choose_loader()
 
     def check(self, key: str) -> None:
-        for name in ("limit", "tokens", "dev_samples", "test_samples"):
-            value = getattr(self, name)
-            require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for all")
+        for name in ("limit", "tokens", "dev_samples", "test_samples", "warmup_samples"):
+            value, absent = getattr(self, name), "none" if name == "warmup_samples" else "all"
+            require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for {absent}")
         require(0 <= self.corrupt < 1, f"{key}.corrupt", self.corrupt, "a share in [0, 1)")
+        require(self.corrupt_kind in CORRUPTIONS, f"{key}.corrupt_kind", self.corrupt_kind, " or ".join(CORRUPTIONS))
         require_seed(f"{key}.corrupt_seed", self.corrupt_seed)
         if self.is_text:
             require(self.corrupt == 0, f"{key}.corrupt", self.corrupt, "0: a document has no response to exchange")

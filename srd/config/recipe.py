@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from srd.config.data import WARMUP
 from srd.errors import MOST, require, require_seed, require_whole
 
 MOST_EPOCHS = 100_000
@@ -48,7 +49,19 @@ class Finetune(Recipe):
     """Supervised fine-tuning before anything else."""
 
     epochs: int = 0
-    """Passes over the training samples; 0: the model is used as it is."""
+    """Passes over the samples; 0: the model is used as it is."""
+    split: str = "train"
+    """What it is fine-tuned on: train, or warmup: text that no other stage reads (`dataset.warmup_samples`), so that a
+    student ranks rows that it has not seen."""
+
+    def check(self, key: str) -> None:
+        super().check(key)
+        require(self.split in ("train", WARMUP), f"{key}.split", self.split, "train or warmup")
+
+    @property
+    def reads_warmup(self) -> bool:
+        """Whether it trains on the split that is set aside for it."""
+        return self.epochs > 0 and self.split == WARMUP
 
 
 @dataclass

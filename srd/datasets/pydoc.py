@@ -1,6 +1,6 @@
 """The embedded data set: what the running Python's standard library says of itself.
 
-Instruction: qualified name and signature of a documented public function, method or class.
+Instruction: qualified name and signature of a documented function, method or class; private ones are for warm starts.
 Response: the first sentence of its docstring. Read from the source files, nothing is imported, so it is
 the same everywhere for one Python version, which is its identity.
 """
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from srd.config import Dataset
+from srd.config import WARMUP, Dataset
 
 SKIPPED = {
     "test",
@@ -53,34 +53,43 @@ def _files() -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def load(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    found = [
+        (is_private, {"instruction": signature, "input": "", "output": sentence, "where": module})
+        for module, code in _modules()
+        for is_private, signature, sentence in documented(code, module)
+    ]
     seen: set[str] = set()
-    for path, parts in _files():
-        module = ".".join(part for part in parts if part != "__init__")
-        for signature, sentence in documented(path.read_bytes(), module):
+    # Public ones first: a private one that says the same is none of the data.
+    for split, wanted in (("train", False), (WARMUP, True)):
+        for is_private, row in found:
             # An inherited docstring repeated word for word would be in the training and in the test split.
-            if sentence.lower() not in seen:
-                seen.add(sentence.lower())
-                yield {"instruction": signature, "input": "", "output": sentence, "split": "train", "where": module}
+            if is_private == wanted and row["output"].lower() not in seen:
+                seen.add(row["output"].lower())
+                yield row | {"split": split}
 
 
-def documented(code: bytes, module: str) -> Iterator[tuple[str, str]]:
-    """(signature, first sentence of the docstring) of every documented public object in a source file."""
+def _modules() -> Iterator[tuple[str, bytes]]:
+    for path, parts in _files():
+        yield ".".join(part for part in parts if part != "__init__"), path.read_bytes()
+
+
+def documented(code: bytes, module: str) -> Iterator[tuple[bool, str, str]]:
+    """Whether it is private, signature, first sentence of the docstring of every documented object in a source file."""
     try:
         tree = ast.parse(code)
     except SyntaxError:  # the library ships files for other versions
         return
-    yield from _walk(tree, module)
+    yield from _walk(tree, module, False)
 
 
-def _walk(parent: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
+def _walk(parent: ast.AST, prefix: str, is_private: bool) -> Iterator[tuple[bool, str, str]]:
     for node in ast.iter_child_nodes(parent):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
-            continue
-        name = f"{prefix}.{node.name}"
-        sentence = _first_sentence(ast.get_docstring(node) or "")
-        if len(sentence.split()) >= MIN_WORDS:
-            yield _signature(node, name), sentence
-        yield from _walk(node, name)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name, hidden = f"{prefix}.{node.name}", is_private or node.name.startswith("_")
+            sentence = _first_sentence(ast.get_docstring(node) or "")
+            if len(sentence.split()) >= MIN_WORDS:
+                yield hidden, _signature(node, name), sentence
+            yield from _walk(node, name, hidden)
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, name: str) -> str:

@@ -5,7 +5,6 @@ samples → reflect, score → rank → filter → partition → distill → eva
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
-from srd.pipeline.settings import of_classes, of_decoding, of_method, of_positions, of_recipe
+from srd.pipeline.settings import of_classes, of_decoding, of_finetuning, of_method, of_noise, of_positions, of_recipe
 from srd.selection.curricula import CURRICULA
 from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, sources
 from srd.store.artefacts import Node
@@ -43,9 +42,10 @@ def samples(dataset: Dataset) -> Node:
         "dev_samples": dataset.dev_samples,
         "test_samples": dataset.test_samples,
     }
-    noise = {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed} if dataset.corrupt > 0 else {}
+    warmup = {"warmup_samples": dataset.warmup_samples} if dataset.warmup_samples is not None else {}
     source = DATASETS[dataset.name].source(dataset)
-    return node_of("samples", settings | strict | noise | {"source": source}, context=dataset.location)
+    more = warmup | strict | of_noise(dataset)
+    return node_of("samples", settings | more | {"source": source}, context=dataset.location)
 
 
 def rows(cfg: Config, dataset: Dataset | None = None) -> Node:
@@ -90,7 +90,7 @@ def finetune(cfg: Config, role: str) -> Node:
         "role": role,
         "text": text_identity(cfg),
         "weights": weights_identity(side, role),
-        "recipe": asdict(side.finetune),
+        "recipe": of_finetuning(side.finetune),
         **lora_identity(side),
     }
     return node_of("finetune", settings, {"samples": rows(cfg), **tokenizer(cfg)}, pair(cfg))

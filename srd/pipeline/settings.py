@@ -7,12 +7,28 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Distill, Generation, Positions
+from srd.config import Config, Dataset, Distill, Finetune, Generation, Positions
 from srd.distillation.divergences import power_of
 from srd.errors import UserError
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
 from srd.store.files import known_digest
+
+
+def of_noise(dataset: Dataset) -> dict[str, Any]:
+    """How training responses are spoilt."""
+    if dataset.corrupt == 0:
+        return {}
+    kind = {"corrupt_kind": dataset.corrupt_kind} if dataset.corrupt_kind != Dataset.corrupt_kind else {}
+    return {"corrupt": dataset.corrupt, "corrupt_seed": dataset.corrupt_seed, **kind}
+
+
+def of_finetuning(recipe: Finetune) -> dict[str, Any]:
+    """The recipe of fine-tuning; the split counts where it is not the one that always was."""
+    settings = asdict(recipe)
+    if recipe.split == Finetune.split:
+        del settings["split"]
+    return settings
 
 
 def of_recipe(recipe: Distill) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from srd.config import Config, Pair
+from srd.config import WARMUP, Config, Pair
 from srd.errors import UserError
 from srd.models.load import load_tokenizer
 from srd.store.rows import Sample, read_rows
@@ -23,6 +23,8 @@ class Lengths:
     response: float
     answer: float
     longest: int
+    warmup: int = 0
+    """Samples that are set aside for warm starts."""
 
     @property
     def total(self) -> float:
@@ -47,9 +49,10 @@ def lengths_of(cfg: Config, folders: Folders) -> Lengths:
     plan = cfg.plan
     tests = {name: plan.test_samples or _count(folders.tests[name], "test") for name in cfg.evaluate.suites}
     samples, prompt, response, longest = _measured(cfg, folders) if folders.samples else (0, 0.0, 0.0, 0)
+    warmup = _count(folders.samples, WARMUP) if folders.samples else cfg.dataset.warmup_samples or 0
     samples, prompt = plan.samples or samples, plan.prompt_tokens or prompt
     response, longest = plan.response_tokens or response, longest or cfg.model.max_tokens
-    return Lengths(samples, tests, prompt, response, plan.answer_tokens or response, longest)
+    return Lengths(samples, tests, prompt, response, plan.answer_tokens or response, longest, warmup)
 
 
 def _count(folder: Path, split: str) -> int:

@@ -76,7 +76,7 @@ class RunEstimate:
         for role, facts in (("teacher", self.teacher), ("student", self.student)):
             recipe = self.cfg.model.side(role).finetune
             if recipe.epochs > 0:
-                passes = self.lengths.samples * recipe.epochs
+                passes = (self.lengths.warmup if recipe.reads_warmup else self.lengths.samples) * recipe.epochs
                 need = self.device.train(f"finetune {role}", facts, recipe, passes, {})
                 weights_bytes = facts.parameters * facts.weight_bytes
                 needs.append(replace(need, disk_bytes=need.disk_bytes + weights_bytes))

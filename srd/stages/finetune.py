@@ -31,7 +31,7 @@ class Settings:
 def make(work: Work[Settings, Pair]) -> None:
     """Leave `model/`, whole also where an adapter was trained, and `metrics.jsonl`."""
     settings, loaded = work.settings, read_model(work, work.settings.role, work.settings.weights)
-    rows = encode_all(read_samples(work, "train"), loaded.tokenizer, settings.text)
+    rows = encode_all(read_samples(work, settings.recipe.split), loaded.tokenizer, settings.text)
     model = trainable(loaded.model, settings.lora, settings.recipe.seed, settings.role)
     with logger(work.logger, str(work.node), work.outputs) as log:
         training = Training(model, settings.recipe, work.engine, work.path, loaded.pad_id, log, clock=work.clock)

@@ -4,18 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from srd.config import Dataset
+from srd.config import WARMUP, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.runtime.progress import say
-from srd.selection.ranking import uniform
+from srd.stages.noise import corrupt
 from srd.store.artefacts import Work
-from srd.store.rows import SPLITS, Corrupted, Sample, sample_id, write_rows
+from srd.store.rows import SPLITS, Sample, sample_id, write_rows
 
-DRAWS = 1000
-"""Tries to find a different response."""
+PRECEDENCE = ("test", "dev", "train", WARMUP)
+"""Which split keeps a row that several have."""
 
 
 @dataclass
@@ -28,24 +26,29 @@ class Settings:
     limit: int | None = None
     dev_samples: int | None = None
     test_samples: int | None = None
+    warmup_samples: int | None = None
     corrupt: float = 0.0
     corrupt_seed: int = 0
+    corrupt_kind: str = "exchanged"
     strict: bool = False
 
 
 def make(work: Work[Settings, Dataset]) -> None:
-    """Leave `samples.jsonl`, and `corrupted.jsonl` where responses were exchanged."""
+    """Leave `samples.jsonl`, and `corrupted.jsonl` where responses were spoilt."""
     settings = work.settings
-    raw = list(DATASETS[settings.name].load(work.context))
+    loaded = DATASETS[settings.name].load(work.context)
+    raw = [row for row in loaded if row["split"] != WARMUP or settings.warmup_samples is not None]
     samples, skipped = clean(raw, settings.strict)
     empty = sum(0 < len(_spoken(row["output"])) < len(row["output"]) for row in raw if isinstance(row["output"], list))
-    splits = split(samples, settings.limit, settings.dev_samples, settings.test_samples)
+    held_out = {"test": settings.test_samples, "dev": settings.dev_samples, WARMUP: settings.warmup_samples}
+    splits = split(samples, settings.limit, **held_out)
     if settings.corrupt > 0:
-        splits["train"], exchanged = corrupt(splits["train"], settings.corrupt, settings.corrupt_seed)
+        noise = (settings.corrupt, settings.corrupt_seed, settings.corrupt_kind)
+        splits["train"], spoilt = corrupt(splits["train"], *noise)
         work.leaves.add("corrupted.jsonl")
-        write_rows(work.path / "corrupted.jsonl", exchanged)
-        say(f"{settings.name}: {len(exchanged)} training samples have another's response")
-        work.ledger["corrupted"] = len(exchanged)
+        write_rows(work.path / "corrupted.jsonl", spoilt)
+        say(f"{settings.name}: {len(spoilt)} training responses are {settings.corrupt_kind}")
+        work.ledger["corrupted"] = len(spoilt)
     work.leaves.add("samples.jsonl")
     write_rows(work.path / "samples.jsonl", [sample for name in SPLITS for sample in splits[name]])
     counts = {name: len(splits[name]) for name in SPLITS}
@@ -67,10 +70,11 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
 
     Of several references the empty ones go, because the first is trained on.
 
-    A row of the training split that repeats one of dev or test is skipped there. With `strict` the
+    A row of the training split that repeats one of dev or test is skipped there, one for the warm start that repeats
+    any. With `strict` the
     first such row is a `UserError` with its place.
     """
-    rows = sorted(raw, key=lambda row: SPLITS.index(row["split"]), reverse=True)
+    rows = sorted(raw, key=lambda row: PRECEDENCE.index(row["split"]))
     skipped = {"with an empty response": 0, "duplicates": 0}
     samples: dict[str, Sample] = {}
     for row in rows:
@@ -108,16 +112,15 @@ def _prompt(sample: Sample) -> tuple[str, ...]:
     return tuple(" ".join(text.split()) for text in (sample.system, sample.instruction, sample.input))
 
 
-def split(
-    samples: list[Sample], limit: int | None = None, dev_samples: int | None = None, test_samples: int | None = None
-) -> dict[str, list[Sample]]:
-    """Samples by split, each in order of id; dev and test are cut from train where the source has none.
+def split(samples: list[Sample], limit: int | None = None, **sizes: int | None) -> dict[str, list[Sample]]:
+    """Samples by split, each in order of id; the splits with `sizes` are cut from train, in their order, where the
+    source has none.
 
     Ids are hashes of the text, so "the first so many by id" is a random choice that stays the same
     when rows are added or reordered.
     """
     splits = {name: sorted((s for s in samples if s.split == name), key=lambda s: s.id) for name in SPLITS}
-    for name, size in (("test", test_samples), ("dev", dev_samples)):
+    for name, size in sizes.items():
         if splits[name] or size is None:
             splits[name] = splits[name][:size]
         else:
@@ -125,37 +128,3 @@ def split(
             splits[name] = [replace(s, split=name) for s in held]
     splits["train"] = splits["train"][:limit]
     return splits
-
-
-def corrupt(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Corrupted]]:
-    """The samples, round(share · N) of them with another one's (different) response, and what was exchanged.
-
-    Who is hit is decided by each sample's id and the seed, whose response it gets by the seed. The id
-    of a corrupted sample is that of its new text.
-    """
-    count = round(share * len(samples))
-    if not 0 < count < len(samples):
-        raise UserError(
-            f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all"
-        )
-    hit = {sample.id for sample in sorted(samples, key=lambda s: (uniform(s.id, f"corrupt {seed}"), s.id))[:count]}
-    rng = np.random.default_rng(seed)
-    taken, result, exchanged = {sample.id for sample in samples}, [], []
-    for sample in samples:
-        if sample.id in hit:
-            donors = (samples[i] for i in rng.integers(len(samples), size=DRAWS))
-            donor = next((d for d in donors if d.output != sample.output and _id(sample, d) not in taken), None)
-            if donor is None:
-                raise UserError(
-                    f"dataset.corrupt={share}: {DRAWS} responses drawn for sample {sample.id} were all its own; use "
-                    "more varied data"
-                )
-            exchanged.append(Corrupted(_id(sample, donor), sample.id, donor.id))
-            sample = replace(sample, id=_id(sample, donor), output=donor.output)
-            taken.add(sample.id)
-        result.append(sample)
-    return sorted(result, key=lambda s: s.id), exchanged
-
-
-def _id(sample: Sample, donor: Sample) -> str:
-    return sample_id(sample.instruction, sample.input, donor.output, sample.system)

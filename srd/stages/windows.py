@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from srd.config import Pair
+from srd.config import WARMUP, Pair
 from srd.errors import UserError
 from srd.models.load import load_tokenizer
 from srd.runtime.progress import bar, say
@@ -38,6 +38,8 @@ def make(work: Work[Settings, Pair]) -> None:
         with bar("windows, documents", len(documents)) as advance:
             for split in SPLITS:
                 of_split = [document for document in documents if document.split == split]
+                if split == WARMUP and not of_split:  # which few data sets have
+                    continue
                 yield from _windows(work, split, of_split, tokenizer)
                 advance(len(of_split))
 

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from srd.config import WARMUP
 from srd.errors import UserError
 from srd.store.files import anew
 
 Row = TypeVar("Row")
 METRICS_FIELD = "metrics"
 """The field whose entries are columns of the file."""
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test", WARMUP)
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A training sample (`id`, once `was`) with the response of the sample `donor`."""
+    """A training sample (`id`, once `was`) whose response is not its own: that of the sample `donor`, or its own one
+    spoilt."""
 
     id: str
     was: str
-    donor: str
+    donor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from srd.config import ColumnNames, Dataset
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.stages.samples import clean, repeats, split
-from srd.store.rows import sample_id
+from srd.store.rows import SPLITS, sample_id
 from tests.composing import rows_at
 from tests.conftest import make_rows
 from tests.reading import write_jsonl
@@ -46,7 +46,7 @@ def test_every_loader_keeps_the_contract(name: str, tmp_path: Path) -> None:
     assert len(rows) >= 12
     for row in rows:
         assert row.keys() == {"instruction", "input", "output", "split", "where"}
-        assert row["split"] in ("train", "dev", "test")
+        assert row["split"] in SPLITS
         assert row["output"]
     assert json.dumps(DATASETS[name].source(settings))
     assert rows == list(DATASETS[name].load(settings))
@@ -154,11 +154,24 @@ def test_a_training_row_that_repeats_a_test_row_leaves_training() -> None:
     assert skipped["duplicates"] == 1
 
 
+def test_a_warm_up_row_that_repeats_any_other_leaves_the_warm_up() -> None:
+    for other in ("train", "dev", "test"):
+        samples, _ = clean([raw("a", "warmup"), raw("a", other), raw("b", "warmup")], strict=False)
+        assert [(sample.output, sample.split) for sample in samples] == [("a", other), ("b", "warmup")]
+
+
+def test_a_source_with_a_warm_up_split_keeps_its_training_split_whole() -> None:
+    samples, _ = clean([raw(f"answer {i}", "warmup" if i % 2 else "train") for i in range(50)], strict=False)
+    splits = split(samples, None, warmup=10)
+    assert [len(splits[name]) for name in SPLITS] == [25, 0, 0, 10]
+
+
 def test_splits_do_not_depend_on_file_order_and_share_no_row() -> None:
     samples, _ = clean([raw(f"answer {i}") for i in range(50)], strict=False)
-    splits = split(samples, 20, 5, 7)
-    assert splits == split(samples[::-1], 20, 5, 7)
-    assert [len(splits[name]) for name in ("train", "dev", "test")] == [20, 5, 7]
+    sizes = {"test": 7, "dev": 5, "warmup": 4}
+    splits = split(samples, 20, **sizes)
+    assert splits == split(samples[::-1], 20, **sizes)
+    assert [len(splits[name]) for name in SPLITS] == [20, 5, 7, 4]
     ids = [sample.id for rows in splits.values() for sample in rows]
     assert len(ids) == len(set(ids))
 

@@ -21,6 +21,7 @@ PAIR = (
 TEXT = (*SMOKE, "dataset=text", "dataset.path=FILE")
 HUB = (*SMOKE, "dataset=hub", "dataset.hub=org/data", "dataset.revision=abc")
 LISTED = (*SMOKE, "schedule=pocl", "curriculum.phases=4")
+WARM = (*SMOKE, "dataset.warmup_samples=4", *(f"model.{role}.finetune.epochs=1" for role in ("teacher", "student")))
 SAMPLED = "reflect.generation.temperature=1"
 
 NEVER = {
@@ -149,6 +150,9 @@ CHANGES: dict[str, Change] = {
     "dataset.test_samples": Change("3"),
     "dataset.corrupt": Change("0.25"),
     "dataset.corrupt_seed": Change("3", (*SMOKE, "dataset.corrupt=0.25")),
+    "dataset.corrupt_kind": Change("garbled", (*SMOKE, "dataset.corrupt=0.25")),
+    "dataset.warmup_samples": Change("3"),
+    **{f"model.{role}.finetune.split": Change("warmup", WARM) for role in ("teacher", "student")},
     "dataset.strict": Change("true"),
     "dataset.tokens": Change("70", TEXT),
     "dataset.columns.text": Change("body", TEXT),
