@@ -1,6 +1,7 @@
 """What is learned from: data sets, their columns, auxiliary text."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,13 +25,13 @@ def _embedded_only(value: int, *, _parent_: DictConfig) -> int | None:
     return value if _parent_["path"] is None and _parent_["hub"] is None else None
 
 
-def _warmup_split(samples: int | None) -> str:
-    """What a warm start reads where the data set has a split for it, and where it has none."""
-    return "train" if samples is None else WARMUP
+def _where_set(value: Any, then: Any, otherwise: Any) -> Any:
+    """A setting that depends on whether another one is set."""
+    return otherwise if value is None else then
 
 
 OmegaConf.register_new_resolver("embedded_only", _embedded_only, replace=True)
-OmegaConf.register_new_resolver("warmup_split", _warmup_split, replace=True)
+OmegaConf.register_new_resolver("where_set", _where_set, replace=True)
 
 
 @dataclass
