@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+MINUTES ?= 25
 LM_EVAL := lm-eval[hf,ifeval,math]>=0.4.9
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-check bench-gpu campaign smollm2 lm-eval size clean
+.PHONY: help install demo test check format bench bench-check bench-gpu campaign evidence-gpu smollm2 lm-eval size clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +61,10 @@ lm-eval:  ## the program of `srd harness`, in an environment of its own (.lm-eva
 
 table-%: $(STAMP)  ## run or resume all arms of a table and print it (ARGS="dataset.path=… engine=…")
 	@$(BIN)/srd table $* $(ARGS)
+
+evidence-gpu: $(STAMP)  ## seven methods, four arms, real weights, for 25 minutes (ARGS="dataset.path=…"; again: it goes on)
+	@timeout --signal=INT $(MINUTES)m $(BIN)/srd table evidence-gpu dataset.limit=1000 engine=cuda_bf16 $(ARGS) || true
+	@$(BIN)/srd report evidence-gpu
 
 size: $(STAMP)  ## lines a file
 	@wc -l srd/*.py srd/*/*.py tests/*/*.py | sort -n

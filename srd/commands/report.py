@@ -42,11 +42,12 @@ class Table:
     """Values of other keys, each with every arm."""
 
     def overrides(self) -> list[str]:
-        """The words of the sweep, as Hydra reads them."""
+        """The words of the sweep, as Hydra reads them: the arms vary fastest, so that whoever stops early has all arms
+        of what is done."""
         ablations = [name for name in options("experiment") if name.startswith("ablation/")]
         on_top = [f"[{self.ablations_of},{name}]" for name in ablations if self.ablations_of is not None]
         swept = [f"{key}={','.join(map(str, values))}" for key, values in self.sweep.items()]
-        return [f"experiment={','.join([*self.arms, *on_top])}", *swept, f"study={self.study}"]
+        return [*swept, f"experiment={','.join([*self.arms, *on_top])}", f"study={self.study}"]
 
 
 def table(words: list[str]) -> None:

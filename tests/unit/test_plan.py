@@ -99,12 +99,20 @@ def test_an_adapter_trains_what_peft_says() -> None:
 
 def estimated(*overrides: str) -> RunEstimate:
     cfg = config("teacher.signal=hidden", *overrides)
-    lengths = Lengths(samples=11_000, test_samples={"heldout": 500}, prompt=92, response=89, answer=89, longest=512)
+    counts = {"samples": 11_000, "test_samples": {"heldout": 500}, "warmup": 1300}
+    lengths = Lengths(**counts, prompt=92, response=89, answer=89, longest=512)
     return RunEstimate(cfg, facts_of(cfg, "teacher"), facts_of(cfg, "student"), lengths, GPUS["a100-80gb"])
 
 
 def need(of: RunEstimate, stage: str) -> Any:
     return {need.stage: need for need in of.needs()}[stage]
+
+
+def test_a_warm_start_s_passes_are_those_of_its_split() -> None:
+    read = [f"model.student.finetune.{setting}" for setting in ("split=warmup", "epochs=4")]
+    warm, train = estimated(*read), estimated("model.student.finetune.split=train", "model.student.finetune.epochs=4")
+    ratio = need(warm, "finetune student").flops / need(train, "finetune student").flops
+    assert ratio == pytest.approx(1300 / 11_000)
 
 
 def test_every_long_stage_is_reckoned() -> None:
