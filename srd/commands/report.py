@@ -30,8 +30,8 @@ def report(words: list[str]) -> None:
     print_table(*summary_table(rows))
     for line in verdict(rows):
         print(line)
-    for path in paths.values():
-        print(path)
+    beside = ", ".join(path.name for kind, path in paths.items() if kind != "html")
+    print(f"{paths['html']} (beside it {beside})")
     if OPEN in rest:
         show_page(paths["html"])
 

@@ -2,7 +2,7 @@
 
 function drawForest(place, panels) {
   for (const panel of panels) {
-    const box = html("div", { class: "tall" });
+    const box = html("div");
     place.append(box);
     const better = panel.higher_is_better ? "better →" : "← better";
     new Plot(box, `Differences in ${panel.column}`, (width) => {

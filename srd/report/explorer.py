@@ -16,9 +16,9 @@ from srd.report.study import Run
 from srd.store.manifests import file_of, read_manifest
 from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
 
-BUDGET_BYTES = 4_000_000
+BUDGET_BYTES = 6_000_000
 """What the samples of one table may take in the page."""
-TEXT_LIMITS = (4000, 2000, 1000, 500, 250, 120, 60)
+TEXT_LIMITS = (4000, 2000, 1000, 700, 500, 350, 250, 180, 120, 90, 60)
 """Characters that every text of a table is cut to: the most that the budget allows."""
 
 
@@ -39,12 +39,16 @@ class Samples:
 
 
 def training_samples(runs: list[Run]) -> Samples | None:
-    """Every training sample of the first curated arm that ranked some, easiest first: id, prompt, reference, the
-    student's answer, phase (none: dropped), rank, then the values of `columns`."""
-    run = next((run for run in first_runs(runs) if run.curated and run.folders("rank")), None)
-    if run is None:
+    """Every training sample of the first curated arm that ranked them, rather one whose student answered or read them,
+    easiest first: id, prompt, reference, the student's answer, phase (none: dropped), rank, then the values of
+    `columns`."""
+    ranked_by = [run for run in first_runs(runs) if run.curated and run.folders("rank")]
+    if not ranked_by:
         return None
-    ranking = read_dicts(file_of(run.folders("rank")[0], "ranking.jsonl"))
+    run = max(ranked_by, key=lambda run: (bool(run.folders("reflect")), bool(run.folders("score"))))
+    # A run may choose by one order and train in another: the one of most signals says most.
+    folder = max(run.folders("rank"), key=lambda folder: len(read_manifest(folder)["settings"]["signals"]))
+    ranking = read_dicts(file_of(folder, "ranking.jsonl"))
     samples = {sample.id: sample for sample in _samples(_texts(run)) if sample.split == "train"}
     reflections = {
         row.id: row
@@ -133,8 +137,7 @@ def _held_out(rows: list[Result], outputs: Path) -> Samples:
         "column": metric.column,
         "higher_is_better": metric.higher_is_better,
         "decimals": metric.decimals,
-        "arms": [{"name": row.arm, "target": row.target} for row in rows],
-        "answers": max(row.num_runs * row.num_seeds for row in rows),
+        "arms": [{"name": row.arm, "target": row.target, "answers": row.num_runs * row.num_seeds} for row in rows],
     }
     return fitted(Samples(about, found, len(found)))
 
@@ -161,14 +164,18 @@ def _rounded(value: float) -> float:
 def fitted(samples: Samples, budget: int = BUDGET_BYTES) -> Samples:
     """The samples within a budget of bytes: texts cut to the most characters that it allows; where the fewest are still
     too many, every so-many-th sample."""
-    longest = max((len(text) for row in samples.rows for text in _all_texts(row)), default=0)
-    for limit in (longest, *(limit for limit in TEXT_LIMITS if limit < longest)):
-        rows = [_cut(row, limit) for row in samples.rows]
-        size = len(json.dumps(rows, ensure_ascii=False).encode())
-        if size <= budget:
-            return replace(samples, rows=rows, cut_at=limit if limit < longest else None)
-    every = -(-size // budget)
-    return replace(samples, rows=rows[::every], cut_at=limit)
+    limit = longest = max((len(text) for row in samples.rows for text in _all_texts(row)), default=0)
+    rows = samples.rows
+    for lower in (lower for lower in TEXT_LIMITS if lower < longest):
+        if _bytes(rows) <= budget:
+            break
+        limit, rows = lower, [_cut(row, lower) for row in samples.rows]
+    every = max(1, -(-_bytes(rows) // budget))
+    return replace(samples, rows=rows[::every], cut_at=limit if limit < longest else None)
+
+
+def _bytes(rows: list[list[Any]]) -> int:
+    return len(json.dumps(rows, ensure_ascii=False).encode())
 
 
 def _all_texts(row: Sequence[Any]) -> list[str]:

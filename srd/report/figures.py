@@ -14,11 +14,7 @@ from srd.store.rows import read_dicts
 
 SMOOTHING = 20
 """Steps averaged in the loss curve."""
-COSTS = {
-    "seconds": "seconds of the arm, scoring included",
-    "sample_passes": "sample passes",
-    "flops": "estimated FLOPs",
-}
+COSTS = {"seconds": "seconds, scoring included", "sample_passes": "sample passes", "flops": "estimated FLOPs"}
 """What a score is set against: fields of `Cost`, and the titles of their axes."""
 
 

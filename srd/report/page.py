@@ -171,10 +171,10 @@ def _place(id: str, caption: str) -> str:
 
 
 def _suite(index: int, samples: Samples) -> str:
-    about = samples.about
-    several = " Scores are means over training and sampling seeds; the answers shown are the first of each."
-    said = f"{several if about['answers'] > 1 else ''} {_left_out(samples)}"
-    title = f"<h3>{escape(about['suite'])}</h3>"
+    several = any(arm["answers"] > 1 for arm in samples.about["arms"])
+    seeds = "Scores are means over training and sampling seeds; the answers shown are the first of each. "
+    said = f"{seeds if several else ''}{_left_out(samples)}"
+    title = f"<h3>{escape(samples.about['suite'])}</h3>"
     return f'{title}<p class="muted">{escape(said)}</p><div id="held-out-{index}"></div>{SCRIPTED}'
 
 
@@ -202,12 +202,17 @@ def _verdict(sentences: list[str]) -> str:
     """The sentences that matter at once; of very many the rest folded."""
     first, rest = sentences[:READ_AT_ONCE], sentences[READ_AT_ONCE:]
     folded = f"<details><summary>{len(rest)} more sentences</summary>{_list(rest)}</details>" if rest else ""
-    lead = f"<p>{escape(first[0])}</p>" if len(sentences) == 1 else _list(first)
+    lead = f"<p>{_unbroken(first[0])}</p>" if len(sentences) == 1 else _list(first)
     return f'<section class="verdict" aria-label="Verdict">{lead}{folded}</section>'
 
 
 def _list(sentences: list[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{_unbroken(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def _unbroken(sentence: str) -> str:
+    """A share and an interval stay on one line."""
+    return escape(sentence).replace(" %", "&nbsp;%").replace(" … ", "&nbsp;…&nbsp;")
 
 
 def _tables(tables: dict[str, Cells], notes: list[str]) -> str:

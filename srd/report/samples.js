@@ -76,6 +76,8 @@ class Explorer {
   }
 
   drawHead(columns) {
+    const texts = columns.filter((column) => column.kind === "text").length;
+    this.table.style.minWidth = `${5 + 9 * texts + 6.5 * (columns.length - texts)}rem`;
     const { title, falling } = this.sort() ?? {};
     const focused = this.head.contains(document.activeElement) ? document.activeElement.textContent : null;
     const cells = columns.map((column) => {
@@ -109,7 +111,7 @@ class Explorer {
   }
 
   line(row, columns) {
-    const open = html("button", { type: "button", "aria-expanded": "false", "aria-label": "Whole texts and more of this sample", onclick: () => this.unfold(line, open, row, columns.length) }, "+");
+    const open = html("button", { type: "button", "aria-expanded": "false", "aria-label": "Whole texts and more of this sample", onclick: () => this.unfold(line, open, row, columns.length) }, "more");
     const cells = columns.map((column) => {
       const text = column.cell(row) ?? "", note = column.note?.(row);
       if (column.kind === "number") return html("td", { role: "cell", class: `number ${column.mark?.(row) ?? ""}`, "data-title": column.title }, text);
@@ -123,7 +125,7 @@ class Explorer {
   unfold(line, button, row, width) {
     const folded = button.getAttribute("aria-expanded") === "false";
     button.setAttribute("aria-expanded", String(folded));
-    button.textContent = folded ? "−" : "+";
+    button.textContent = folded ? "less" : "more";
     line.classList.toggle("whole", folded);
     if (!folded) return line.nextSibling.remove();
     const pairs = this.details(row).flatMap(([title, text]) => [html("dt", {}, title), html("dd", {}, ...marked(text, this.words))]);
@@ -153,7 +155,8 @@ function exploreTraining(place, samples) {
   return explorer;
 }
 
-const MOST_ARMS = 3;
+// Trained arms side by side; of more, the two that are compared (all of them stand below an opened sample).
+const MOST_ARMS = 4;
 
 function exploreHeldOut(place, suite) {
   const of = (index) => ANSWER + index, arms = suite.arms.map((arm, index) => ({ ...arm, index }));
@@ -166,8 +169,8 @@ function exploreHeldOut(place, suite) {
     const [a, b] = [score(row, listed[one]), score(row, listed[other])];
     return a == null || b == null ? null : (suite.higher_is_better ? 1 : -1) * (a - b);
   };
-  const scored = (cell) => !cell ? "" : `${suite.column} ${fixed(cell[0], suite.decimals)}` + (suite.answers > 1 ? ` on average, ${fixed(cell[2], suite.decimals)} of this answer` : "");
-  const answers = (arm) => ({ title: arm.name, kind: "text", value: (row) => score(row, arm), cell: (row) => row[of(arm.index)]?.[1], note: (row) => scored(row[of(arm.index)]) });
+  const scored = (cell, arm) => !cell ? "" : `${suite.column} ${fixed(cell[0], suite.decimals)}` + (arm.answers > 1 ? ` (mean of ${arm.answers}; this answer ${fixed(cell[2], suite.decimals)})` : "");
+  const answers = (arm) => ({ title: arm.name, kind: "text", value: (row) => score(row, arm), cell: (row) => row[of(arm.index)]?.[1], note: (row) => scored(row[of(arm.index)], arm) });
   const columns = () => {
     const seen = trained.length <= MOST_ARMS ? trained : [...new Set([listed[other], listed[one]])].filter((arm) => arm.target === "distill");
     const sums = listed.length > 1 ? [{ title: "gain", kind: "number", falls: true, value: gain, cell: (row) => gain(row) == null ? "" : signed(gain(row)), mark: (row) => gain(row) > 0 ? "gain" : gain(row) < 0 ? "loss" : "" }] : [];
@@ -187,7 +190,7 @@ function exploreHeldOut(place, suite) {
     rows: () => shownAs === 0 ? suite.rows : suite.rows.filter((row) => shownAs === 1 ? gain(row) > 0 : gain(row) < 0),
     filters,
     details: (row) => [["id", row[ID]], ["prompt", row[PROMPT]], ["reference", row[REFERENCE]],
-      ...arms.filter((arm) => row[of(arm.index)]).map((arm) => [`${arm.name}, ${scored(row[of(arm.index)])}`, row[of(arm.index)][1]])],
+      ...arms.filter((arm) => row[of(arm.index)]).map((arm) => [`${arm.name}, ${scored(row[of(arm.index)], arm)}`, row[of(arm.index)][1]])],
     searched: (row) => [row[ID], row[PROMPT], row[REFERENCE], ...arms.map((arm) => row[of(arm.index)]?.[1] ?? "")],
     sort: () => null,
   });

@@ -120,7 +120,7 @@ def _alone(rows: list[Result]) -> list[str]:
         f"{row.score.low:.2f} … {row.score.high:.2f} ({seeds(row.num_runs)})."
         for row in arms
     ]
-    return [*scores, "No arm is compared with another: run a second one with the same training seeds."]
+    return ["No arm is compared with another: run a second one with the same training seeds.", *scores]
 
 
 def signed(value: float) -> str:
