@@ -129,7 +129,7 @@ function drawDifficulty(place, samples, go) {
       if (hidden.has(index)) return;
       const marks = members[index].filter((row) => row[column(across)] != null && row[column(up)] != null).map((row) => ({
         x: area.x(row[column(across)]), y: area.y(row[column(up)]), go: () => go(row[0]),
-        text: `${axes[across]} ${shown(row[column(across)])}, ${axes[up]} ${shown(row[column(up)])}, ${phase ? `phase ${phase}` : "dropped"}\n${row[1].slice(0, 120)}\n(Enter or click shows the sample)`,
+        text: `${axes[across]} ${shown(row[column(across)])}, ${axes[up]} ${shown(row[column(up)])}, ${phase ? `phase ${phase}` : "dropped"}\n${row[1].slice(0, 120)}\n(Enter, click or a second tap shows the sample)`,
       })).sort((a, b) => a.x - b.x);
       // One path for all dots of a phase: thousands of elements would be slow.
       const d = marks.map((mark) => `M${mark.x.toFixed(1)},${mark.y.toFixed(1)}h.01`).join("");

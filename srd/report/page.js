@@ -9,9 +9,5 @@ if (place("training")) drawTraining(place("training"), data.training);
 data.held_out.forEach((suite, index) => exploreHeldOut(place(`held-out-${index}`), suite));
 if (place("training-samples")) {
   const explorer = exploreTraining(place("training-samples"), data.training_samples);
-  drawDifficulty(place("difficulty"), data.training_samples, (id) => {
-    explorer.find(id);
-    place("training-samples").scrollIntoView();
-    explorer.search.focus();
-  });
+  drawDifficulty(place("difficulty"), data.training_samples, explorer.showOne);
 }

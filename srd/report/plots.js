@@ -99,10 +99,11 @@ class Plot {
     this.box = html("div", { class: "plot" }, this.svg, this.tip);
     place.append(this.box);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
-    this.svg.addEventListener("pointerdown", (event) => this.point(event));
-    this.svg.addEventListener("pointerleave", () => this.choose(null));
+    // A finger's first tap shows a mark, its second goes where the mark leads; a mouse has shown it before it clicks.
+    this.svg.addEventListener("pointerdown", (event) => { this.before = this.chosen; this.point(event); });
+    this.svg.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") this.choose(null); });
     this.svg.addEventListener("blur", () => this.choose(null));
-    this.svg.addEventListener("click", () => this.chosen?.go?.());
+    this.svg.addEventListener("click", () => { if (this.chosen && this.chosen === this.before) this.chosen.go?.(); });
     this.svg.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.redraw(false)).observe(this.box);
   }

@@ -23,6 +23,7 @@ mpl.rcParams.update(
         "axes.grid": True,
         "grid.alpha": 0.25,
         "figure.dpi": 130,
+        "text.parse_math": False,  # a dollar in an arm's name is a dollar
     }
 )
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]

@@ -103,7 +103,8 @@ class Explorer {
     const from = this.page * PAGE, rows = this.found.slice(from, from + PAGE), columns = this.columns();
     this.body.replaceChildren(...rows.map((row) => this.line(row, columns)));
     const range = rows.length ? `, ${(from + 1).toLocaleString("en")} to ${(from + rows.length).toLocaleString("en")} shown` : "";
-    this.status.textContent = `${this.found.length.toLocaleString("en")} ${this.what}${range}`;
+    const what = this.found.length === 1 ? this.what.replace(/s$/, "") : this.what;
+    this.status.textContent = `${this.found.length.toLocaleString("en")} ${what}${range}`;
     this.number.value = this.page + 1;
     this.number.max = pages;
     this.last.textContent = `of ${pages.toLocaleString("en")}`;
@@ -143,15 +144,23 @@ function exploreTraining(place, samples) {
   const columns = [number("rank", PHASE + 1), enters, ...values, text("prompt", PROMPT), text("reference", REFERENCE),
     ...(samples.answered ? [text("the student's answer", ANSWER)] : [])];
   const kept = (row) => phase === 0 || row[PHASE] === (phase > samples.phases ? null : phase);
+  const chosen = choice("Enters in", names, (index) => { phase = index; explorer.update(); });
   const explorer = new Explorer(place, {
     what: "training samples",
     columns: () => columns,
     rows: () => samples.rows.filter(kept),
-    filters: [choice("Enters in", names, (index) => { phase = index; explorer.update(); })],
+    filters: [chosen],
     details: (row) => [["id", row[ID]], ["prompt", row[PROMPT]], ["reference", row[REFERENCE]], ...(samples.answered ? [["the student's answer", row[ANSWER] ?? ""]] : [])],
     searched: (row) => [row[ID], row[PROMPT], row[REFERENCE], row[ANSWER] ?? ""],
     sort: () => ({ title: "rank", falling: false }),
   });
+  explorer.showOne = (id) => {
+    phase = 0;
+    chosen.querySelector("select").value = 0;
+    explorer.find(id);
+    place.scrollIntoView();
+    explorer.search.focus();
+  };
   return explorer;
 }
 

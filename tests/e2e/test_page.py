@@ -72,11 +72,11 @@ def small(browser: Any, tmp_path: Path) -> Iterator[Opened]:
 def test_search_finds_samples_by_their_words(small: Opened) -> None:
     assert small.count("training-samples") == "120 training samples, 1 to 25 shown"
     small.page.locator("#training-samples input[type=search]").fill(" REFERENCE 57 ")
-    assert small.count("training-samples") == "1 training samples, 1 to 1 shown"
+    assert small.count("training-samples") == "1 training sample, 1 to 1 shown"
     assert "prompt 57 <b>" in small.rows("training-samples")[0]
     assert small.page.locator("#training-samples mark").inner_text() == "reference 57"
     small.page.locator("#held-out-0 input[type=search]").fill("answer 7 of half")
-    assert small.count("held-out-0") == "1 held-out samples, 1 to 1 shown"
+    assert small.count("held-out-0") == "1 held-out sample, 1 to 1 shown"
     small.page.locator("#held-out-0 input[type=search]").fill("nowhere")
     assert small.count("held-out-0") == "0 held-out samples"
 
@@ -155,14 +155,39 @@ def test_plots_answer_the_pointer_and_the_keyboard(small: Opened) -> None:
     small.page.keyboard.press("Enter")
 
 
-def test_a_legend_hides_an_arm_and_a_dot_leads_to_its_sample(small: Opened) -> None:
+def test_a_legend_hides_an_arm(small: Opened) -> None:
+    assert small.page.locator("#cost .plot > svg > rect").count() == 1
     small.page.locator("#cost .legend").get_by_text("SRD", exact=True).click()
     assert small.page.locator("#cost .plot > svg > rect").count() == 0
-    small.page.locator("#difficulty .plot > svg").focus()
-    small.page.keyboard.press("ArrowRight")
-    small.page.keyboard.press("Enter")
-    assert small.count("training-samples") == "1 training samples, 1 to 1 shown"
-    assert "prompt 0 <b>" in small.rows("training-samples")[0]
+
+
+@pytest.mark.parametrize("way", ["keyboard", "mouse", "finger"])
+def test_a_dot_leads_to_its_sample(browser: Any, tmp_path: Path, way: str) -> None:
+    """Also where the samples of its phase were filtered out; a finger's first tap shows what is there."""
+    path = tmp_path / "report.html"
+    path.write_text(html_of(contents(pairs_of(120), 60, ARMS)), encoding="utf-8")
+    opened = Opened(browser, path, 390, has_touch=way == "finger")
+    opened.page.locator("#training-samples").get_by_label("Enters in").select_option("dropped")
+    dots = opened.page.locator("#difficulty .plot > svg")
+    if way == "keyboard":
+        dots.focus()
+        opened.page.keyboard.press("ArrowRight")
+        opened.page.keyboard.press("Enter")
+    else:
+        # The first dot of the first phase, which the keyboard finds first too.
+        x, y = re.findall(r"M([\d.]+),([\d.]+)h", dots.locator("path.dots").first.get_attribute("d"))[0]
+        at = {"x": float(x), "y": float(y)}
+        if way == "finger":
+            dots.tap(position=at)
+            assert "prompt 0 <b>" in opened.page.locator("#difficulty .tip").inner_text()
+            assert opened.count("training-samples").startswith("30 training samples")
+            dots.tap(position=at)
+        else:
+            dots.click(position=at)
+    assert opened.count("training-samples") == "1 training sample, 1 to 1 shown"
+    assert "prompt 0 <b>" in opened.rows("training-samples")[0]
+    assert opened.complaints == []
+    opened.page.close()
 
 
 def test_everything_is_reached_with_the_tab_key_and_shows_that_it_is(small: Opened) -> None:
@@ -242,7 +267,7 @@ def test_fifteen_thousand_long_samples_are_paged_and_what_was_cut_is_said(browse
     assert opened.count("training-samples").endswith("7,476 to 7,500 shown")
     assert opened.page.evaluate("document.querySelectorAll('*').length") < 3000
     section.get_by_label("Search").fill("prompt 14999 ")
-    assert opened.count("training-samples") == "1 training samples, 1 to 1 shown"
+    assert opened.count("training-samples") == "1 training sample, 1 to 1 shown"
     assert opened.complaints == []
     opened.page.close()
 
