@@ -14,6 +14,7 @@ function drawForest(place, panels) {
       let y = 26;
       for (const row of panel.rows) {
         const lines = wrapped(`${row.arm} − ${row.other}, ${row.suite}`, labelWidth - 10);
+        const number = (value) => signed(value, row.digits);
         const ink = `var(--${row.outcome})`, place = wide ? y + 9 * lines.length : y + 18 * lines.length + 8;
         lines.forEach((line, i) => nodes.push(svg("text", {
           x: wide ? labelWidth : 0, y: y + 14 + 18 * i, "text-anchor": wide ? "end" : "start",
@@ -23,7 +24,7 @@ function drawForest(place, panels) {
           ...[row.low, row.high].map((end) => svg("line", { x1: x(end), x2: x(end), y1: place - 5, y2: place + 5, stroke: ink, "stroke-width": 2 })),
           svg("circle", { cx: x(row.mean), cy: place, r: 5.5, fill: ink }),
         );
-        marks.push([{ x: x(row.mean), y: place, text: `${row.arm} − ${row.other}, ${row.suite}\n${signed(row.mean)} ${panel.column} (${signed(row.low)} … ${signed(row.high)}), ${row.outcome}\n${fixed(100 * row.passes, 0)} % of the passes, ${fixed(100 * row.seconds, 0)} % of the seconds` }]);
+        marks.push([{ x: x(row.mean), y: place, text: `${row.arm} − ${row.other}, ${row.suite}\n${number(row.mean)} ${panel.column} (${number(row.low)} … ${number(row.high)}), ${row.outcome}\n${fixed(100 * row.passes, 0)} % of the passes, ${fixed(100 * row.seconds, 0)} % of the seconds` }]);
         y += 18 * lines.length + (wide ? 8 : 26);
       }
       const grid = ticks(...xs, (right - left) / 80).flatMap((tick) => [

@@ -106,7 +106,7 @@ def _forest(found: list[Comparison]) -> list[dict[str, Any]]:
         {
             "column": column,
             "higher_is_better": panel[0].higher_is_better,
-            "rows": [asdict(each) | {"outcome": each.outcome} for each in panel],
+            "rows": [asdict(each) | {"outcome": each.outcome, "digits": each.digits} for each in panel],
         }
         for column, panel in panels.items()
     ]

@@ -21,7 +21,7 @@ function html(name, attributes = {}, ...children) {
 
 const shown = (value) => Math.abs(value) >= 1e6 ? value.toExponential(2) : value.toLocaleString("en", { maximumSignificantDigits: 4 });
 const fixed = (value, digits = 2) => value.toFixed(digits);
-const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
+const signed = (value, digits = 2) => (value > 0 ? "+" : "") + value.toFixed(digits);
 
 const brush = document.createElement("canvas").getContext("2d");
 function widthOf(text) {

@@ -77,7 +77,7 @@ class Explorer {
 
   drawHead(columns) {
     const texts = columns.filter((column) => column.kind === "text").length;
-    this.table.style.minWidth = `${5 + 9 * texts + 6.5 * (columns.length - texts)}rem`;
+    this.table.style.minWidth = `${5 + 9 * texts + 5.5 * (columns.length - texts)}rem`;
     const { title, falling } = this.sort() ?? {};
     const focused = this.head.contains(document.activeElement) ? document.activeElement.textContent : null;
     const cells = columns.map((column) => {
@@ -141,7 +141,9 @@ function exploreTraining(place, samples) {
   const text = (title, index) => ({ title, kind: "text", value: (row) => row[index], cell: (row) => row[index] });
   const enters = { title: "phase", kind: "number", value: (row) => row[PHASE], cell: (row) => row[PHASE] == null ? "dropped" : String(row[PHASE]) };
   const values = samples.columns.map((title, index) => number(title, PHASE + 2 + index, title.endsWith("rank") ? 1 : 2));
-  const columns = [number("rank", PHASE + 1), enters, ...values, text("prompt", PROMPT), text("reference", REFERENCE),
+  // A window of plain text has no prompt.
+  const prompted = samples.rows.some((row) => row[PROMPT]);
+  const columns = [number("rank", PHASE + 1), enters, ...values, ...(prompted ? [text("prompt", PROMPT)] : []), text("reference", REFERENCE),
     ...(samples.answered ? [text("the student's answer", ANSWER)] : [])];
   const kept = (row) => phase === 0 || row[PHASE] === (phase > samples.phases ? null : phase);
   const chosen = choice("Enters in", names, (index) => { phase = index; explorer.update(); });

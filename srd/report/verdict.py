@@ -1,6 +1,7 @@
 """What a study found, in words: a sentence a comparison, whichever way it falls. Pure functions of the rows."""
 
 from dataclasses import dataclass
+from math import floor, log10
 
 from srd.report.scores import COMPARED, Result
 from srd.report.tables import differences_of
@@ -45,19 +46,26 @@ class Comparison:
             return "level"
         return "better" if (self.relation == "above") == self.higher_is_better else "worse"
 
+    @property
+    def digits(self) -> int:
+        """Decimals of the numbers: two, or as many as show two figures of the largest."""
+        largest = max(abs(value) for value in (self.mean, self.low, self.high))
+        return 2 if largest == 0 else max(2, 1 - floor(log10(largest)))
+
     def sentence(self) -> str:
         """Who against whom, by how much, how surely, and at what cost."""
-        interval = f"{signed(self.low)} … {signed(self.high)}"
+        mean, low, high = (signed(value, self.digits) for value in (self.mean, self.low, self.high))
+        interval = f"{low} … {high}"
         if self.outcome == "level":
-            found = (
-                f"level with {self.other} on {self.suite} (difference {signed(self.mean)} {self.column}, 95 % interval "
-            )
+            found = f"level with {self.other} on {self.suite} (difference {mean} {self.column}, 95 % interval "
             found += f"{interval}, which has zero in it)"
         else:
             # Where less is better, above does not speak for itself.
-            meaning = "" if self.higher_is_better else f", which is {self.outcome},"
-            found = f"{abs(self.mean):.2f} {self.column} {self.relation}{meaning} {self.other} on {self.suite} (95 % "
-            found += f"interval of the difference {interval})"
+            meaning = "" if self.higher_is_better else f", which is {self.outcome}"
+            found = (
+                f"{abs(self.mean):.{self.digits}f} {self.column} {self.relation} {self.other} on {self.suite}{meaning} "
+            )
+            found += f"(95 % interval of the difference {interval})"
         cost = f"at {percent(self.passes)} of its sample passes and {percent(self.seconds)} of its seconds"
         return f"{self.arm} is {found}, {cost}; {seeds(self.num_runs)}."
 
@@ -120,13 +128,13 @@ def _alone(rows: list[Result]) -> list[str]:
         f"{row.score.low:.2f} … {row.score.high:.2f} ({seeds(row.num_runs)})."
         for row in arms
     ]
-    return ["No arm is compared with another: run a second one with the same training seeds.", *scores]
+    return ["No arm is compared with another; versus=[ARM] names one of the same training seeds.", *scores]
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int) -> str:
     """A difference with its sign; what rounds to nothing has none."""
-    text = f"{value:+.2f}"
-    return text if float(text) else "0.00"
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def percent(share: float) -> str:

@@ -16,23 +16,24 @@ from srd.report.stats import MeanInterval
 from srd.report.verdict import tally, verdict
 from tests.pages import HOSTILE, comparison, contents
 
-OF = "on heldout (95 % interval of the difference"
+OF = "(95 % interval of the difference"
 DIFFERENCE = "on heldout (difference"
 ZERO = "which has zero in it)"
 WORDED = {
-    (-3.60, -4.66, -2.58, True): f"3.60 ROUGE-L below plain {OF} -4.66 … -2.58)",
-    (1.39, 0.01, 2.80, True): f"1.39 ROUGE-L above plain {OF} +0.01 … +2.80)",
+    (-3.60, -4.66, -2.58, True): f"3.60 ROUGE-L below plain on heldout {OF} -4.66 … -2.58)",
+    (1.39, 0.01, 2.80, True): f"1.39 ROUGE-L above plain on heldout {OF} +0.01 … +2.80)",
     (0.79, -0.3, 1.8, True): f"level with plain {DIFFERENCE} +0.79 ROUGE-L, 95 % interval -0.30 … +1.80, {ZERO}",
     (0.0, 0.0, 0.0, True): f"level with plain {DIFFERENCE} 0.00 ROUGE-L, 95 % interval 0.00 … 0.00, {ZERO}",
-    (2.0, 1.0, 3.0, False): f"2.00 ROUGE-L above, which is worse, plain {OF} +1.00 … +3.00)",
-    (-2.0, -3.0, -1.0, False): f"2.00 ROUGE-L below, which is better, plain {OF} -3.00 … -1.00)",
+    (0.021, 0.0004, 0.04, True): f"0.021 ROUGE-L above plain on heldout {OF} 0.000 … +0.040)",
+    (2.0, 1.0, 3.0, False): f"2.00 ROUGE-L above plain on heldout, which is worse {OF} +1.00 … +3.00)",
+    (-2.0, -3.0, -1.0, False): f"2.00 ROUGE-L below plain on heldout, which is better {OF} -3.00 … -1.00)",
 }
 """A mean, its interval, whether more is better; and what is said of it."""
 
 
 @pytest.mark.parametrize("found", WORDED)
 def test_a_difference_is_said_as_it_falls(found: tuple[float, float, float, bool]) -> None:
-    assert len(WORDED) == 6
+    assert len(WORDED) == 7
     mean, low, high, higher_is_better = found
     said = comparison(mean=mean, low=low, high=high, higher_is_better=higher_is_better).sentence()
     cost = "at 60 % of its sample passes and 76 % of its seconds; 3 training seeds."
