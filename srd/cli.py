@@ -36,7 +36,7 @@ COMMANDS = {
     **{name: Command(s.help, "srd.commands.run:run_stage") for name, s in STAGES.items() if not s.on_demand},
     "plan": Command("memory, disk and time of every stage, before the run", "srd.commands.plan:plan"),
     "table": Command("a table of a paper: all its arms, then its report", "srd.commands.report:table", composed=False),
-    "report": Command("tables and plots of a study (srd report STUDY)", "srd.commands.report:report", composed=False),
+    "report": Command("a study as a page (srd report STUDY --open)", "srd.commands.report:report", composed=False),
     "show": Command("look into an artefact (srd show STAGE/FINGERPRINT)", "srd.commands.show:show", composed=False),
     "ls": Command(
         "what there is: experiments, models, datasets, methods, artefacts", "srd.commands.ls:ls", composed=False

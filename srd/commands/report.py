@@ -1,5 +1,6 @@
 """`srd report [STUDY]`, and `srd table NAME [overrides]`: every arm of a table as one sweep, then its report."""
 
+import webbrowser
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,34 @@ from srd.commands.run import run
 from srd.commands.schema import options
 from srd.commands.terminal import one_word, outputs_of, print_table
 from srd.errors import UserError, look_up
+from srd.runtime.progress import say
 from srd.store.artefacts import typed
+
+OPEN = "--open"
 
 
 def report(words: list[str]) -> None:
-    """`srd report [STUDY]`."""
-    from srd.report.tables import comparisons, summary_table
+    """`srd report [STUDY] [--open]`."""
+    from srd.report.tables import summary_table
+    from srd.report.verdict import verdict
     from srd.report.write import write_report
 
-    outputs, rest = outputs_of(words)
-    rows, paths = write_report(outputs, one_word(rest, "report", "study", default="default"))
+    outputs, rest = outputs_of(words, flags=(OPEN,))
+    study = one_word([word for word in rest if word != OPEN], "report", "study", default="default")
+    rows, paths = write_report(outputs, study)
     print_table(*summary_table(rows))
-    for line in comparisons(rows):
+    for line in verdict(rows):
         print(line)
-    for path in paths.values():
-        print(path)
+    beside = ", ".join(path.name for kind, path in paths.items() if kind != "html")
+    print(f"{paths['html']} (beside it {beside})")
+    if OPEN in rest:
+        show_page(paths["html"])
+
+
+def show_page(path: Path) -> None:
+    """Open a page in the user's browser; where there is none, say where the page is."""
+    if not webbrowser.open(path.resolve().as_uri()):
+        say(f"no browser here; open {path.resolve()} in one")
 
 
 @dataclass

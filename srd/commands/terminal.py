@@ -14,12 +14,12 @@ from rich.table import Table
 from srd.errors import UserError
 
 
-def outputs_of(rest: list[str]) -> tuple[Path, list[str]]:
+def outputs_of(rest: list[str], flags: tuple[str, ...] = ()) -> tuple[Path, list[str]]:
     """The outputs folder of a command that Hydra does not read (`outputs=…`), and its other words; a flag among them
-    is a `UserError`."""
+    that is none of its `flags` is a `UserError`."""
     for word in rest:
-        if word.startswith("-"):
-            raise UserError(f"unknown flag '{word}'; there are outputs=FOLDER and --help")
+        if word.startswith("-") and word not in flags:
+            raise UserError(f"unknown flag '{word}'; there are {', '.join(['outputs=FOLDER', *flags])} and --help")
     chosen = [word.removeprefix("outputs=") for word in rest if word.startswith("outputs=")]
     folder = Path(os.path.expanduser(chosen[-1] if chosen else "outputs"))
     return folder, [word for word in rest if not word.startswith("outputs=")]

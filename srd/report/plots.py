@@ -1,6 +1,5 @@
-"""The report's pictures: training curves with phase borders, difficulty by phase, cost against score."""
+"""The report's pictures as files, for Markdown: differences, cost against score, training curves, difficulty."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +7,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srd.metrics import CRITERIA, METRICS, dev_column
-from srd.report.scores import COMPARED, Result
-from srd.report.study import Run, headline
+from srd.metrics import CRITERIA, METRICS
+from srd.report.figures import COSTS, SMOOTHING, Curve, Point, curves, first_runs, planes
+from srd.report.scores import Result
+from srd.report.study import Run
+from srd.report.verdict import Comparison, comparisons_of
 from srd.store.manifests import file_of
-from srd.store.rows import Phase, Reflection, read_dicts, read_rows
+from srd.store.rows import Phase, Reflection, read_rows
 
 mpl.rcParams.update(
     {
@@ -22,21 +23,20 @@ mpl.rcParams.update(
         "axes.grid": True,
         "grid.alpha": 0.25,
         "figure.dpi": 130,
+        "text.parse_math": False,  # a dollar in an arm's name is a dollar
     }
 )
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 """Okabe and Ito's palette, distinct for colour-blind readers."""
-SMOOTHING = 20
-"""Steps averaged in the loss curve."""
 
 
-def draw(runs: list[Run], rows: list[Result], folder: Path) -> dict[str, Path]:
-    """Write every plot that the study has data for; returns their paths by title."""
-    name, metric = headline(runs)
+def draw(runs: list[Run], rows: list[Result], metric: str, folder: Path) -> dict[str, Path]:
+    """Write every plot that the study has data for, dev curves by `metric`; returns their paths by title."""
     figures = {
-        f"Training loss and dev {metric.column}": ("training.png", _training(runs, name)),
-        "Difficulty by phase": ("difficulty.png", _difficulty(runs)),
+        "Differences": ("differences.png", _forest(comparisons_of(rows))),
         "Cost against score": ("cost.png", _cost(rows, runs)),
+        f"Training loss and dev {CRITERIA[metric].column}": ("training.png", _training(runs, metric)),
+        "Difficulty by phase": ("difficulty.png", _difficulty(runs)),
     }
     paths = {}
     for title, (name, figure) in figures.items():
@@ -46,9 +46,26 @@ def draw(runs: list[Run], rows: list[Result], folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _first_runs(runs: list[Run]) -> list[Run]:
-    """One run an arm, of its smallest training seed: plain arms first."""
-    return list({run.arm: run for run in sorted(runs, key=lambda run: (run.curated, run.arm, -run.seed))}.values())
+def _forest(found: list[Comparison]) -> Figure | None:
+    """Each difference with its interval, a panel for each thing that differs."""
+    if not found:
+        return None
+    columns = list(dict.fromkeys(each.column for each in found))
+    panels = [[each for each in found if each.column == column] for column in columns]
+    heights = [0.9 + 0.32 * len(panel) for panel in panels]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for column, panel, axes in zip(columns, panels, grid, strict=True):
+        for place, each in enumerate(panel):
+            spread = [[each.mean - each.low], [each.high - each.mean]]
+            colour = {"better": COLOURS[2], "worse": COLOURS[1], "level": "#666666"}[each.outcome]
+            axes.errorbar(each.mean, place, xerr=spread, fmt="o", color=colour, capsize=3)
+        axes.axvline(0, color="#222222", linewidth=1)
+        axes.set_ylim(len(panel) - 0.5, -0.5)
+        axes.set_yticks(range(len(panel)), [f"{each.arm} − {each.other}, {each.suite}" for each in panel])
+        better = "right" if panel[0].higher_is_better else "left"
+        axes.set_xlabel(f"difference in {column} with its 95 % interval (better to the {better})")
+    return figure
 
 
 def _panels(runs: list[Run]) -> list[tuple[str, list[Run]]]:
@@ -85,16 +102,16 @@ def _legend(axes: Axes, title: str) -> None:
 
 
 def _training(runs: list[Run], metric: str) -> Figure | None:
-    done = [run for run in _first_runs(runs) if run.is_distilled]
-    if not done:
+    by_arm = {curve.arm: curve for curve in curves(runs, metric)}
+    if not by_arm:
         return None
-    panels = _panels(done)
+    panels = _panels([run for run in first_runs(runs) if run.arm in by_arm])
     heights = _heights(panels)
     figure = Figure(figsize=(12, sum(heights)), layout="constrained")
     grid = figure.subplots(len(panels), 2, sharex=True, squeeze=False, height_ratios=heights)
     for (method, of_panel), (loss, dev) in zip(panels, grid, strict=True):
         for run, colour in _coloured(of_panel):
-            _curves(run, metric, colour, loss, dev)
+            _draw_curve(by_arm[run.arm], colour, loss, dev)
         loss.set_ylabel(f"training loss, nats/token\n(mean of {SMOOTHING} steps)")
         dev.set_ylabel(f"dev {CRITERIA[metric].column}")
         _legend(dev, method)
@@ -103,24 +120,22 @@ def _training(runs: list[Run], metric: str) -> Figure | None:
     return figure
 
 
-def _curves(run: Run, metric: str, colour: Any, loss: Axes, dev: Axes) -> None:
-    metrics, scores = (read_dicts(file_of(run.folder, f"{kind}.jsonl")) for kind in ("metrics", "dev"))
-    losses = [row["train/loss_nats"] for row in metrics]
-    smooth = [sum(losses[max(0, i - SMOOTHING + 1) : i + 1]) / min(i + 1, SMOOTHING) for i in range(len(losses))]
-    loss.plot([row["step"] for row in metrics], smooth, color=colour, linewidth=1.2)
+def _draw_curve(curve: Curve, colour: Any, loss: Axes, dev: Axes) -> None:
+    loss.plot(*_columns(curve.loss), color=colour, linewidth=1.2)
     # A run that chose its weights by another metric has no curve of this one, but keeps its place in the legend.
-    scored = [row for row in scores if dev_column(metric) in row]
-    values = [CRITERIA[metric].scale * row[dev_column(metric)] for row in scored]
-    dev.plot([row["step"] for row in scored], values, "o-", color=colour, markersize=3, linewidth=1.2, label=run.arm)
-    for before, after in pairwise(metrics):
-        if after["phase"] != before["phase"]:
-            for axes in (loss, dev):
-                axes.axvline(before["step"] + 0.5, color=colour, linestyle=":", linewidth=1)
+    dev.plot(*_columns(curve.dev), "o-", color=colour, markersize=3, linewidth=1.2, label=curve.arm)
+    for border in curve.borders:
+        for axes in (loss, dev):
+            axes.axvline(border, color=colour, linestyle=":", linewidth=1)
+
+
+def _columns(pairs: list[tuple[int, float]]) -> tuple[list[float], list[float]]:
+    return [step for step, _ in pairs], [value for _, value in pairs]
 
 
 def _difficulty(runs: list[Run]) -> Figure | None:
     """Both signals of the first curated arm that reflected, coloured by the phase that a sample enters in."""
-    reflected = [run for run in _first_runs(runs) if run.curated and run.folders("reflect")]
+    reflected = [run for run in first_runs(runs) if run.curated and run.folders("reflect")]
     if not reflected:
         return None
     run = reflected[0]
@@ -149,27 +164,32 @@ def _difficulty(runs: list[Run]) -> Figure | None:
     return figure
 
 
-def _cost(rows: list[Result], runs: list[Run]) -> Figure:
-    suite, column = rows[0].suite, COMPARED[rows[0].metric].column
-    by_arm = {row.arm: row for row in rows if row.target == "distill" and row.suite == suite}
-    panels = _panels([run for run in _first_runs(runs) if run.arm in by_arm]) or [("", [])]
+def _cost(rows: list[Result], runs: list[Run]) -> Figure | None:
+    """Of the first suite: score against seconds, and the arms that no other beats at its cost."""
+    plane = next(iter(planes(rows)), None)
+    if plane is None:
+        return None
+    by_arm = {point.arm: point for point in plane.points if point.is_arm}
+    panels = _panels([run for run in first_runs(runs) if run.arm in by_arm])
     heights = _heights(panels)
     figure = Figure(figsize=(10, sum(heights)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False, height_ratios=heights)[:, 0]
-    untrained = [row for row in rows if row.target != "distill" and row.suite == suite]
+    front, untrained = plane.front("seconds"), [point for point in plane.points if not point.is_arm]
     for (method, of_panel), axes in zip(panels, grid, strict=True):
         for run, colour in _coloured(of_panel):
             _point(by_arm[run.arm], colour, axes)
-        for row, style in zip(untrained, ("--", ":", "-."), strict=False):
-            axes.axhline(row.score.mean, color="#666666", linestyle=style, linewidth=1, label=row.arm)
-        axes.set_ylabel(f"{column}, {suite}\n(95 % interval)")
+        costs, scores = [point.cost.seconds for point in front], [point.score.mean for point in front]
+        axes.step(costs, scores, where="post", color="#999999", linewidth=1, zorder=0, label="Pareto front")
+        for point, style in zip(untrained, ("--", ":", "-."), strict=False):
+            axes.axhline(point.score.mean, color="#666666", linestyle=style, linewidth=1, label=point.arm)
+        axes.set_ylabel(f"{plane.column}, {plane.suite}\n(95 % interval)")
         _legend(axes, method)
-    grid[-1].set_xlim(0, 1.1 * max((row.cost.seconds for row in by_arm.values()), default=1))
-    grid[-1].set_xlabel("seconds of the arm, scoring included")
+    grid[-1].set_xlim(0, 1.1 * max(point.cost.seconds for point in by_arm.values()))
+    grid[-1].set_xlabel(COSTS["seconds"])
     return figure
 
 
-def _point(row: Result, colour: Any, axes: Axes) -> None:
-    spread = [[row.score.mean - row.score.low], [row.score.high - row.score.mean]]
-    options = {"fmt": "o", "color": colour, "capsize": 3, "label": row.arm}
-    axes.errorbar(row.cost.seconds, row.score.mean, yerr=spread, **options)
+def _point(point: Point, colour: Any, axes: Axes) -> None:
+    score = point.score
+    options = {"fmt": "o", "color": colour, "capsize": 3, "label": point.arm}
+    axes.errorbar(point.cost.seconds, score.mean, yerr=[[score.mean - score.low], [score.high - score.mean]], **options)

@@ -76,7 +76,7 @@ def _other_metric(row: Result, name: str) -> str:
 def difference_table(rows: list[Result]) -> Cells:
     """Every arm against every arm it is compared with: its metric and the perplexity, passes and seconds."""
     cost = {row.arm: row.cost for row in rows}
-    found = [(row, *difference) for row in rows for difference in _differences(row)]
+    found = [(row, *difference) for row in rows for difference in differences_of(row)]
     several = len({metric for _, _, metric, _ in found}) > 1
     header = ["", "against", "suite", *(["metric"] if several else []), "difference", "95 % interval", "runs"]
     return [*header, "sample passes", "seconds"], [
@@ -94,7 +94,7 @@ def difference_table(rows: list[Result]) -> Cells:
     ]
 
 
-def _differences(row: Result) -> list[tuple[str, str, MeanInterval]]:
+def differences_of(row: Result) -> list[tuple[str, str, MeanInterval]]:
     """Of a row to other arms: their names, the column of what differs, by how much."""
     named = [(COMPARED[row.metric].column, row.differences), (COMPARED[READ_BY].column, row.perplexity_differences)]
     return [(other, column, estimate) for column, found in named for other, estimate in found.items()]
@@ -148,21 +148,6 @@ def summary_table(rows: list[Result]) -> Cells:
             ]
         )
     return header, lines
-
-
-def comparisons(rows: list[Result]) -> list[str]:
-    """What each arm gains and costs against the first arm it is compared with, one sentence each."""
-    cost, lines = {row.arm: row.cost for row in rows}, []
-    for row in rows:
-        for other, column, estimate in _differences(row)[:1]:
-            mean, interval = _difference(estimate)
-            passes = _share(row.cost.sample_passes, cost[other].sample_passes)
-            seconds = _share(row.cost.seconds, cost[other].seconds)
-            lines.append(
-                f"{row.arm} against {other}, {row.suite}: {mean} ({interval}) {column}, "
-                f"{row.num_runs} training run(s); {passes} of its sample passes, {seconds} of its seconds"
-            )
-    return lines
 
 
 def _share(ours: float, theirs: float) -> str:

@@ -1,25 +1,27 @@
-"""`srd report STUDY`: one table and its plots, as Markdown, JSON and HTML, computed from rows and ledgers."""
+"""`srd report STUDY`: verdict, tables and plots as a page, Markdown, LaTeX and JSON, computed from rows and ledgers."""
 
-import base64
 import json
-from html import escape
 from pathlib import Path
-from string import Template
 
+from srd.report.explorer import held_out_samples, training_samples
+from srd.report.figures import curves, planes
 from srd.report.harness import numbers_of, program_notes, suite_table
+from srd.report.latex import latex
 from srd.report.noise import noise_table
+from srd.report.page import Contents, page
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.published import published, published_table
 from srd.report.scores import Result, results_of
-from srd.report.study import LOCK, Run, read_study, study_folder
+from srd.report.study import LOCK, Run, headline, read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
+from srd.report.verdict import comparisons_of, verdict
 from srd.store.files import replace_text
 from srd.store.locks import hold
 
 
 def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Path]]:
-    """Write `report.md`, `report.json`, `report.html` and the plots; returns the rows and the paths."""
+    """Write `report.html`, `report.md`, `report.tex`, `report.json` and the plots; returns the rows and the paths."""
     from srd.report.plots import draw
 
     runs = read_study(outputs, study)
@@ -34,7 +36,39 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
         "The plan": planned_table(runs),
     }
     tables = _tables(rows, more)
-    notes = [
+    metric, _ = headline(runs)
+    contents = Contents(
+        study=study,
+        verdict=verdict(rows),
+        comparisons=comparisons_of(rows),
+        planes=planes(rows),
+        curves=curves(runs, metric),
+        metric=metric,
+        training=training_samples(runs),
+        held_out=held_out_samples(rows, outputs),
+        tables=tables,
+        notes=_notes(runs, rows, tables),
+        artefacts={f"{row.arm}, {row.suite}": row.fingerprints for row in rows},
+    )
+    paths = {kind: folder / f"report.{kind}" for kind in ("html", "md", "tex", "json")}
+    numbers = {
+        "study": study,
+        "verdict": contents.verdict,
+        "rows": [row.as_dict() for row in rows],
+        "standard_suites": numbers_of(runs),
+    }
+    with hold(folder / LOCK, f"report {study}"):
+        plots = draw(runs, rows, metric, folder)
+        replace_text(paths["json"], json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+        replace_text(paths["tex"], latex(*tables["Scores"], caption=f"Study {study}."))
+        replace_text(paths["md"], _markdown(contents, plots))
+        replace_text(paths["html"], page(contents))
+    return rows, paths
+
+
+def _notes(runs: list[Run], rows: list[Result], tables: dict[str, Cells]) -> list[str]:
+    """What a reader must know of the tables that there are."""
+    return [
         *([ROUGE_NOTE] if any("rouge_l" in row.metrics for row in rows) else []),
         *NOTES,
         *program_notes(runs),
@@ -43,14 +77,6 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
         *fidelity(runs),
         *sources(runs),
     ]
-    paths = {kind: folder / f"report.{kind}" for kind in ("md", "json", "html")}
-    numbers = {"study": study, "rows": [row.as_dict() for row in rows], "standard_suites": numbers_of(runs)}
-    with hold(folder / LOCK, f"report {study}"):
-        plots = draw(runs, rows, folder)
-        replace_text(paths["json"], json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
-        replace_text(paths["md"], _markdown(study, rows, tables, notes, plots))
-        replace_text(paths["html"], _html(study, rows, tables, notes, plots))
-    return rows, paths
 
 
 def _tables(rows: list[Result], more: dict[str, Cells | None]) -> dict[str, Cells]:
@@ -82,38 +108,10 @@ LIKELIHOOD_NOTE = (
 )
 
 
-def _markdown(
-    study: str, rows: list[Result], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]
-) -> str:
-    parts = [f"# Study {study}"]
-    for title, cells in tables.items():
+def _markdown(contents: Contents, plots: dict[str, Path]) -> str:
+    parts = [f"# Study {contents.study}", *contents.verdict]
+    for title, cells in contents.tables.items():
         parts += [f"## {title}", markdown(*cells)]
-    parts += [*notes, "## Plots", *(f"![{title}]({path.name})" for title, path in plots.items()), "## Artefacts"]
-    parts += [
-        "\n".join(f"* {row.arm}, {row.suite}: {', '.join(f'`{name}`' for name in row.fingerprints)}" for row in rows)
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _html(study: str, rows: list[Result], tables: dict[str, Cells], notes: list[str], plots: dict[str, Path]) -> str:
-    """The whole report in one file, pictures included; every text of a study is escaped."""
-    parts = [f"<h1>Study {escape(study)}</h1>"]
-    parts += [part for title, cells in tables.items() for part in (f"<h2>{escape(title)}</h2>", _html_table(*cells))]
-    parts.append('<div class="notes">' + "".join(f"<p>{escape(note)}</p>" for note in notes) + "</div>")
-    for title, path in plots.items():
-        image = base64.b64encode(path.read_bytes()).decode()
-        parts += [f"<h2>{escape(title)}</h2>", f'<img alt="{escape(title)}" src="data:image/png;base64,{image}">']
-    parts += ["<h2>Artefacts</h2>", f"<ul>{''.join(map(_html_artefacts, rows))}</ul>"]
-    template = Template((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
-    return template.substitute(study=escape(study), body="\n".join(parts))
-
-
-def _html_table(header: list[str], lines: list[list[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table></div>'
-
-
-def _html_artefacts(row: Result) -> str:
-    codes = " ".join(f"<code>{escape(name)}</code>" for name in row.fingerprints)
-    return f"<li>{escape(row.arm)}, {escape(row.suite)}: {codes}</li>"
+    parts += [*contents.notes, "## Plots", *(f"![{title}]({path.name})" for title, path in plots.items())]
+    lines = [f"* {row}: {', '.join(f'`{name}`' for name in names)}" for row, names in contents.artefacts.items()]
+    return "\n\n".join([*parts, "## Artefacts", "\n".join(lines)]) + "\n"

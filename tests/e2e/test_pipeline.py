@@ -172,7 +172,8 @@ def test_report_show_and_ls_look_at_what_is_there(cli: Cli, smoke: list[str], co
     assert "reflect" not in plain["cost"]["seconds_by_stage"]
     assert curated["differences"].keys() == {"fkl"}
     assert "| teacher (random) |" in (copy / "outputs/report/smoke/report.md").read_text()
-    assert "data:image/png;base64" in (copy / "outputs/report/smoke/report.html").read_text()
+    assert '"training_samples":{"arm":' in (copy / "outputs/report/smoke/report.html").read_text()
+    assert r"teacher (random) & heldout &" in (copy / "outputs/report/smoke/report.tex").read_text()
     assert "report.html" in done.stdout
     for stage in ("samples", "reflect", "rank", "partition", "cache", "distill", "evaluate"):
         name = next((copy / "outputs" / stage).glob("*/manifest.json")).parent.relative_to(copy / "outputs")

@@ -66,3 +66,7 @@ def test_the_wheel_works_on_its_own(tmp_path: Path, data_file: Path) -> None:
     assert done.stdout.count("ROUGE-L") == 3
     assert (elsewhere / "outputs" / "evaluate").is_dir()
     assert "report.html" in run(srd, "report", "smoke", cwd=elsewhere).stdout
+    page = (elsewhere / "outputs/report/smoke/report.html").read_text()
+    files = [file for kind in ("*.js", "*.css") for file in (ROOT / "srd/report").glob(kind)]
+    assert len(files) == 5
+    assert all(file.read_text() in page for file in files)

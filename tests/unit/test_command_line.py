@@ -267,7 +267,7 @@ def test_every_command_has_help(word: str) -> None:
     ("words", "line"),
     [
         (["report", "study=smoke"], "study=smoke: srd report takes the name alone; write: srd report smoke"),
-        (["report", "--all"], "unknown flag '--all'; there are outputs=FOLDER and --help"),
+        (["report", "--all"], "unknown flag '--all'; there are outputs=FOLDER, --open and --help"),
         (["report", "smoek"], "unknown study 'smoek' in outputs; there are none"),
         (["table", "stdy"], "unknown table 'stdy'; did you mean 'study'?"),
         (["show", "-x"], "unknown flag '-x'"),
@@ -281,6 +281,19 @@ def test_commands_that_hydra_does_not_read(
     assert code == 2
     assert line in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_page_opens_in_a_browser_where_there_is_one(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from srd.commands.report import show_page
+
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or there)
+    show_page(tmp_path / "a study" / "report.html")
+    assert opened == [f"file://{tmp_path}/a%20study/report.html"]
+    assert ("no browser here; open" in capsys.readouterr().err) is not there
 
 
 def test_a_world_size_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
