@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from srd.metrics import CRITERIA, METRICS
 from srd.report.figures import COSTS, SMOOTHING, Curve, Point, curves, first_runs, planes
+from srd.report.regimes import data_of, draw_regimes, places
 from srd.report.scores import Result
 from srd.report.study import Run
 from srd.report.verdict import Comparison, comparisons_of
@@ -34,6 +35,7 @@ def draw(runs: list[Run], rows: list[Result], metric: str, folder: Path) -> dict
     """Write every plot that the study has data for, dev curves by `metric`; returns their paths by title."""
     figures = {
         "Differences": ("differences.png", _forest(comparisons_of(rows))),
+        "Where it pays": ("regimes.png", draw_regimes(places(comparisons_of(rows), data_of(runs, rows)))),
         "Cost against score": ("cost.png", _cost(rows, runs)),
         f"Training loss and dev {CRITERIA[metric].column}": ("training.png", _training(runs, metric)),
         "Difficulty by phase": ("difficulty.png", _difficulty(runs)),

@@ -17,7 +17,15 @@ from tests.conftest import Cli
 pytestmark = pytest.mark.slow  # hundreds of compositions
 
 ARMS = {"gpt2": 28, "gpt2-baselines": 2, "gpt2-ablation": 17, "study": 84, "study-ablation": 102, "study-noise": 12}
-ARMS |= {"evidence": 12, "evidence-gpu": 84, "regimes": 450, "study-signals": 39, "study-policies": 24, "study-samples": 15, "study-methods": 15}
+ARMS |= {
+    "evidence": 12,
+    "evidence-gpu": 84,
+    "regimes": 450,
+    "study-signals": 39,
+    "study-policies": 24,
+    "study-samples": 15,
+    "study-methods": 15,
+}
 ARMS |= {"sekd": 30, "sekd-signals": 36, "sekd-policies": 15, "sekd-gsm8k": 24, "sekd-gsm8k-on-policy": 21}
 ARMS |= {name.replace("gpt2", "openllama2"): count for name, count in ARMS.items() if name.startswith("gpt2")}
 
