@@ -75,7 +75,8 @@ NOTES = [
     "training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
     "scoring, ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows "
-    "state their own fine-tuning.",
+    "state their own fine-tuning. They run from the check of a stage's inputs to its manifest; Python's start, the "
+    "composing of the config and the plan are outside of them.",
 ]
 
 LIKELIHOOD_NOTE = (
