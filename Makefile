@@ -9,7 +9,8 @@ LM_EVAL := lm-eval[hf,ifeval,math]>=0.4.9
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench bench-check bench-gpu campaign evidence-gpu smollm2 lm-eval size clean
+.PHONY: help install demo test check format bench bench-check bench-gpu bench-trl campaign evidence-gpu smollm2 lm-eval size \
+	clean
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +48,10 @@ bench-check: $(STAMP)  ## bench, and fail where a ratio has dropped by more than
 
 bench-gpu: $(STAMP)  ## the same on a GPU: GPT-2 XL to GPT-2 124M shapes, bfloat16
 	@$(BIN)/python -m tests.bench --gpu $(ARGS)
+
+bench-trl: $(STAMP)  ## a training step of ours against TRL's GKDTrainer (about 15 minutes; ARGS="--tiny" to see that it runs)
+	@$(PIP) --editable '.[trl]'
+	@$(BIN)/python -m tests.bench.trl $(ARGS)
 
 campaign: $(STAMP)  ## kills, damage and odd input for an hour (ARGS="--minutes 5 --seed 7 --only kills")
 	@$(BIN)/python -m tests.campaign $(ARGS)

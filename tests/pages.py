@@ -37,7 +37,7 @@ def comparison(**changed: Any) -> Comparison:
     """SRD against plain KD, one above it by one for sure, unless changed."""
     values: dict[str, Any] = {
         "arm": "SRD", "other": "plain", "suite": "heldout", "column": "ROUGE-L", "higher_is_better": True, "mean": 1.0,
-        "num_runs": 3, "passes": 0.6, "seconds": 0.756, **changed,
+        "num_runs": 3, "p_holm": 0.01, "detectable": 0.6, "passes": 0.6, "seconds": 0.756, **changed,
     }  # fmt: skip
     return Comparison(**{"low": values["mean"] - 0.5, "high": values["mean"] + 0.5, **values})
 

@@ -24,6 +24,8 @@ def show(words: list[str]) -> None:
     print(f"{manifest['stage']}/{manifest['fingerprint']}  {manifest['started']}  version {manifest['version']}")
     print("made from  " + (", ".join(f"{name} {child}" for name, child in manifest["inputs"].items()) or "nothing"))
     print("cost       " + ", ".join(f"{key} {value:,.6g}" for key, value in ledger.items()))
+    parts = manifest["ledger"].get("seconds_by_part", {})
+    print("seconds    " + ", ".join(f"{part} {value:.3g}" for part, value in parts.items()))
     for name, entry in manifest["files"].items():
         print(
             f"file       {name}  {entry['bytes']:,} bytes"

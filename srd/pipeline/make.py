@@ -71,11 +71,12 @@ def _build(cfg: Config, node: Node) -> Path:
 
 def _made(work: Work[Any, Any]) -> Work[Any, Any]:
     """Run the stage of `work`, which tells what it cost; an error of torch that has a hint is a `UserError`."""
-    if work.engine.threads is not None:
-        import torch
+    with work.clock.part("libraries"):
+        if work.engine.threads is not None:
+            import torch
 
-        torch.set_num_threads(work.engine.threads)
-    stage = import_module(f"srd.stages.{work.node.stage}")
+            torch.set_num_threads(work.engine.threads)
+        stage = import_module(f"srd.stages.{work.node.stage}")
     work.kind = stage.Settings
     try:
         stage.make(work)

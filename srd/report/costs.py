@@ -16,6 +16,8 @@ class Cost:
     seconds: float = 0
     flops: float = 0
     seconds_by_stage: dict[str, float] = field(default_factory=dict)
+    seconds_by_part: dict[str, float] = field(default_factory=dict)
+    """The same seconds by what they went into: loading of models, checks, dev evaluation, the work itself."""
 
 
 def mean_cost(lineages: list[Iterable[dict[str, Any]]]) -> Cost:
@@ -30,6 +32,8 @@ def mean_cost(lineages: list[Iterable[dict[str, Any]]]) -> Cost:
             cost.seconds += share * ledger["seconds"]
             stage = manifest["stage"]
             cost.seconds_by_stage[stage] = cost.seconds_by_stage.get(stage, 0) + share * ledger["seconds"]
+            for part, seconds in ledger.get("seconds_by_part", {}).items():
+                cost.seconds_by_part[part] = cost.seconds_by_part.get(part, 0) + share * seconds
     return cost
 
 

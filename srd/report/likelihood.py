@@ -12,7 +12,7 @@ import numpy as np
 from srd.errors import UserError
 from srd.metrics import Metric
 from srd.metrics.calibration import Reading, readings
-from srd.report.stats import MeanInterval, bootstrap_of
+from srd.report.stats import Difference, MeanInterval, difference_of, interval_of
 from srd.store.manifests import file_of
 from srd.store.rows import Likelihood, read_rows
 
@@ -56,8 +56,8 @@ def likelihood_score(found: Readings) -> LikelihoodScore:
     """The scores of one row of the report."""
     each, total = Reading.unstacked(found.sums), Reading.unstacked(found.sums.sum(-1))
     return LikelihoodScore(
-        perplexity=bootstrap_of(found.sums, _perplexity),
-        ece=bootstrap_of(found.sums, lambda sums: Reading.unstacked(sums).ece()).times(100),
+        perplexity=interval_of(found.sums, _perplexity),
+        ece=interval_of(found.sums, lambda sums: Reading.unstacked(sums).ece()).times(100),
         accuracy=100 * float(total.accuracy().mean()),
         nll=float((each.nll / each.counts.sum(0)).mean()),
         num_runs=found.sums.shape[1],
@@ -65,12 +65,11 @@ def likelihood_score(found: Readings) -> LikelihoodScore:
     )
 
 
-def perplexity_difference(ours: Readings, theirs: Readings) -> MeanInterval | None:
+def perplexity_difference(ours: Readings, theirs: Readings) -> Difference | None:
     """Ours minus theirs, paired by training run and id; nothing where they are not of the same text and runs."""
     if ours.ids != theirs.ids or ours.sums.shape != theirs.sums.shape:
         return None
-    both = np.concatenate([ours.sums, theirs.sums])
-    return bootstrap_of(both, lambda sums: np.subtract(*map(_perplexity, np.split(sums, 2))))
+    return difference_of(ours.sums, theirs.sums, _perplexity)
 
 
 def _perplexity(sums: np.ndarray) -> np.ndarray:

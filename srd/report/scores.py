@@ -5,7 +5,7 @@ Axes: R training runs, I sample ids, S sampling seeds.
 
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from srd.report.likelihood import (
     read_likelihoods,
 )
 from srd.report.published import published
-from srd.report.stats import MeanInterval, bootstrap
+from srd.report.stats import Difference, MeanInterval, difference, holm, mean_interval
 from srd.report.study import Run, headline, in_order, short_fingerprint
 from srd.store.manifests import ancestry, file_of
 from srd.store.rows import Score, read_rows
@@ -55,14 +55,15 @@ class Result:
     mean_tokens: float | None
     cost: Cost
     fingerprints: list[str]
-    differences: dict[str, MeanInterval] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
     published: float | None = None
     likelihood: LikelihoodScore | None = None
     """None where the suite was not read."""
-    perplexity_differences: dict[str, MeanInterval] = field(default_factory=dict)
+    perplexity_differences: dict[str, Difference] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON, which has no NaN: what one id says nothing of is null."""
+        return asdict(self, dict_factory=lambda pairs: {name: None if each != each else each for name, each in pairs})
 
 
 @dataclass
@@ -118,6 +119,7 @@ def results_of(runs: list[Run]) -> list[Result]:
         result.published = published_score(target, suite, by_arm[arm][:1] if target == "distill" else runs)
         results.append(result)
     _compare(results, values, read, by_arm)
+    correct(results)
     return results
 
 
@@ -162,7 +164,7 @@ def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, art
         num_ids=num_ids,
         num_seeds=num_seeds,
         metric=name,
-        score=bootstrap(values.by_name[name]).times(metric.scale),
+        score=mean_interval(values.by_name[name]).times(metric.scale),
         metrics={each: METRICS[each].scale * means[each] for each in METRICS if each in means},
         nll=means["nll"],
         cut_share=means["cut"],
@@ -229,15 +231,27 @@ def _compare(
             if ours in values and peer in values:
                 _compare_answers(result, other, values[ours], values[peer])
             if ours in read and peer in read:
-                difference = perplexity_difference(read[ours], read[peer])
+                perplexity = perplexity_difference(read[ours], read[peer])
                 found = result.differences if ours not in values else result.perplexity_differences
-                found |= {other: difference} if difference is not None else {}
+                found |= {other: perplexity} if perplexity is not None else {}
 
 
 def _compare_answers(result: Result, other: str, ours: Values, peer: Values) -> None:
     if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
-        difference = ours.by_name[result.metric] - peer.by_name[result.metric]
-        result.differences[other] = bootstrap(difference).times(COMPARED[result.metric].scale)
+        found = difference(ours.by_name[result.metric] - peer.by_name[result.metric])
+        result.differences[other] = found.times(COMPARED[result.metric].scale)
+
+
+def correct(results: list[Result]) -> None:
+    """Fill in `p_holm` of all comparisons that are made of one metric, whatever their suites."""
+    made: dict[str, list[tuple[dict[str, Difference], str]]] = defaultdict(list)
+    for result in results:
+        for metric, found in ((result.metric, result.differences), (READ_BY, result.perplexity_differences)):
+            made[metric] += [(found, other) for other in found]
+    for comparisons in made.values():
+        corrected = holm([found[other].p for found, other in comparisons])
+        for (found, other), p_holm in zip(comparisons, corrected, strict=True):
+            found[other] = replace(found[other], p_holm=p_holm)
 
 
 def _plain(arm: str, by_arm: dict[str, list[Run]]) -> list[str]:

@@ -1,15 +1,18 @@
 """The report's tables: header and cells, for a terminal, Markdown and HTML alike."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from srd.metrics import METRICS, NLL
 from srd.pipeline.catalogue import STAGES
 from srd.report.scores import COMPARED, READ_BY, Result
-from srd.report.stats import MeanInterval
+from srd.report.stats import LEVEL, POWER, Difference, MeanInterval
 
 Cells = tuple[list[str], list[list[str]]]
 Column = tuple[str, Callable[[Result], str]]
 """A title, and the cell of a row."""
+IDS_ONLY = "ids only"
+"""Said of an interval that does not cover training seeds."""
 
 
 def score_table(rows: list[Result]) -> Cells:
@@ -74,19 +77,22 @@ def _other_metric(row: Result, name: str) -> str:
 
 
 def difference_table(rows: list[Result]) -> Cells:
-    """Every arm against every arm it is compared with: its metric and the perplexity, passes and seconds."""
+    """Every arm against every arm it is compared with: its metric and the perplexity with their tests, passes and
+    seconds."""
     cost = {row.arm: row.cost for row in rows}
     found = [(row, *difference) for row in rows for difference in differences_of(row)]
     several = len({metric for _, _, metric, _ in found}) > 1
-    header = ["", "against", "suite", *(["metric"] if several else []), "difference", "95 % interval", "runs"]
-    return [*header, "sample passes", "seconds"], [
+    header = ["", "against", "suite", *(["metric"] if several else []), "difference", "95 % interval", "p (Holm)"]
+    return [*header, "detectable", "runs", "sample passes", "seconds"], [
         [
             row.arm,
             other,
             row.suite,
             *([metric] if several else []),
             *_difference(estimate),
-            str(row.num_runs),
+            _p(estimate.p_holm),
+            "" if estimate.detectable is None else f"{estimate.detectable:.2f}",
+            str(estimate.num_runs),
             _share(row.cost.sample_passes, cost[other].sample_passes),
             _share(row.cost.seconds, cost[other].seconds),
         ]
@@ -94,14 +100,43 @@ def difference_table(rows: list[Result]) -> Cells:
     ]
 
 
-def differences_of(row: Result) -> list[tuple[str, str, MeanInterval]]:
+def difference_notes(rows: list[Result]) -> list[str]:
+    """What the columns of `difference_table` are; nothing where nothing is compared."""
+    found = [(column, estimate) for row in rows for _, column, estimate in differences_of(row)]
+    count = Counter(column for column, _ in found)
+    notes = [
+        f"p (Holm) is of a two-sided paired t test, after Holm's correction for all comparisons of this report: "
+        f"{' and '.join(f'{number} of {column}' for column, number in count.items())}."
+    ]
+    seeds = sorted({estimate.num_runs for _, estimate in found if estimate.detectable is not None})
+    if seeds:
+        notes.append(
+            f"With {' or '.join(map(str, seeds))} training seeds a difference under the one in the column “detectable” "
+            f"could not have been seen: so large must the true one be for the test to find it with a power of "
+            f"{100 * POWER:.0f} % at the level {100 * LEVEL:.0f} %, before Holm's correction, with the spread that was "
+            "met here between seeds and ids."
+        )
+    if not all(estimate.covers_seeds for _, estimate in found):
+        notes.append(
+            f"“{IDS_ONLY}”: fewer than three training seeds, so that interval and p are of these very models on other "
+            "ids, and say nothing of what another training seed would have given."
+        )
+    return notes if found else []
+
+
+def differences_of(row: Result) -> list[tuple[str, str, Difference]]:
     """Of a row to other arms: their names, the column of what differs, by how much."""
     named = [(COMPARED[row.metric].column, row.differences), (COMPARED[READ_BY].column, row.perplexity_differences)]
     return [(other, column, estimate) for column, found in named for other, estimate in found.items()]
 
 
 def _difference(estimate: MeanInterval) -> list[str]:
-    return [f"{estimate.mean:+.2f}", f"{estimate.low:+.2f} … {estimate.high:+.2f}"]
+    covers = "" if estimate.covers_seeds else f", {IDS_ONLY}"
+    return [f"{estimate.mean:+.2f}", f"{estimate.low:+.2f} … {estimate.high:+.2f}{covers}"]
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def cost_table(rows: list[Result]) -> Cells:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from srd.report.scores import COMPARED, Result
+from srd.report.stats import LEVEL, SEEDS_NEEDED
 from srd.report.tables import differences_of
 
-ENOUGH_SEEDS = 3
-"""With fewer training runs, redrawing them says nothing of the spread between training seeds."""
 MANY = 3
 """Comparisons that are read one by one; more are counted first."""
 
@@ -31,6 +30,15 @@ class Comparison:
     """Sample passes, ours by theirs."""
     seconds: float
     """Likewise."""
+    p_holm: float
+    """Of the test that nothing differs, corrected for all comparisons of the report."""
+    detectable: float | None
+    """The smallest true difference that so many training seeds would likely have shown; None of fewer than three."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is found after the correction, too."""
+        return self.outcome != "level" and self.p_holm < LEVEL
 
     @property
     def relation(self) -> str:
@@ -58,7 +66,7 @@ class Comparison:
         interval = f"{low} … {high}"
         if self.outcome == "level":
             found = f"level with {self.other} on {self.suite} (difference {mean} {self.column}, 95 % interval "
-            found += f"{interval}, which has zero in it)"
+            found += f"{interval}, which has zero in it{self._unseen()})"
         else:
             # Where less is better, above does not speak for itself.
             meaning = "" if self.higher_is_better else f", which is {self.outcome}"
@@ -68,6 +76,12 @@ class Comparison:
             found += f"(95 % interval of the difference {interval})"
         cost = f"at {percent(self.passes)} of its sample passes and {percent(self.seconds)} of its seconds"
         return f"{self.arm} is {found}, {cost}; {seeds(self.num_runs)}."
+
+    def _unseen(self) -> str:
+        """What a level result does not rule out."""
+        if self.detectable is None:
+            return ""
+        return f"; under {self.detectable:.{self.digits}f} it could not have been seen"
 
 
 def comparisons_of(rows: list[Result]) -> list[Comparison]:
@@ -87,6 +101,8 @@ def comparisons_of(rows: list[Result]) -> list[Comparison]:
             num_runs=row.num_runs,
             passes=row.cost.sample_passes / cost[other].sample_passes,
             seconds=row.cost.seconds / cost[other].seconds,
+            p_holm=found.p_holm,
+            detectable=found.detectable,
         )
         for row in rows
         for other, column, found in differences_of(row)
@@ -101,7 +117,7 @@ def verdict(rows: list[Result]) -> list[str]:
         return _alone(rows)
     said = [tally(found)] if len(found) > MANY else []
     said += [each.sentence() for each in found]
-    if min(each.num_runs for each in found) < ENOUGH_SEEDS:
+    if min(each.num_runs for each in found) < SEEDS_NEEDED:
         said.append(
             "With fewer than three training seeds an interval does not cover training seeds: it says what other test "
             "samples would change, not what another training run would."
@@ -112,9 +128,11 @@ def verdict(rows: list[Result]) -> list[str]:
 def tally(found: list[Comparison]) -> str:
     """How many comparisons came out which way, and how many would by chance."""
     count = {outcome: sum(each.outcome == outcome for each in found) for outcome in ("better", "worse", "level")}
+    better, worse = (sum(each.outcome == outcome and each.stands for each in found) for outcome in ("better", "worse"))
     return (
         f"Of {len(found)} comparisons {count['better']} came out better, {count['worse']} worse and {count['level']} "
-        "level, each by its own 95 % interval; where nothing differs, one in twenty would still not be level."
+        f"level, each by its own 95 % interval; corrected for their number (Holm), {better} stay better and {worse} "
+        "worse."
     )
 
 

@@ -14,7 +14,7 @@ from srd.report.planned import fidelity, planned_table
 from srd.report.published import published, published_table
 from srd.report.scores import Result, results_of
 from srd.report.study import LOCK, Run, headline, read_study, study_folder
-from srd.report.tables import Cells, cost_table, difference_table, markdown, score_table
+from srd.report.tables import Cells, cost_table, difference_notes, difference_table, markdown, score_table
 from srd.report.verdict import comparisons_of, verdict
 from srd.store.files import replace_text
 from srd.store.locks import hold
@@ -71,6 +71,7 @@ def _notes(runs: list[Run], rows: list[Result], tables: dict[str, Cells]) -> lis
     return [
         *([ROUGE_NOTE] if any("rouge_l" in row.metrics for row in rows) else []),
         *NOTES,
+        *difference_notes(rows),
         *program_notes(runs),
         *([LIKELIHOOD_NOTE] if any(row.likelihood for row in rows) else []),
         *([PLAN_NOTE] if "The plan" in tables else []),
@@ -93,18 +94,21 @@ def sources(runs: list[Run]) -> list[str]:
 
 ROUGE_NOTE = "ROUGE-L is the F-measure of rouge-score with stemming, times 100."
 NOTES = [
-    "The interval of a score is a 95 % bootstrap over training runs, sample ids and sampling seeds. Differences are "
-    "paired by training seed, id and sampling seed.",
-    "With a single training run the interval says nothing of the spread between training seeds.",
+    "A 95 % interval is for other training seeds and other ids: Student's t, with the variance of the mean from the "
+    "spread between training runs and between ids (two factors, crossed; the answers to an id under several sampling "
+    "seeds are averaged). Differences are paired by training seed, id and sampling seed.",
+    "Of fewer than three training runs (the first number of n) the interval is over ids only: it does not cover "
+    "training seeds.",
     "Seconds count everything an arm needs beyond the fine-tuned teacher and the student's warm start: reflection, "
     "scoring, ranking, caching of the teacher and distillation with its dev evaluations. Teacher and student rows "
-    "state their own fine-tuning.",
+    "state their own fine-tuning. They run from the check of a stage's inputs to its manifest; Python's start, the "
+    "composing of the config and the plan are outside of them.",
 ]
 
 LIKELIHOOD_NOTE = (
     "Perplexity is exp of the mean NLL of a token over all supervised positions of the test rows; ECE is the expected "
     "calibration error of the likeliest token's probability, 15 bins of equal width (Guo et al. 2017); top-1 is how "
-    "often that token is the text's own. Their intervals redraw training runs and rows."
+    "often that token is the text's own. Their intervals rest on the jackknife's pseudo-values of the rows."
 )
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cache
 from typing import Protocol
 
@@ -19,6 +20,26 @@ class Advance(Protocol):
     """Move a bar forward by `count`, and say something beside it."""
 
     def __call__(self, count: float, note: str = "") -> None: ...
+
+
+class Pace:
+    """How fast a count grows, over all of it, and when it will have come to `total`."""
+
+    def __init__(self, total: float) -> None:
+        self.total, self.count = total, 0.0
+        self._begin = time.monotonic()
+
+    def advance(self, count: float) -> None:
+        self.count += count
+
+    @property
+    def rate(self) -> float:
+        """A second."""
+        return self.count / max(1e-9, time.monotonic() - self._begin)
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.total - self.count) / max(1e-9, self.rate)
 
 
 @cache
@@ -60,7 +81,7 @@ def bar(title: str, total: float, done: float = 0) -> Iterator[Advance]:
 
 @contextmanager
 def _rich_bar(title: str, total: float, done: float) -> Iterator[Advance]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Column
 
     columns = [
@@ -68,36 +89,33 @@ def _rich_bar(title: str, total: float, done: float) -> Iterator[Advance]:
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
+        TextColumn("{task.fields[left]}"),
         # The note gives way first where the terminal is narrow.
         TextColumn("{task.fields[note]}", style="dim", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     ]
-    begin, count_done = time.monotonic(), 0.0
+    pace = Pace(total - done)
     with Progress(*columns, console=console(), transient=True, expand=True) as progress:
-        task = progress.add_task(title, total=total, completed=int(done), rate="", note="")
+        task = progress.add_task(title, total=total, completed=int(done), rate="", left="", note="")
 
         def advance(count: float, note: str = "") -> None:
-            nonlocal count_done
-            count_done += count
-            rate = count_done / max(1e-9, time.monotonic() - begin)
-            progress.update(task, advance=count, rate=f"{rate:.1f}/s", note=note)
+            pace.advance(count)
+            left = f"{timedelta(seconds=round(pace.seconds_left))} left" if pace.count else ""
+            progress.update(task, advance=count, rate=f"{pace.rate:.1f}/s", left=left, note=note)
 
         yield advance
 
 
 def _lines(title: str, total: float, done: float) -> Advance:
-    begin, last, count_done = time.monotonic(), time.monotonic(), 0.0
+    pace, last = Pace(total - done), time.monotonic()
 
     def advance(count: float, note: str = "") -> None:
-        nonlocal last, count_done
-        count_done += count
+        nonlocal last
+        pace.advance(count)
         now = time.monotonic()
         if now - last < LINE_SECONDS:
             return
         last = now
-        rate = count_done / (now - begin)
-        left = (total - done - count_done) / max(1e-9, rate)
-        say(f"{title}  {done + count_done:.0f}/{total:.0f}  {rate:.1f}/s  {left:.0f} s left  {note}")
+        place = f"{done + pace.count:.0f}/{total:.0f}"
+        say(f"{title}  {place}  {pace.rate:.1f}/s  {pace.seconds_left:.0f} s left  {note}")
 
     return advance

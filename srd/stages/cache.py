@@ -72,9 +72,10 @@ def make(work: Work[Settings, Pair]) -> None:
     try:
         work.leaves |= build(model, rows, work.path, record, work.engine, pad, vocabulary, work.clock)
         spread = sorted(rows, key=lambda row: (row.num_tokens, row.id))[:: max(1, len(rows) // CHECKED)][:CHECKED]
-        cached = CachedTeacher(work.path, vocabulary, model.device)
-        fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
-        check_fidelity(fidelity, roundoff(settings.dtype, model, work.engine), settings.dtype)
+        with work.clock.part("fidelity check"):
+            cached = CachedTeacher(work.path, vocabulary, model.device)
+            fidelity = compare(model, cached, spread, pad, vocabulary, work.engine)
+            check_fidelity(fidelity, roundoff(settings.dtype, model, work.engine), settings.dtype)
     except UserError:
         if processes.is_first():
             clear(work.path)  # of no use to a run that continues, and large
@@ -134,7 +135,7 @@ def build(
     done = processes.from_first(done)
     _check_disk(folder, sum(shards) * bytes_each)
     if done["batches"] and clock is not None:
-        clock.carry(done["seconds"])
+        clock.carry(done["clock"])
     store = Store(folder, {entry["id"]: entry for entry in index}, record, written, vocabulary)
     _fill(model, plan, store, done, engine, pad, clock or Clock())
     names = [shard_name(number) for number in range(len(shards))]
@@ -189,7 +190,7 @@ def _fill(
                 ended = first + len(batches)
                 now = {"folder": store.folder.name, "batches": ended, "items": sum(map(len, plan[:ended]))}
                 now |= {"max_tokens": done["max_tokens"]}
-                state = {"states": store.written.mark, "seconds": clock.seconds}
+                state = {"states": store.written.mark, "clock": clock.reading()}
                 replace_text(store.folder / PROGRESS, seal(now | state))
             advance(sum(sizes[first : first + len(batches)]))
 
@@ -198,7 +199,7 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     """Where a killed run stopped, with the batches it began with; None where that is not to be believed."""
     place = folder / PROGRESS
     done = unseal(place) if place.exists() else None
-    if done is not None and done["folder"] == folder.name:
+    if done is not None and done["folder"] == folder.name and "clock" in done:  # an older srd kept no parts
         return done
     if place.exists():
         say(f"{place}: what a killed run left is damaged; made anew")

@@ -21,9 +21,8 @@ def training_flops(parameters: float, tokens: float) -> float:
 
 
 def training_ledger(counters: Counters, flops: float) -> dict[str, float]:
-    """The cost of a training run: passes, tokens, seconds of its dev evaluations, estimated FLOPs."""
+    """The cost of a training run: passes, tokens, estimated FLOPs."""
     return {
-        "dev_seconds": counters.dev_seconds,
         "steps": counters.step,
         "sample_passes": counters.sample_passes,
         "training_tokens": counters.tokens,

@@ -96,10 +96,11 @@ def make(work: Distillation) -> None:
             clock=work.clock,
             chooser=chooser,
         )
-        selection = ModelSelection(training.state, _dev_set(work, loaded), work.engine, settings.recipe, len(phases))
+        dev = _dev_set(work, loaded)
+        selection = ModelSelection(training.state, dev, work.engine, settings.recipe, len(phases))
         selection.begin()
-        with bar("distill", steps, training.state.counters.step) as advance:
-            training.train(phases, advance, selection.end_epoch, selection.end_phase)
+        with bar("distill, tokens", *training.tokens(phases, dev.num_tokens)) as advance:
+            training.train(phases, advance, selection.end_epoch, selection.end_phase, dev.num_tokens)
     if settings.merge:
         _fold_adapter(work, training.state, loaded)
     work.leaves |= {"best", "metrics.jsonl", "dev.jsonl", *(f"phase-{number}" for number in range(len(phases)))}

@@ -13,7 +13,7 @@ from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.text.encoding import encode_all
 from srd.training.loop import Training
-from srd.training.order import PhaseWork, num_steps
+from srd.training.order import PhaseWork
 
 
 @dataclass
@@ -35,9 +35,9 @@ def make(work: Work[Settings, Pair]) -> None:
     model = trainable(loaded.model, settings.lora, settings.recipe.seed, settings.role)
     with logger(work.logger, str(work.node), work.outputs) as log:
         training = Training(model, settings.recipe, work.engine, work.path, loaded.pad_id, log, clock=work.clock)
-        steps, counters = num_steps([len(rows)], settings.recipe), training.state.counters
-        with bar(f"finetune {settings.role}", steps, counters.step) as advance:
-            training.train([PhaseWork(rows, reference_loss(loaded.vocabulary, work.engine))], advance)
+        phases, counters = [PhaseWork(rows, reference_loss(loaded.vocabulary, work.engine))], training.state.counters
+        with bar(f"finetune {settings.role}, tokens", *training.tokens(phases)) as advance:
+            training.train(phases, advance)
     save_model(folded(model, f"model.{settings.role}.lora"), loaded.tokenizer, work.path / "model")
     work.leaves |= {"model", "metrics.jsonl"}
     work.ledger |= training_ledger(counters, training_flops(loaded.parameters, counters.tokens))

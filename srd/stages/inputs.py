@@ -51,6 +51,11 @@ class Loaded:
 def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
     """The model of a role, newest weights first among the stage's inputs; `identity` is the stage's setting that says
     which weights it starts from. It has been tried on the first sample, and knows what ends an answer."""
+    with work.clock.part("model loading"):
+        return _read_model(work, role, identity)
+
+
+def _read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
     from srd.generation.answers import tell_stops
     from srd.models.load import load_model, load_tokenizer
     from srd.models.trial import try_out

@@ -80,7 +80,7 @@ class Work(Generic[Settings, Context]):
     ledger: dict[str, Any] = field(default_factory=dict)
     """Costs to record besides the seconds: tokens, passes, counts worth keeping."""
     clock: Clock = field(default_factory=Clock)
-    """The seconds of the ledger: all of the work, without what a kill threw away."""
+    """The seconds of the ledger, by part: all of the work, without what a kill threw away."""
     record: dict[str, Any] = field(default_factory=dict)
     """What else belongs into the manifest."""
     leaves: set[str] = field(default_factory=set)
@@ -140,7 +140,8 @@ def _fill(node: Node, outputs: str | Path, partial: Path, make: Callable[[Work],
     say(f"{node}  {'continued' if partial.exists() else 'started'}")
     partial.mkdir(exist_ok=True)
     begin, work = time.time(), Work(node, partial, {})
-    work.inputs |= {name: require(child, outputs) for name, child in node.inputs.items()}
+    with work.clock.part("input checks"):
+        work.inputs |= {name: require(child, outputs) for name, child in node.inputs.items()}
     make(work)
     _write_manifest(work, begin)
 
@@ -186,11 +187,13 @@ def closure(nodes: Iterable[Node]) -> list[Node]:
 def _write_manifest(work: Work, begin: float) -> None:
     """Hash what was made and write the manifest: from here on the artefact is complete."""
     files = {path.relative_to(work.path): path for path in work.path.rglob("*") if path.is_file()}
-    listed = {
-        name.as_posix(): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)}
-        for name, path in sorted(files.items())
-        if name.parts[0] in work.leaves
-    }
+    with work.clock.part("hashes and provenance"):
+        listed = {
+            name.as_posix(): {"sha256": digest(path), "bytes": path.stat().st_size, "rows": _rows(path)}
+            for name, path in sorted(files.items())
+            if name.parts[0] in work.leaves
+        }
+        origin = provenance()
     manifest = {
         "stage": work.node.stage,
         "version": work.node.version,
@@ -198,10 +201,10 @@ def _write_manifest(work: Work, begin: float) -> None:
         "settings": work.node.settings,
         "inputs": {name: str(child) for name, child in work.node.inputs.items()},
         "files": listed,
-        "ledger": {**work.ledger, "seconds": work.clock.seconds},
+        "ledger": {**work.ledger, **work.clock.reading()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin)),
         **work.record,
-        **provenance(),
+        **origin,
     }
     replace_text(work.path / MANIFEST, seal(manifest, indent=1))
 

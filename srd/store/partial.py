@@ -81,7 +81,7 @@ def fill(
             if processes.is_first():
                 unsorted.append("".join(dump(row) for row in rows))
                 # Rows first, then the progress that vouches for them: between the two a kill loses one batch.
-                place = {"folder": work.path.name, "rows": unsorted.mark, "seconds": work.clock.seconds}
+                place = {"folder": work.path.name, "rows": unsorted.mark, "clock": work.clock.reading()}
                 replace_text(progress, seal({**done, **place}))
     if processes.is_first():
         # Sorted at the end, because batches are made by length: the file's order is one that no setting changes.
@@ -97,8 +97,9 @@ def _begun(work: Work, progress: Path, unsorted: Grown) -> dict[str, Any] | None
     done = unseal(progress) if progress.exists() else None
     # What stands behind the last progress is half a batch, or a whole one whose progress was not written any more: it
     # is computed again, so it has to go. That also takes care of a torn last line.
-    if done is not None and done["folder"] == work.path.name and unsorted.restore(done["rows"]):
-        work.clock.carry(done["seconds"])
+    whole = done is not None and done["folder"] == work.path.name and "clock" in done  # an older srd kept no parts
+    if done is not None and whole and unsorted.restore(done["rows"]):
+        work.clock.carry(done["clock"])
         return {key: done[key] for key in ("items", "batch_sequences", "counts")}
     if progress.exists():
         say(f"{work.node}  what a killed run left of {unsorted.path.name} is damaged; made anew")

@@ -4,7 +4,6 @@ What a step does depends on (seed, phase, step) alone: the order of the data and
 learning rate is computed from it.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from srd.runtime.clock import Clock
 from srd.runtime.loggers import Log
 from srd.runtime.progress import Advance
 from srd.text.encoding import Encoded
-from srd.training.order import PhaseOrder, PhaseWork, num_steps
+from srd.training.order import PhaseOrder, PhaseWork, num_steps, tokens_before
 from srd.training.state import OnPolicyData, TrainingState
 from srd.training.step import AuxiliaryLoss, Updater
 
@@ -60,13 +59,17 @@ class Training:
         advance: Advance,
         end_epoch: Callable[[int, int], None] = lambda phase, epoch: None,
         end_phase: Callable[[int], None] = lambda phase: None,
+        dev_tokens: int = 0,
     ) -> None:
-        """Train every phase from where the counters stand; the callbacks run once each, also across kills."""
+        """Train every phase from where the counters stand; the callbacks run once each, also across kills.
+
+        `advance` hears the tokens of every step's data, and the `dev_tokens` that `end_epoch` goes through.
+        """
         counters = self.state.counters
         total_steps = num_steps([len(phase.rows) for phase in phases], self.recipe)
         while counters.phase < len(phases):
             order = PhaseOrder(phases[counters.phase], self.recipe, counters.phase)
-            self._train_phase(order, total_steps, advance, end_epoch)
+            self._train_phase(order, total_steps, advance, end_epoch, dev_tokens)
             end_phase(counters.phase)
             counters.phase += 1
             counters.phase_step = 0
@@ -77,8 +80,19 @@ class Training:
             # leaves the same files.
             self.state.save()
 
+    def tokens(self, phases: list[PhaseWork], dev_tokens: int = 0) -> tuple[int, int]:
+        """What `train` will have told `advance` at its end, and what of it lies behind a run that goes on."""
+        counters = self.state.counters
+        done = tokens_before(phases, self.recipe, counters.phase, counters.phase_step, dev_tokens)
+        return tokens_before(phases, self.recipe, len(phases), 0, dev_tokens), done
+
     def _train_phase(
-        self, order: PhaseOrder, total_steps: int, advance: Advance, end_epoch: Callable[[int, int], None]
+        self,
+        order: PhaseOrder,
+        total_steps: int,
+        advance: Advance,
+        end_epoch: Callable[[int, int], None],
+        dev_tokens: int,
     ) -> None:
         state, counters, work = self.state, self.state.counters, order.work
         while counters.phase_step < order.steps:
@@ -87,14 +101,16 @@ class Training:
             done = counters.step / max(1, total_steps - 1)
             settings = work.settings(done)
             self._set_rate(order.steps, total_steps)
+            tokens = sum(row.num_tokens for row in order.rows(counters.phase_step))
             row = self.updater.step(self._rows(order), work.objective, settings, done)
             row |= {"epoch": epoch} | {f"train/{key}": value for key, value in asdict(settings).items()}
             state.append("metrics", row)
-            advance(1, f"loss {row['train/loss_nats']:.3f} phase {counters.phase + 1} epoch {epoch + 1}")
+            place = f"step {counters.step} phase {counters.phase + 1} epoch {epoch + 1}"
+            advance(tokens, f"loss {row['train/loss_nats']:.3f} {place}")
             if is_last:
-                begin = time.monotonic()
                 end_epoch(counters.phase, epoch)
-                counters.dev_seconds += time.monotonic() - begin
+                if dev_tokens:
+                    advance(dev_tokens)
             # After the epoch's end and not before: what the dev answers chose is among the counters.
             if is_last or counters.step % self.engine.save_steps == 0:
                 state.save()

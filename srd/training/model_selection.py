@@ -17,6 +17,9 @@ from srd.text.encoding import Encoded
 from srd.training.state import TrainingState
 from srd.training.student_data import StudentResponses
 
+DEV = "dev evaluation"
+"""The part of a training's seconds in which the dev split is answered and read."""
+
 
 @dataclass(frozen=True)
 class DevSet:
@@ -34,6 +37,11 @@ class DevSet:
         answers = answer(student, rows, self.tokenizer, self.generation, seeds, engine)
         scores = [metric(a.text, sample) for a, (sample, _) in zip(answers, self.pairs, strict=True)]
         return sum(scores) / len(scores)
+
+    @property
+    def num_tokens(self) -> int:
+        """About what one evaluation takes: the tokens of the prompts with their references."""
+        return sum(row.num_tokens for _, row in self.pairs)
 
     def loss(self, student: Any, engine: Engine) -> float:
         """Mean over the dev samples of their references' NLL, nats per token."""
@@ -77,16 +85,18 @@ class ModelSelection:
         """The dev loss before the first step, which later ones are measured against."""
         data = self._adaptive
         if data is not None and data.dev_loss_mark is None:
-            data.observe(self.dev.loss(self.state.model, self.engine))
+            with self.state.clock.part(DEV):
+                data.observe(self.dev.loss(self.state.model, self.engine))
 
     def end_epoch(self, phase: int, epoch: int) -> None:
         """Answer the dev prompts, or take their loss alone; keep the weights where they are the best so far."""
         c, student, data = self.state.counters, self.state.model, self._adaptive
         row: dict[str, Any] = {"step": c.step, "phase": phase, "epoch": epoch}
         score = None
-        if self.recipe.answers_dev:
-            score = row[dev_column(self.recipe.select_by)] = self.dev.score(student, self.engine, self.metric)
-        nll = row[dev_column(NLL)] = self.dev.loss(student, self.engine)
+        with self.state.clock.part(DEV):
+            if self.recipe.answers_dev:
+                score = row[dev_column(self.recipe.select_by)] = self.dev.score(student, self.engine, self.metric)
+            nll = row[dev_column(NLL)] = self.dev.loss(student, self.engine)
         if data is not None:
             data.observe(nll)
             row["dev/student_share"] = data.share

@@ -65,3 +65,16 @@ def epoch_order(num_rows: int, seed: int, phase: int, epoch: int) -> list[int]:
 def num_steps(phases: list[int], recipe: Recipe) -> int:
     """Optimiser steps of phases with so many samples each."""
     return sum(math.ceil(rows / recipe.batch_sequences) * recipe.epochs for rows in phases)
+
+
+def tokens_before(phases: list[PhaseWork], recipe: Recipe, phase: int, phase_step: int, dev_tokens: int = 0) -> int:
+    """Tokens of the data of all steps before a step of a phase, with `dev_tokens` for the end of every epoch."""
+    found = 0
+    for number, work in enumerate(phases[: phase + 1]):
+        order = PhaseOrder(work, recipe, number)
+        steps = order.steps if number < phase else phase_step
+        epochs = steps // order.steps_per_epoch
+        found += epochs * (sum(row.num_tokens for row in work.rows) + dev_tokens)
+        begun = range(epochs * order.steps_per_epoch, steps)
+        found += sum(row.num_tokens for step in begun for row in order.rows(step))
+    return found

@@ -62,9 +62,6 @@ class Counters:
     tokens: int = 0
     supervised_tokens: int = 0
     corpus_tokens: int = 0
-    seconds: float = 0.0
-    """All of the work when the state was saved."""
-    dev_seconds: float = 0.0
     best_score: float | None = None
     """Of the dev answers, by the metric that chooses; none before the first epoch has ended."""
     best_nll: float | None = None
@@ -127,7 +124,6 @@ class TrainingState:
 
     def save(self) -> None:
         """Replace the saved state: weights, optimiser moments, counters; of several processes the first one does."""
-        self.counters.seconds = self.clock.seconds
         if not processes.is_first():
             return
         # By the parameter's name, not by its number in the optimiser, which the grouping decides. Before the first step
@@ -138,7 +134,7 @@ class TrainingState:
                 tensors[f"{key}.{name}"] = value
         logs = {kind: log.mark for kind, log in self.logs.items()}
         texts = {"folder": self.folder.name, "counters": asdict(self.counters), "logs": logs}
-        texts |= {"beside": self.beside.digests()}
+        texts |= {"beside": self.beside.digests(), "clock": self.clock.reading()}
         if self.on_policy is not None:
             texts["on_policy"] = self.on_policy.state()
         if self.chooser is not None:
@@ -176,7 +172,7 @@ class TrainingState:
         """Take over the saved state."""
         with safe_open(self.folder / STATE, "pt", device=str(self.device)) as file:
             self.counters = Counters(**json.loads(file.metadata()["counters"]))
-            self.clock.carry(self.counters.seconds)
+            self.clock.carry(json.loads(file.metadata()["clock"]))
             if self.on_policy is not None:
                 self.on_policy.restore(json.loads(file.metadata()["on_policy"]))
             if self.chooser is not None:
@@ -216,7 +212,7 @@ class TrainingState:
                 holds = digest == _digest({key: file.get_tensor(key) for key in file.keys()}, texts)  # noqa: SIM118
         except SafetensorError:  # and no OSError: a disk that cannot be read now is no reason to begin anew
             return str(path)
-        if not holds or json.loads(texts["folder"]) != self.folder.name:
+        if not holds or json.loads(texts["folder"]) != self.folder.name or "clock" not in texts:  # of an older srd
             return str(path)
         marks = json.loads(texts["logs"])
         for kind, log in self.logs.items():

@@ -1,5 +1,7 @@
 """The guard of the benchmark says what has dropped, and nothing else."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,8 @@ import pytest
 from tests.bench.__main__ import DROP, EXPECTED, check
 from tests.bench.measure import cost, ratio
 from tests.bench.shapes import CPU, DOLLY, TINY
-from tests.conftest import ROOT
+from tests.bench.trl import RECIPE, SIDES, TOLERANCE_NATS, collate
+from tests.conftest import ROOT, environment
 from tests.reading import read_json
 
 
@@ -57,3 +60,26 @@ def test_the_rows_stand_for_dolly() -> None:
     assert 376 <= max(p + r for p, r in first) <= 390
     assert CPU.lengths() == DOLLY
     assert all(p + r <= TINY.padded_tokens for p, r in TINY.lengths())
+
+
+def test_trl_is_given_our_rows_and_learns_the_same_tokens() -> None:
+    rows = CPU.rows()[: RECIPE.batch_sequences]
+    given = [{"input_ids": row.prompt + row.response, "prompt_tokens": len(row.prompt)} for row in rows]
+    batch = collate(given)
+    assert batch["attention_mask"].sum(1).tolist() == [row.num_tokens for row in rows]
+    assert (batch["labels"] != -100).sum(1).tolist() == [row.num_supervised for row in rows]
+    learned = batch["labels"] != -100
+    assert batch["labels"][learned].tolist() == [id for row in rows for id in row.response]
+    assert all(RECIPE.batch_sequences % each == 0 for each, _ in SIDES.values())
+    assert len(SIDES) == 3
+
+
+@pytest.mark.slow
+def test_trl_s_step_has_our_loss(tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="pip install -e '.[trl]'")
+    words = [sys.executable, "-m", "tests.bench.trl", "--tiny", "--out", str(tmp_path / "trl.json")]
+    subprocess.run(words, cwd=ROOT, env=environment(), check=True, timeout=300)
+    report = read_json(tmp_path / "trl.json")
+    assert report["losses_apart_nats"] <= TOLERANCE_NATS
+    assert report["first_loss_nats"] > 1e-3
+    assert [len(losses) for losses in report["losses_nats"].values()] == [3, 3, 3, 3]

@@ -1,6 +1,5 @@
-"""Metrics and intervals on values whose answer is known."""
+"""Metrics on values whose answer is known."""
 
-import numpy as np
 import pytest
 
 from srd.errors import UserError
@@ -9,7 +8,6 @@ from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l
 from srd.report.published import published_table
 from srd.report.scores import published_score
-from srd.report.stats import bootstrap
 from srd.report.study import Run
 from srd.stages.rank import _blind
 from srd.store.rows import Sample
@@ -37,31 +35,6 @@ def test_rouge_l_is_rouge_score_with_stemming_best_over_references() -> None:
 def test_exact_match_forgives_case_punctuation_and_spaces() -> None:
     assert exact_match("  The Answer, is:  42! ", ["x", "the answer is 42"]) == 1.0
     assert exact_match("41", ["42"]) == 0.0
-
-
-@pytest.mark.slow
-def test_the_interval_covers_the_true_mean_as_often_as_it_says() -> None:
-    chance = np.random.default_rng(3)
-    covered = 0
-    for trial in range(60):
-        values = chance.normal(1.0, 1.0, size=(1, 80, 1))
-        estimate = bootstrap(values, seed=trial)
-        covered += estimate.low <= 1.0 <= estimate.high
-    assert 50 <= covered <= 60
-
-
-def test_more_questions_narrow_the_interval_and_more_seeds_of_the_same_do_not_fake_it() -> None:
-    chance = np.random.default_rng(1)
-    few, many = chance.normal(size=(1, 50, 1)), chance.normal(size=(1, 800, 1))
-    width = [e.high - e.low for e in map(bootstrap, (few, many, np.repeat(few, 5, axis=2)))]
-    assert width[1] < 0.5 * width[0]
-    assert width[2] == pytest.approx(width[0], rel=0.1)
-
-
-def test_the_seed_of_the_bootstrap_is_heeded() -> None:
-    values = np.random.default_rng(1).normal(size=(2, 30, 3))
-    assert bootstrap(values, 1) == bootstrap(values, 1)
-    assert bootstrap(values, 1) != bootstrap(values, 2)
 
 
 def test_rouge_l_equals_rouge_score_to_the_last_bit_on_every_pair() -> None:
@@ -115,15 +88,6 @@ def test_the_teacher_s_published_score_is_found_whatever_the_order() -> None:
     assert published_score("distill", "uinst", entries[:1]) == 22.01
     assert published_score("distill", "uinst", entries[1:]) is None
     assert published_score("student", "dolly", entries) is None
-
-
-def test_a_paired_difference_is_tighter_than_two_intervals() -> None:
-    chance = np.random.default_rng(1)
-    easy = chance.normal(size=(1, 200, 1)) * 5
-    one, other = easy + 0.5, easy + chance.normal(size=easy.shape) * 0.1
-    difference = bootstrap(one - other)
-    assert difference.low > 0.4
-    assert bootstrap(one).low < bootstrap(other).high
 
 
 MATCHES = {

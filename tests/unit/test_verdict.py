@@ -12,13 +12,13 @@ from srd.report.figures import pareto, smoothed, thinned
 from srd.report.latex import MARKS, escaped, latex
 from srd.report.page import page
 from srd.report.scores import Result
-from srd.report.stats import MeanInterval
+from srd.report.stats import Difference, MeanInterval
 from srd.report.verdict import tally, verdict
 from tests.pages import HOSTILE, comparison, contents
 
 OF = "(95 % interval of the difference"
 DIFFERENCE = "on heldout (difference"
-ZERO = "which has zero in it)"
+ZERO = "which has zero in it; under 0.60 it could not have been seen)"
 WORDED = {
     (-3.60, -4.66, -2.58, True): f"3.60 ROUGE-L below plain on heldout {OF} -4.66 … -2.58)",
     (1.39, 0.01, 2.80, True): f"1.39 ROUGE-L above plain on heldout {OF} +0.01 … +2.80)",
@@ -40,8 +40,14 @@ def test_a_difference_is_said_as_it_falls(found: tuple[float, float, float, bool
     assert said == f"SRD is {WORDED[found]}, {cost}"
 
 
+def above(runs: int = 3) -> Difference:
+    """One above, for sure."""
+    detectable = 0.6 if runs >= 3 else None
+    return Difference(1.0, 0.5, 1.5, p=0.01, p_holm=0.01, num_runs=runs, spread=0.1, detectable=detectable)
+
+
 def result(
-    arm: str, runs: int, differences: dict[str, MeanInterval], target: str = "distill", passes: float = 60
+    arm: str, runs: int, differences: dict[str, Difference], target: str = "distill", passes: float = 60
 ) -> Result:
     return Result(
         arm=arm, target=target, suite="heldout", num_runs=runs, num_ids=500, num_seeds=1, metric="rouge_l",
@@ -52,7 +58,7 @@ def result(
 
 @pytest.mark.parametrize(("runs", "covered"), [(1, False), (2, False), (3, True)])
 def test_fewer_than_three_seeds_are_no_measure_of_their_spread(runs: int, covered: bool) -> None:
-    rows = [result("plain", runs, {}, passes=100), result("SRD", runs, {"plain": MeanInterval(1.0, 0.5, 1.5)})]
+    rows = [result("plain", runs, {}, passes=100), result("SRD", runs, {"plain": above(runs)})]
     said = verdict(rows)
     plural = "training seed." if runs == 1 else "training seeds."
     assert said[0].startswith("SRD is 1.00 ROUGE-L above plain on heldout")
@@ -64,7 +70,12 @@ def test_fewer_than_three_seeds_are_no_measure_of_their_spread(runs: int, covere
 def test_many_comparisons_are_counted_first() -> None:
     found = [comparison(mean=mean) for mean in (2, 2, -2, 0)] + [comparison(mean=2, higher_is_better=False)]
     assert tally(found).startswith("Of 5 comparisons 2 came out better, 2 worse and 1 level")
-    others = {name: MeanInterval(1.0, 0.5, 1.5) for name in ("plain", "random", "short", "long")}
+    by_chance = [comparison(mean=mean, p_holm=0.2) for mean in (2, -2)]
+    said = "corrected for their number (Holm), 2 stay better and 2 worse."
+    assert tally(found).endswith(said)
+    assert tally(found + by_chance).endswith(said)
+    assert tally(found + by_chance).startswith("Of 7 comparisons 3 came out better, 3 worse and 1 level")
+    others = {name: above() for name in ("plain", "random", "short", "long")}
     rows = [*(result(name, 3, {}) for name in others), result("SRD", 3, others)]
     assert verdict(rows)[0].startswith("Of 4 comparisons 4 came out better")
     assert len(verdict(rows)) == 5
