@@ -7,8 +7,10 @@ from srd.report.scores import COMPARED, Result
 from srd.report.stats import LEVEL, SEEDS_NEEDED
 from srd.report.tables import differences_of
 
-MANY = 3
-"""Comparisons that are read one by one; more are counted first."""
+MANY = 5
+"""Comparisons that are read one by one; more are counted first, and those told that stand."""
+MOST = 12
+"""Sentences that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Comparison:
 
     def _unseen(self) -> str:
         """What a level result does not rule out."""
-        if self.detectable is None:
+        if not self.detectable:
             return ""
         return f"; under {self.detectable:.{self.digits}f} it could not have been seen"
 
@@ -110,13 +112,16 @@ def comparisons_of(rows: list[Result]) -> list[Comparison]:
 
 
 def verdict(rows: list[Result]) -> list[str]:
-    """The sentences that a report opens with: of many comparisons first the count, then one each, then what their
-    intervals leave out; without any comparison, the scores alone."""
+    """The sentences that a report opens with: one a comparison, then what their intervals leave out; of many first the
+    count, then those that stand; without any comparison, the scores alone."""
     found = comparisons_of(rows)
     if not found:
         return _alone(rows)
+    told = [each for each in found if each.stands] if len(found) > MANY else found
     said = [tally(found)] if len(found) > MANY else []
-    said += [each.sentence() for each in found]
+    said += [each.sentence() for each in told[:MOST]]
+    if len(told) < len(found) or len(told) > MOST:
+        said.append("The table of differences has every comparison.")
     if min(each.num_runs for each in found) < SEEDS_NEEDED:
         said.append(
             "With fewer than three training seeds an interval does not cover training seeds: it says what other test "

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,19 @@ def test_many_comparisons_are_counted_first() -> None:
     assert tally(found + by_chance).startswith("Of 7 comparisons 3 came out better, 3 worse and 1 level")
     others = {name: above() for name in ("plain", "random", "short", "long")}
     rows = [*(result(name, 3, {}) for name in others), result("SRD", 3, others)]
-    assert verdict(rows)[0].startswith("Of 4 comparisons 4 came out better")
-    assert len(verdict(rows)) == 5
+    assert len(verdict(rows)) == 4, "so few are read one by one"
+    sizes = {f"plain {number}": number for number in range(13)}
+    others = {name: above() for name in sizes} | {
+        "level": replace(above(), low=-0.5),
+        "chance": replace(above(), p_holm=0.2),
+    }
+    rows = [*(result(name, 3, {}) for name in others), result("SRD", 3, others)]
+    said = verdict(rows)
+    assert said[0].startswith("Of 15 comparisons 14 came out better")
+    assert [line.partition(" on ")[0][-8:].strip() for line in said[1:-1]] == [
+        f"plain {number}" for number in range(12)
+    ]
+    assert said[-1] == "The table of differences has every comparison."
 
 
 def test_without_a_comparison_the_scores_speak_alone() -> None:
