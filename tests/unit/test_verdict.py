@@ -79,17 +79,13 @@ def test_many_comparisons_are_counted_first() -> None:
     others = {name: above() for name in ("plain", "random", "short", "long")}
     rows = [*(result(name, 3, {}) for name in others), result("SRD", 3, others)]
     assert len(verdict(rows)) == 4, "so few are read one by one"
-    sizes = {f"plain {number}": number for number in range(13)}
-    others = {name: above() for name in sizes} | {
-        "level": replace(above(), low=-0.5),
-        "chance": replace(above(), p_holm=0.2),
-    }
+    others = {f"plain {number}": above() for number in range(13)}
+    others |= {"level": replace(above(), low=-0.5), "chance": replace(above(), p_holm=0.2)}
     rows = [*(result(name, 3, {}) for name in others), result("SRD", 3, others)]
     said = verdict(rows)
     assert said[0].startswith("Of 15 comparisons 14 came out better")
-    assert [line.partition(" on ")[0][-8:].strip() for line in said[1:-1]] == [
-        f"plain {number}" for number in range(12)
-    ]
+    assert len(said) == 14
+    assert all(f"above plain {number} on" in line for number, line in enumerate(said[1:-1]))
     assert said[-1] == "The table of differences has every comparison."
 
 
