@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## the whole pipeline on the embedded default: teacher, plain KD, KD with SRD
-	@$(BIN)/srd run -m experiment=demo/plain,demo/srd
+demo: $(STAMP)  ## the whole pipeline on the embedded default: teacher, SRD, and what it has to beat
+	@$(BIN)/srd run -m experiment=demo/plain,demo/plain_same_passes,demo/random_filter,demo/srd
 	@$(BIN)/srd report demo
 
 test: $(STAMP)  ## all tests
