@@ -50,7 +50,10 @@ def _section(cfg: Config, key: str) -> Any:
 
 
 def _warms_up(word: str, cfg: Config, key: str) -> bool:
-    return any(cfg.model.side(role).finetune.reads_warmup for role in ("teacher", "student"))
+    # Null may be what a recipe chooses the split by.
+    return cfg.dataset.warmup_samples is None or any(
+        cfg.model.side(role).finetune.reads_warmup for role in ("teacher", "student")
+    )
 
 
 def _inherited(word: str, cfg: Config, key: str) -> bool:

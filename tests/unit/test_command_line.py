@@ -161,6 +161,8 @@ NOTHING = {
     "method.student_data.every_steps=2": "does nothing with method.student_data.share=0.0",
     "method.corpus.weight=3": "does nothing with method.corpus.path=null",
     "dataset.corrupt_seed=3": "does nothing with dataset.corrupt=0.0",
+    "dataset.corrupt_kind=garbled": "does nothing with dataset.corrupt=0.0",
+    "dataset.warmup_samples=5 model.student.finetune.split=train": "does nothing with model.teacher.finetune",
     "evaluate.path=x": "evaluate.path=x does nothing with evaluate=heldout",
     "logger.project=x": "logger.project=x does nothing with logger=none",
     "teacher.signal=online teacher.disk_gb=3": "teacher.disk_gb=3 does nothing with method=fkl teacher.signal=online",
@@ -182,7 +184,7 @@ def test_a_setting_that_nothing_reads_is_refused_and_in_a_sweep_said(
     monkeypatch.setattr("srd.commands.compose.say", said.append)
     assert len(composed("-m", *words.split())) == 1
     assert [each for each in said if not each.startswith("job ")] == [line]
-    assert len(NOTHING) == 23
+    assert len(NOTHING) == 25
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,8 @@ def test_a_setting_that_nothing_reads_is_refused_and_in_a_sweep_said(
         ("generation.max_new_tokens=16", []),
         ("model.student.lora.rank=2 model.student.lora.alpha=3", []),
         ("dataset=hub dataset.hub=a/b dataset.revision=c dataset.columns.output=answer", []),
+        ("dataset.warmup_samples=null", []),
+        ("dataset.warmup_samples=5", []),
         ("study=a arm=b engine.threads=1 logger=wandb logger.project=x", []),
         ("filter.keep=1 curriculum=none rank.signals=[nll]", ["not read by this `srd run`: rank.signals=[nll]"]),
         ("evaluate.targets=[teacher] distill.epochs=4", ["not read by this `srd run`: distill.epochs=4"]),
