@@ -9,7 +9,7 @@ from srd.report.tables import differences_of
 
 MANY = 5
 """Comparisons that are read one by one; more are counted first, and those told that stand."""
-MOST = 12
+MOST_TOLD = 12
 """Sentences that are told one by one."""
 
 
@@ -119,8 +119,8 @@ def verdict(rows: list[Result]) -> list[str]:
         return _alone(rows)
     told = [each for each in found if each.stands] if len(found) > MANY else found
     said = [tally(found)] if len(found) > MANY else []
-    said += [each.sentence() for each in told[:MOST]]
-    if len(told) < len(found) or len(told) > MOST:
+    said += [each.sentence() for each in told[:MOST_TOLD]]
+    if len(told) < len(found) or len(told) > MOST_TOLD:
         said.append("The table of differences has every comparison.")
     if min(each.num_runs for each in found) < SEEDS_NEEDED:
         said.append(
