@@ -7,7 +7,7 @@ from srd.report.scores import COMPARED, Result
 from srd.report.stats import LEVEL, SEEDS_NEEDED
 from srd.report.tables import differences_of
 
-MANY = 5
+MANY = 6
 """Comparisons that are read one by one; more are counted first, and those told that stand."""
 MOST_TOLD = 12
 """Sentences that are told one by one."""
