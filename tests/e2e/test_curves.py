@@ -26,8 +26,8 @@ RUNS = {
     "demo, plain": ["experiment=demo/plain", "distill.epochs=4", "distill.learning_rate=8e-3"],
     "demo, SRD": ["experiment=demo/srd", "distill.epochs=1", "rank.signals=[length]", "distill.learning_rate=4e-3"],
 }
-"""The smallest run, and the demo's two recipes on fewer samples than it has, at rates of their own, ranked by length: an
-order by greedy answers could turn on a near tie, and the curve with it.
+"""The smallest run, and the demo's two recipes on fewer samples than it has, at rates of their own, ranked by length:
+an order by greedy answers could turn on a near tie, and the curve with it.
 
 They keep the demo's vocabulary: with one of 300, single steps of the SRD run moved by 7e-3 with other micro-batches."""
 SMALL = [
