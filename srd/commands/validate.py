@@ -1,6 +1,6 @@
 """Names that only tables know, and relations between the sections of a config: checked before any work."""
 
-from srd.config import SPARSE, Config
+from srd.config import SPARSE, WARMUP, Config
 from srd.config.checks import check_sections
 from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters, check_sparse
@@ -13,6 +13,7 @@ from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE, check_importance
 from srd.selection.positions import POLICIES, asked
 from srd.selection.ranking import REFLECTIONS, SIGNALS, sources
+from srd.stages.noise import CORRUPTIONS
 from srd.text.prompts import TEMPLATES
 
 
@@ -20,6 +21,7 @@ def validate(cfg: Config) -> Config:
     """The config itself; a `UserError` for an unknown name or for sections that do not go together."""
     check_sections(cfg)
     _check_names(cfg)
+    _check_warmup(cfg)
     _check_teacher(cfg)
     _check_selection(cfg)
     _check_vllm(cfg)
@@ -36,9 +38,11 @@ def _check_names(cfg: Config) -> None:
     """A `UserError` for a name that its table does not have."""
     look_up(dict.fromkeys(("teacher", "student")), cfg.role, "role")
     look_up(DATASETS, cfg.dataset.name, "dataset.name")
+    look_up(CORRUPTIONS, cfg.dataset.corrupt_kind, "dataset.corrupt_kind")
     look_up(CRITERIA, cfg.distill.select_by, "distill.select_by")
     for suite in cfg.evaluate.suites.values():
         look_up(DATASETS, suite.name if suite else cfg.dataset.name, "evaluate.suites.*.name")
+        look_up(CORRUPTIONS, (suite or cfg.dataset).corrupt_kind, "evaluate.suites.*.corrupt_kind")
     look_up(LOGGERS, cfg.logger.name, "logger.name")
     look_up(TEMPLATES, cfg.model.template, "model.template")
     look_up(CURRICULA, cfg.curriculum.name, "curriculum.name")
@@ -57,6 +61,16 @@ def _check_names(cfg: Config) -> None:
             look_up(rows, row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
+
+
+def _check_warmup(cfg: Config) -> None:
+    """A `UserError` for a warm start on rows that the data set does not set aside."""
+    for role in ("teacher", "student"):
+        if cfg.model.side(role).finetune.reads_warmup and cfg.dataset.warmup_samples is None:
+            raise UserError(
+                f"model.{role}.finetune.split={WARMUP}: the data set has no such split; set dataset.warmup_samples to "
+                f"how many samples are set aside for it, or model.{role}.finetune.split=train"
+            )
 
 
 def _check_teacher(cfg: Config) -> None:

@@ -6,7 +6,7 @@ tables know and relations between sections are checked by `srd.commands.validate
 """
 
 from srd.config.curation import Curriculum, Filter, Rank
-from srd.config.data import CORRUPTIONS, TEXT, WARMUP, ColumnNames, Corpus, Dataset
+from srd.config.data import TEXT, WARMUP, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
@@ -16,7 +16,6 @@ from srd.config.root import Config, check_study
 from srd.config.selection import Classes, Positions, Selection
 
 __all__ = [
-    "CORRUPTIONS",
     "DEFAULT_ENGINE",
     "DTYPE_BYTES",
     "SPARSE",

@@ -55,7 +55,7 @@ class Curriculum:
     """Which samples each phase sees, and in which order."""
 
     name: str = "baby_step"
-    """A key of `srd.schedules.CURRICULA`."""
+    """A key of `srd.selection.curricula.CURRICULA`."""
     phases: int = 3
     """Number of phases n."""
     sizes: list[float] | None = None

@@ -13,9 +13,6 @@ EMBEDDED = "pydoc"
 WARMUP = "warmup"
 """The split of samples that warm a model up and that no other stage reads."""
 
-CORRUPTIONS = ("exchanged", "truncated", "garbled")
-"""How a response may be spoilt."""
-
 TEXT = "text"
 """The loader of documents, which are cut into windows of tokens."""
 
@@ -86,8 +83,8 @@ class Dataset:
     """Share of the training samples whose response is spoilt as `corrupt_kind` says, chosen by id and `corrupt_seed`:
     noise whose place is known. Fine-tuning on the training split sees it too."""
     corrupt_kind: str = "exchanged"
-    """exchanged: another sample's response; truncated: the first words, at most half of them; garbled: the characters
-    of every word in random order."""
+    """A key of `srd.stages.noise.CORRUPTIONS`. exchanged: another sample's response; truncated: the first words, at
+    most half of them; garbled: the characters of every word in random order."""
     corrupt_seed: int = 10
     """Seed of that choice."""
     strict: bool = False
@@ -113,7 +110,6 @@ class Dataset:
             value, absent = getattr(self, name), "none" if name == "warmup_samples" else "all"
             require(value is None or 1 <= value <= MOST, f"{key}.{name}", value, f"1 to {MOST}, or null for {absent}")
         require(0 <= self.corrupt < 1, f"{key}.corrupt", self.corrupt, "a share in [0, 1)")
-        require(self.corrupt_kind in CORRUPTIONS, f"{key}.corrupt_kind", self.corrupt_kind, " or ".join(CORRUPTIONS))
         require_seed(f"{key}.corrupt_seed", self.corrupt_seed)
         if self.is_text:
             require(self.corrupt == 0, f"{key}.corrupt", self.corrupt, "0: a document has no response to exchange")

@@ -8,11 +8,11 @@ from srd.config.recipe import Finetune
 from srd.errors import MOST, MOST_TOKENS, UserError, require, require_whole
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Types that weights and stored states may have, and the bytes of one number."""
 STATE_BYTES = {**DTYPE_BYTES, "float8": 1}
 """Of one number of a stored hidden state."""
 SPARSE = ("sampled", "top")
 """Signals that keep some classes of the teacher's distribution."""
-"""Types that weights and stored states may have, and the bytes of one number."""
 
 
 @dataclass

@@ -4,14 +4,14 @@ import re
 from dataclasses import dataclass, field
 
 from srd.config.curation import Curriculum, Filter, Rank
-from srd.config.data import WARMUP, Dataset
+from srd.config.data import Dataset
 from srd.config.engine import Engine, Logger, Plan
 from srd.config.generation import Evaluate, GenerationDefaults, Reflect
 from srd.config.method import Method, Schedule
 from srd.config.models import SPARSE, Model, Teacher
 from srd.config.recipe import Distill
 from srd.config.selection import Selection
-from srd.errors import UserError, require
+from srd.errors import require
 
 
 def check_study(name: str) -> None:
@@ -55,13 +55,6 @@ class Config:
 
     def check(self, key: str) -> None:
         check_study(self.study)
-        for side in ("teacher", "student"):
-            recipe = self.model.side(side).finetune
-            if recipe.reads_warmup and self.dataset.warmup_samples is None:
-                raise UserError(
-                    f"model.{side}.finetune.split={WARMUP}: the data set has no such split; set dataset.warmup_samples "
-                    f"to how many samples are set aside for it, or model.{side}.finetune.split=train"
-                )
         for name in ("outputs", "arm"):
             value = getattr(self, name)
             require(value is None or value.strip() != "", name, "''", "some text, or the key left away")

@@ -59,7 +59,9 @@ def data_of(runs: list[Run], rows: list[Result]) -> dict[str, Data]:
 
 
 def places(compared: list[Comparison], data: dict[str, Data]) -> list[Place]:
-    """The differences within regimes, where there are at least two."""
+    """The differences within regimes, where there are at least two: of the first metric and suite, which share an
+    axis."""
+    compared = [each for each in compared if (each.column, each.suite) == (compared[0].column, compared[0].suite)]
     epochs: dict[str, float] = defaultdict(float)
     for arm, each in data.items():
         epochs[_split(arm)[1]] = max(epochs[_split(arm)[1]], each.passes / each.pairs)

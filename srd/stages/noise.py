@@ -39,7 +39,7 @@ def corrupt(
         raise UserError(
             f"dataset.corrupt={share}: {count} of {len(samples)} training samples; expected some and not all"
         )
-    able = [sample for sample in samples if WAYS[kind].possible(sample)]
+    able = [sample for sample in samples if CORRUPTIONS[kind].possible(sample)]
     if len(able) < count:
         raise UserError(
             f"dataset.corrupt={share}: {count} of {len(samples)} training responses, of which {len(able)} can be "
@@ -51,7 +51,7 @@ def corrupt(
     taken, result, spoilt = {sample.id for sample in samples}, [], []
     for sample in samples:
         if sample.id in hit:
-            output, donor = _different(WAYS[kind].tries(sample, samples, rng), sample, taken, share)
+            output, donor = _different(CORRUPTIONS[kind].tries(sample, samples, rng), sample, taken, share)
             was, sample = sample.id, replace(sample, id=_id(sample, output), output=output)
             spoilt.append(Corrupted(sample.id, was, donor))
             taken.add(sample.id)
@@ -108,7 +108,7 @@ def _has_different_characters(sample: Sample) -> bool:
     return any(len(set(word)) > 1 for text in sample.references for word in text.split())
 
 
-WAYS = {
+CORRUPTIONS = {
     "exchanged": Corruption(lambda sample: True, _exchanged),
     "truncated": Corruption(_has_words, _truncated),
     "garbled": Corruption(_has_different_characters, _garbled),

@@ -91,7 +91,7 @@ def _turn_about(size: str, folder: str, repeats: int) -> dict[str, list[dict[str
 
 def _figures(found: dict[str, list[dict[str, Any]]], shapes: Shapes) -> dict[str, Figure]:
     """Seconds a step and peak memory, TRL's over ours."""
-    rows = shapes.rows()[: RECIPE.batch_sequences]
+    rows = _batch(shapes)
     text = f"{shapes.name}, steps of {len(rows)} rows with {sum(row.num_tokens for row in rows):,} tokens"
     figures = {}
     for side, goal in GOALS.items():

@@ -130,6 +130,9 @@ def test_no_two_experiments_repeat_each_other() -> None:
         ("curriculum.order=sorted", "expected shuffled or kept"),
         ("filter.by=nil", "did you mean 'nll'"),
         ("dataset.corrupt=1", r"dataset.corrupt=1.0: expected a share in \[0, 1\)"),
+        ("dataset.corrupt_kind=garbeld", "unknown dataset.corrupt_kind 'garbeld'; did you mean 'garbled'"),
+        ("model.student.finetune.split=dev", "model.student.finetune.split=dev: expected train or warmup"),
+        ("dataset.warmup_samples=null model.student.finetune.split=warmup", "set dataset.warmup_samples to how many"),
         ("teacher.signal=disk", "expected auto, hidden, online, sampled or top"),
         ("teacher.dtype=int8", "expected float32, bfloat16, float16, float8 or null"),
         ("distill.handover=first", "expected last or best"),
@@ -154,7 +157,7 @@ def test_a_mistake_is_one_line_with_the_nearest_right_word(override: str, messag
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        to_config(composed(override))
+        to_config(composed(*override.split(" ")))
     except UserError as error:
         line = str(error)
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,5 +1,6 @@
 """Differences are placed in the regime that they were found in."""
 
+from dataclasses import replace
 from itertools import product
 
 from srd.report.regimes import Data, draw_regimes, places
@@ -29,7 +30,8 @@ def test_a_difference_stands_at_its_pairs_noise_and_the_baseline_s_epochs() -> N
         for i, each in enumerate(REGIMES)
         for other in ("plain", "random")
     ]
-    found = places(compared, data())
+    elsewhere = [replace(each, column="perplexity") for each in compared] + [replace(compared[0], suite="vicuna")]
+    found = places(compared + elsewhere, data())
     assert len(found) == 16
     assert [(place.epochs, place.pairs, place.noise) for place in found[::2]] == REGIMES
     assert {(place.name, place.other) for place in found} == {("SRD", "plain"), ("SRD", "random")}
