@@ -69,7 +69,7 @@ table-%: $(STAMP)  ## run or resume all arms of a table and print it (ARGS="data
 
 evidence-gpu: $(STAMP)  ## seven methods, four arms, real weights, for 25 minutes (ARGS="dataset.path=…"; again: it goes on)
 	@timeout --signal=INT $(MINUTES)m $(BIN)/srd table evidence-gpu dataset.limit=1000 engine=cuda_bf16 $(ARGS) || test $$? -eq 124  # its time is over
-	@$(BIN)/srd report evidence-gpu
+	@$(BIN)/srd report evidence-gpu $(filter outputs=%,$(ARGS))
 
 size: $(STAMP)  ## lines a file
 	@wc -l srd/*.py srd/*/*.py tests/*/*.py | sort -n
