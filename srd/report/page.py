@@ -18,7 +18,7 @@ from srd.report.verdict import Comparison
 SCRIPTS = ("plots.js", "charts.js", "samples.js", "page.js")
 STEPS = 200
 """Points of a curve in the page."""
-READ_AT_ONCE = 6
+READ_AT_ONCE = 8
 """Sentences of a verdict that are not folded."""
 FOLDED = ("The plan",)
 """Tables that say nothing of the result."""
@@ -201,7 +201,7 @@ def _left_out(samples: Samples) -> str:
 def _verdict(sentences: list[str]) -> str:
     """The sentences that matter at once; of very many the rest folded."""
     first, rest = sentences[:READ_AT_ONCE], sentences[READ_AT_ONCE:]
-    folded = f"<details><summary>{len(rest)} more sentences</summary>{_list(rest)}</details>" if rest else ""
+    folded = f"<details><summary>{len(rest)} more</summary>{_list(rest)}</details>" if rest else ""
     lead = f"<p>{_unbroken(first[0])}</p>" if len(sentences) == 1 else _list(first)
     return f'<section class="verdict" aria-label="Verdict">{lead}{folded}</section>'
 

@@ -1,5 +1,6 @@
 """What a study found, in words: a sentence a comparison, whichever way it falls. Pure functions of the rows."""
 
+from collections import Counter
 from dataclasses import dataclass
 from math import floor, log10
 
@@ -112,26 +113,29 @@ def comparisons_of(rows: list[Result]) -> list[Comparison]:
 
 
 def verdict(rows: list[Result]) -> list[str]:
-    """The sentences that a report opens with: one a comparison, then what their intervals leave out; of many first the
-    count, then those that stand; without any comparison, the scores alone."""
+    """The sentences that a report opens with: of many comparisons the count, what their intervals leave out, then one a
+    comparison (of many those that stand), the arm that is compared most first; without any, the scores alone."""
     found = comparisons_of(rows)
     if not found:
         return _alone(rows)
-    told = [each for each in found if each.stands] if len(found) > MANY else found
     said = [tally(found)] if len(found) > MANY else []
-    said += [each.sentence() for each in told[:MOST_TOLD]]
-    if len(told) < len(found) or len(told) > MOST_TOLD:
-        said.append("The table of differences has every comparison.")
     if min(each.num_runs for each in found) < SEEDS_NEEDED:
         said.append(
             "With fewer than three training seeds an interval does not cover training seeds: it says what other test "
             "samples would change, not what another training run would."
         )
+    # What a study is about is compared with every control; the controls, with fewer.
+    times = Counter(each.arm for each in found)
+    told = [each for each in found if each.stands or len(found) <= MANY]
+    told.sort(key=lambda each: -times[each.arm])
+    said += [each.sentence() for each in told[:MOST_TOLD]]
+    if len(told) < len(found) or len(told) > MOST_TOLD:
+        said.append("The table of differences has every comparison.")
     return said
 
 
 def tally(found: list[Comparison]) -> str:
-    """How many comparisons came out which way, and how many would by chance."""
+    """How many comparisons came out which way, and how many of them stand."""
     count = {outcome: sum(each.outcome == outcome for each in found) for outcome in ("better", "worse", "level")}
     better, worse = (sum(each.outcome == outcome and each.stands for each in found) for outcome in ("better", "worse"))
     return (

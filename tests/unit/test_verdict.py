@@ -62,10 +62,16 @@ def test_fewer_than_three_seeds_are_no_measure_of_their_spread(runs: int, covere
     rows = [result("plain", runs, {}, passes=100), result("SRD", runs, {"plain": above(runs)})]
     said = verdict(rows)
     plural = "training seed." if runs == 1 else "training seeds."
-    assert said[0].startswith("SRD is 1.00 ROUGE-L above plain on heldout")
-    assert said[0].endswith(f"at 60 % of its sample passes and 60 % of its seconds; {runs} {plural}")
+    assert said[-1].startswith("SRD is 1.00 ROUGE-L above plain on heldout")
+    assert said[-1].endswith(f"at 60 % of its sample passes and 60 % of its seconds; {runs} {plural}")
     assert len(said) == (1 if covered else 2)
-    assert covered or "does not cover training seeds" in said[1]
+    assert covered or "does not cover training seeds" in said[0], "before what it limits, where no page folds it away"
+
+
+def test_what_a_study_is_about_is_told_before_its_controls() -> None:
+    rows = [result("plain", 3, {}), result("short", 3, {"plain": above()})]
+    rows += [result("SRD", 3, {"plain": above(), "short": above()})]
+    assert [line.partition(" is ")[0] for line in verdict(rows)] == ["SRD", "SRD", "short"]
 
 
 def test_many_comparisons_are_counted_first() -> None:
