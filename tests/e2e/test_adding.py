@@ -22,7 +22,9 @@ from srd.selection.curricula import CURRICULA, Rule
 from srd.selection.importance import IMPORTANCE, Importance
 from srd.selection.positions import POLICIES, Policy, quota
 from srd.selection.ranking import SIGNALS, Signal
+from srd.stages.noise import CORRUPTIONS, Corruption
 from srd.text.prompts import TEMPLATES
+from tests.reading import read_jsonl
 
 pytestmark = pytest.mark.slow  # twelve small runs
 
@@ -32,7 +34,7 @@ Load = Callable[[str, str], ModuleType]
 """Writes a file with a name and some code, and imports it."""
 KINDS = {
     "method", "divergence", "metric", "ranking_signal", "curriculum", "data_set", "template", "logger", "stage",
-    "position_signal", "position_policy", "selection",
+    "position_signal", "position_policy", "selection", "corruption",
 }  # fmt: skip
 
 
@@ -110,6 +112,16 @@ def test_a_new_ranking_signal(run: Run, load: Load, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(SIGNALS, "words", Signal(larger_is_harder=True, of_sample=module.words))
     report = run("rank.signals=[words,length]", "dataset.corrupt=0.5", "arm=by words")
     assert "words 0." in report.split("## Corrupted rows")[1]
+
+
+def test_a_new_corruption(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shouted = Corruption(lambda sample: True, lambda sample, samples, rng: iter([(sample.references[0].upper(), None)]))
+    monkeypatch.setitem(CORRUPTIONS, "shouted", shouted)
+    assert "## Corrupted rows" in run("dataset.corrupt=0.5", "dataset.corrupt_kind=shouted")
+    training = [
+        row for row in read_jsonl(next(tmp_path.glob("outputs/samples/*/samples.jsonl"))) if row["split"] == "train"
+    ]
+    assert [row["output"].isupper() for row in training].count(True) == len(training) // 2 == 4
 
 
 def test_a_new_curriculum(run: Run, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
