@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from srd.errors import look_up, require, require_whole
 
-ISOLATIONS = ("auto", "bwrap", "unshare", "none")
+ISOLATIONS = ("auto", "none")
 
 
 @dataclass

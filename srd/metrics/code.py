@@ -59,7 +59,7 @@ def _defines(code: str, name: str) -> bool:
     return re.search(rf"^(?:(?:async +)?def +{re.escape(name)}\b|{re.escape(name)} *=)", code, re.MULTILINE) is not None
 
 
-def tests_of(sample: Sample) -> Checks:
+def checks_of(sample: Sample) -> Checks:
     """What the program of an answer has to satisfy; a `UserError` where a sample says nothing that could be tested."""
     if not sample.tests:
         raise UserError(
@@ -90,10 +90,15 @@ def _shadowing(reference: str) -> tuple[str, ...]:
 
 def outcomes(answers: Sequence[str], samples: Sequence[Sample], code: Code) -> list[Outcome]:
     """What each answer's program comes to, in their order; as many at once as there are processors."""
-    words, tests = walls(code), [tests_of(sample) for sample in samples]
+    words, tests = walls(code), [checks_of(sample) for sample in samples]
     programs = [program_of(answer, sample) for answer, sample in zip(answers, samples, strict=True)]
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         return list(pool.map(lambda program, asked: run_python(program, asked, code, words), programs, tests))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def passes(answers: Sequence[str], samples: Sequence[Sample], code: Code) -> list[float]:
+    """1 for an answer whose code passes its sample's tests, else 0; the mean over seeds and samples is pass@1."""
+    return [float(outcome.passed) for outcome in outcomes(answers, samples, code)]

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from srd.config import STATE_BYTES, Config
 from srd.errors import UserError
+from srd.metrics import executing
+from srd.metrics.walls import walls
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
@@ -26,6 +28,8 @@ def begin(cfg: Config, planning: bool = False) -> Config:
             f"engine.processes={world}"
         )
     prepare(cfg.outputs)
+    if not planning and executing(cfg.evaluate.metrics):
+        walls(cfg.evaluate.code)  # there are some, or nothing begins
     return with_teacher_signal(cfg, planning)
 
 
