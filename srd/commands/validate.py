@@ -6,7 +6,7 @@ from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters, check_sparse
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
-from srd.metrics import CRITERIA, METRICS, executing
+from srd.metrics import CRITERIA, METRICS
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
@@ -65,20 +65,14 @@ def _check_names(cfg: Config) -> None:
 
 
 def _check_metrics(cfg: Config) -> None:
-    """A `UserError` for metrics that do not go together, or that would execute code without leave."""
-    names, code = cfg.evaluate.metrics, cfg.evaluate.code
+    """A `UserError` for metrics that are unknown, or do not have the one that chooses the best weights."""
+    names = cfg.evaluate.metrics
     for name in names:
         look_up(METRICS, name, "evaluate.metrics entry")
     require(len(names) == len(set(names)) > 0, "evaluate.metrics", names, "one or more metrics, each once")
     if cfg.distill.answers_dev:
         expected = f"nll or one of evaluate.metrics={names}; add it there"
         require(cfg.distill.select_by in names, "distill.select_by", cfg.distill.select_by, expected)
-    if (found := executing(names)) and not cfg.evaluate.allow_code:
-        where = "behind no walls" if code.isolation == "none" else "without network and without sight of your files"
-        raise UserError(
-            f"evaluate.metrics={names}: {found[0]} would execute the code that the models write, {where}, "
-            f"{code.cpu_seconds} s and {code.memory_mb} MiB an answer; set evaluate.allow_code=true to let it"
-        )
 
 
 def _check_warmup(cfg: Config) -> None:

@@ -94,14 +94,14 @@ def no_walls(code: Code) -> list[str]:
     return as_nobody()
 
 
-KINDS: dict[str, Callable[[Code], list[str]]] = {"bwrap": _bwrap, "unshare": _unshare, "none": no_walls}
+WALLS: dict[str, Callable[[Code], list[str]]] = {"bwrap": _bwrap, "unshare": _unshare, "none": no_walls}
 """What stands before the interpreter, by the name of the isolation."""
 
 
 def command(kind: str, code: Code) -> list[str] | None:
     """The words that start a shut-away interpreter, each program by its path; none where one is not installed. It dies
     with the thread that starts it."""
-    words = ["setpriv", "--pdeathsig=KILL", "--", *KINDS[kind](code)]
+    words = ["setpriv", "--pdeathsig=KILL", "--", *WALLS[kind](code)]
     places = {name: shutil.which(name) for name in ("setpriv", kind) if name in words}
     if None in places.values():
         return None

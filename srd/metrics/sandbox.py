@@ -1,8 +1,8 @@
 """A generated program and its tests, each in a process of its own behind walls, and the verdict.
 
-The judge (`srd.metrics.judge` argues why its verdict cannot be forged) and the program share two pipes and nothing
-else: no process, no file, no network. The judge alone is told a random token, and a program has passed where that token
-comes back in time. Everything else is not passed: a program that ends early, says nothing, or says too much.
+The verifier (`srd.metrics.verifier` argues why its verdict cannot be forged) and the program share two pipes and
+nothing else: no process, no file, no network. The verifier alone is told a random token, and a program has passed where
+that token comes back in time. Everything else is not passed: a program that ends early, says nothing, or says too much.
 """
 
 import json
@@ -20,10 +20,10 @@ from pathlib import Path
 
 from srd.config import Code
 from srd.errors import UserError
-from srd.metrics import judge
+from srd.metrics import verifier
 from srd.metrics.isolation import FOLDER, NOBODY
 
-SOURCE = Path(judge.__file__).read_text(encoding="utf-8")
+SOURCE = Path(verifier.__file__).read_text(encoding="utf-8")
 READY = b"ready\n"
 NOT_STARTED = "not started"
 START_SECONDS = 60
@@ -48,7 +48,7 @@ class Checks:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a program has passed its tests; if not, `why`: what the judge or a limit said."""
+    """Whether a program has passed its tests; if not, `why`: what the verifier or a limit said."""
 
     passed: bool
     why: str
@@ -75,17 +75,17 @@ def run_python(program: str, tests: Checks, code: Code, words: list[str]) -> Out
     told = {"setup": tests.setup, "prelude": tests.prelude, "names": tests.names}
     common = {"limits": _limits(code), "folder": "." if code.isolation == "none" else FOLDER}
     given = {
-        "judge": {**common, "token": token, "longest": code.output_kb << 10, "tests": tests.sources, **told},
+        "verifier": {**common, "token": token, "longest": code.output_kb << 10, "tests": tests.sources, **told},
         "program": {**common, "program": program},
     }
-    most = {"judge": MOST_VERDICT_BYTES, "program": code.output_kb << 10}
+    most = {"verifier": MOST_VERDICT_BYTES, "program": code.output_kb << 10}
     with _started(words, code) as processes:
         roles = {
             name: Role(process, json.dumps(given[name]).encode("ascii"), most[name])
             for name, process in processes.items()
         }
         limit = _pump(roles, code.seconds)
-    said = bytes(roles["judge"].said)
+    said = bytes(roles["verifier"].said)
     if limit == NOT_STARTED:
         told = said.removeprefix(READY).decode(errors="replace").strip().splitlines()
         raise UserError(
@@ -99,7 +99,7 @@ def run_python(program: str, tests: Checks, code: Code, words: list[str]) -> Out
         verdict = json.loads(said.removeprefix(READY))
         return Outcome(secrets.compare_digest(str(verdict["token"]), token), str(verdict["why"]))
     except (ValueError, TypeError, LookupError):
-        return Outcome(False, "the judge ended without a verdict")
+        return Outcome(False, "the verifier ended without a verdict")
 
 
 def _limits(code: Code) -> dict[str, int]:
@@ -116,14 +116,14 @@ def _limits(code: Code) -> dict[str, int]:
 
 @contextmanager
 def _started(words: list[str], code: Code) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The judge and the program with the pipes between them; at the end whatever is left of both is killed."""
+    """The verifier and the program with the pipes between them; at the end whatever is left of both is killed."""
     with ExitStack() as stack:
         folder = _own_folder(stack) if code.isolation == "none" else "/"
         processes: dict[str, subprocess.Popen[bytes]] = {}
         stack.callback(lambda: [_kill(process) for process in processes.values()])
         requests, replies = os.pipe(), os.pipe()
         try:
-            for role, ends in {"program": (requests[0], replies[1]), "judge": (requests[1], replies[0])}.items():
+            for role, ends in {"program": (requests[0], replies[1]), "verifier": (requests[1], replies[0])}.items():
                 processes[role] = subprocess.Popen(
                     [*words, "-c", SOURCE, role, *(str(end) for end in ends)],
                     stdin=subprocess.PIPE,
@@ -159,8 +159,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _pump(roles: dict[str, Role], seconds: float) -> str | None:
-    """Tell both roles what they are given and hear the judge out; the limit that ended this, or none."""
-    judge, deadline, is_ready = roles["judge"], time.monotonic() + START_SECONDS, False
+    """Tell both roles what they are given and hear the verifier out; the limit that ended this, or none."""
+    verifier, deadline, is_ready = roles["verifier"], time.monotonic() + START_SECONDS, False
     with selectors.DefaultSelector() as selector:
         for role in roles.values():
             for stream, act in ((role.process.stdin, _tell), (role.process.stdout, _hear)):
@@ -168,7 +168,7 @@ def _pump(roles: dict[str, Role], seconds: float) -> str | None:
                 os.set_blocking(stream.fileno(), False)
                 event = selectors.EVENT_WRITE if act is _tell else selectors.EVENT_READ
                 selector.register(stream, event, (role, stream, act))
-        while not judge.has_ended:
+        while not verifier.has_ended:
             left = deadline - time.monotonic()
             if left <= 0:
                 return "time limit" if is_ready else NOT_STARTED
@@ -179,7 +179,7 @@ def _pump(roles: dict[str, Role], seconds: float) -> str | None:
                     stream.close()
                 if len(role.said) > role.most_bytes:
                     return "output limit"
-            if not is_ready and judge.said.startswith(READY):
+            if not is_ready and verifier.said.startswith(READY):
                 is_ready, deadline = True, time.monotonic() + seconds
     return None if is_ready else NOT_STARTED
 

@@ -14,7 +14,7 @@ from srd.store.rows import SPLITS, Sample, sample_id, write_rows
 
 PRECEDENCE = ("test", "dev", "train", WARMUP)
 """Which split keeps a row that several have."""
-TESTED = ("tests", "setup", "entry_point")
+TEST_FIELDS = ("tests", "setup", "entry_point")
 """What a row may have besides, where its answers are code."""
 
 
@@ -96,7 +96,7 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         if why is not None:
             skipped[why] += 1
             continue
-        tested = {key: row[key] for key in TESTED if key in row}
+        tested = {key: row[key] for key in TEST_FIELDS if key in row}
         samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"], system, **tested)
     return list(samples.values()), skipped
 

@@ -64,7 +64,7 @@ def _open_to_nobody(path: str) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in Path(path).parents)
 
 
-def judged(shut: tuple[Code, list[str]], hostile: Hostile) -> Outcome:
+def verified(shut: tuple[Code, list[str]], hostile: Hostile) -> Outcome:
     code, words = shut
     code.processes = hostile.processes
     began = time.monotonic()
@@ -117,7 +117,7 @@ def test_what_solves_its_task_passes(shut: tuple[Code, list[str]]) -> None:
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_no_pass_is_forged(anyhow: tuple[Code, list[str]], name: str) -> None:
-    assert not judged(anyhow, FORGERIES[name]).passed
+    assert not verified(anyhow, FORGERIES[name]).passed
 
 
 @pytest.mark.parametrize("name", [*GREED, *HARM])
@@ -127,7 +127,7 @@ def test_nothing_takes_more_than_it_is_given(
     hostile = (GREED | HARM)[name]
     if shut[0].isolation == "none" and hostile.needs_walls:
         pytest.skip(f"{name}: without walls it would do harm")
-    assert not judged(shut, hostile).passed
+    assert not verified(shut, hostile).passed
     assert bystander.poll() is None, "nobody else was ended"
     assert gone(), "no process is left"
 
@@ -214,11 +214,11 @@ def test_a_machine_that_shuts_nothing_away_is_refused(monkeypatch: pytest.Monkey
     ):
         walls.walls(Code())
     monkeypatch.undo()
-    monkeypatch.setitem(isolation.KINDS, "unshare", lambda code: ["false"])
-    monkeypatch.setitem(isolation.KINDS, "bwrap", lambda code: ["false"])
+    monkeypatch.setitem(isolation.WALLS, "unshare", lambda code: ["false"])
+    monkeypatch.setitem(isolation.WALLS, "bwrap", lambda code: ["false"])
     with pytest.raises(UserError, match="two interpreters did not start"):
         walls.walls(Code())
-    monkeypatch.setitem(isolation.KINDS, "unshare", isolation.no_walls)
+    monkeypatch.setitem(isolation.WALLS, "unshare", isolation.no_walls)
     with pytest.raises(UserError, match="unshare: test 2 of"):
         walls.walls(Code())
     walls.working.cache_clear()

@@ -1,16 +1,16 @@
-"""What runs inside the two sandboxes of a verification: the program, which never sees its tests, and the judge, which
-never runs the program's code. This file is their whole source and uses the standard library alone.
+"""What runs inside the two sandboxes of a verification: the program, which never sees its tests, and the verifier,
+which never runs the program's code. This file is their whole source and uses the standard library alone.
 
-The program's process executes the generated code and then does what the judge asks by lines of JSON: look a name up,
-call it, read or set an attribute, walk through it. The judge executes the tests, in which the program's functions are
-`Remote`. Values cross as plain data of exact built-in types, so `==` in a test is that of this interpreter, whatever
-the program made of its own; anything else stays with the program as a handle, which equals nothing but itself.
+The program's process executes the generated code and then does what the verifier asks by lines of JSON: look a name up,
+call it, read or set an attribute, walk through it. The verifier executes the tests, in which the program's functions
+are `Remote`. Values cross as plain data of exact built-in types, so `==` in a test is that of this interpreter,
+whatever the program made of its own; anything else stays with the program as a handle, which equals nothing but itself.
 
 So a program passes by the values that it returns, or not at all: `sys.exit`, `os._exit`, printing, another `assert` or
 `__eq__`, frames, `gc`, `atexit` and descriptors reach its own process alone, and the token that proves a pass is known
-to the judge and to its parent. What remains possible: to return what the tests ask for by other means than solving the
-task, for instance from examples that the prompt shows; and an object of its own is true where a test asks for no more
-than truth.
+to the verifier and to its parent. What remains possible: to return what the tests ask for by other means than solving
+the task, for instance from examples that the prompt shows; and an object of its own is true where a test asks for no
+more than truth, and unequal where a test asks for no more than that. What a program does to its arguments is not seen.
 """
 
 import ast
@@ -123,7 +123,7 @@ class Remote:
 
 
 class Program:
-    """The program as the judge knows it."""
+    """The program as the verifier knows it."""
 
     def __init__(self, requests: TextIO, replies: TextIO, longest: int) -> None:
         self.requests, self.replies, self.longest = requests, replies, longest
@@ -208,7 +208,7 @@ def be_program(requests: TextIO, replies: TextIO, given: dict[str, Any]) -> None
         say(lambda verb=verb, request=request: verbs[verb](*(decode(each, kept.__getitem__) for each in request)))
 
 
-def be_judge(requests: TextIO, replies: TextIO, given: dict[str, Any], verdict: TextIO) -> None:
+def be_verifier(requests: TextIO, replies: TextIO, given: dict[str, Any], verdict: TextIO) -> None:
     """Execute the tests and say whether they held, with the token where they did."""
     token, program, why = given.pop("token"), Program(requests, replies, given["longest"]), "loading"
     passed = False
@@ -266,7 +266,7 @@ def main(role: str, requests: int, replies: int) -> None:
         verdict = os.fdopen(os.dup(1), "w")
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
-        be_judge(os.fdopen(requests, "w"), os.fdopen(replies, "r"), given, verdict)
+        be_verifier(os.fdopen(requests, "w"), os.fdopen(replies, "r"), given, verdict)
 
 
 if __name__ == "__main__":
