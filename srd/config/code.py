@@ -1,4 +1,4 @@
-"""How generated code is run."""
+"""How generated code is run: by the interpreter that srd's environment is made of, with its standard library alone."""
 
 from dataclasses import dataclass
 
