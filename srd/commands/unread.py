@@ -15,6 +15,7 @@ from srd.commands.schema import bare, kinds
 from srd.commands.validate import validate
 from srd.config import Config
 from srd.errors import UserError, nearest
+from srd.metrics import executing
 from srd.pipeline import graph
 from srd.pipeline.scoring import harnesses, scores
 from srd.report.study import read_study, study_folder
@@ -79,6 +80,7 @@ OUTSIDE: dict[str, Reads] = {
     ),
     r"dataset\.warmup_samples": _warms_up,
     r"generation\.max_new_tokens": _inherited,
+    r"evaluate\.(allow_code|code\.isolation)": lambda word, cfg, key: bool(executing(cfg.evaluate.metrics)),
     r"evaluate\.seeds": lambda word, cfg, key: len(cfg.evaluate.seeds) == 1 or cfg.evaluate.generation.temperature > 0,
 }
 """Keys that no fingerprint tells of, or not all, and when they are read."""
@@ -107,6 +109,7 @@ DECIDERS = {
     r"dataset\.warmup_samples": ("model.teacher.finetune.split", "model.student.finetune.split"),
     r"dataset\..*": ("dataset",),
     r"evaluate\.path": ("evaluate",),
+    r"evaluate\.(allow_code|code\..*)": ("evaluate.metrics",),
     r"model\.(\w+)\.lora\..*": ("model.{0}.lora.rank",),
     r"model\.(\w+)\.finetune\..*": ("model.{0}.finetune.epochs",),
     r"model\.(\w+)\..*": ("model.{0}.name",),

@@ -6,7 +6,7 @@ from srd.datasets import DATASETS
 from srd.distillation.divergences import check_parameters, check_sparse
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
-from srd.metrics import CRITERIA
+from srd.metrics import CRITERIA, METRICS
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
@@ -26,6 +26,7 @@ def validate(cfg: Config) -> Config:
     _check_selection(cfg)
     _check_vllm(cfg)
     _check_text(cfg)
+    _check_metrics(cfg)
     phase_values(cfg.schedule, cfg.num_phases)  # as many values as phases
     require(len(cfg.evaluate.suites) > 0, "evaluate.suites", cfg.evaluate.suites, "at least one suite")
     capacity, size = cfg.method.student_data.replay_capacity, cfg.distill.batch_sequences
@@ -61,6 +62,17 @@ def _check_names(cfg: Config) -> None:
             look_up(rows, row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
+
+
+def _check_metrics(cfg: Config) -> None:
+    """A `UserError` for metrics that are unknown, or do not have the one that chooses the best weights."""
+    names = cfg.evaluate.metrics
+    for name in names:
+        look_up(METRICS, name, "evaluate.metrics entry")
+    require(len(names) == len(set(names)) > 0, "evaluate.metrics", names, "one or more metrics, each once")
+    if cfg.distill.answers_dev:
+        expected = f"nll or one of evaluate.metrics={names}; add it there"
+        require(cfg.distill.select_by in names, "distill.select_by", cfg.distill.select_by, expected)
 
 
 def _check_warmup(cfg: Config) -> None:

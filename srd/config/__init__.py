@@ -5,6 +5,7 @@ any work. A section states its ranges in `check`, which `srd.config.checks` call
 tables know and relations between sections are checked by `srd.commands.validate`.
 """
 
+from srd.config.code import Code
 from srd.config.curation import Curriculum, Filter, Rank
 from srd.config.data import TEXT, WARMUP, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
@@ -23,6 +24,7 @@ __all__ = [
     "TEXT",
     "WARMUP",
     "Classes",
+    "Code",
     "ColumnNames",
     "Config",
     "Corpus",

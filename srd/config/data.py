@@ -46,6 +46,13 @@ class ColumnNames:
     used."""
     text: str | None = None
     """Column of a document, for the loader `text`; none: `text`."""
+    tests: str | None = None
+    """Column of Python with asserts that code in an answer has to pass, one text or a list of them; the same as `input`
+    where the prompt shows them."""
+    setup: str | None = None
+    """Column of Python that the tests need first, one text or a list of lines."""
+    entry_point: str | None = None
+    """Column of the name of the function that is tested, where the instruction is the beginning of its code."""
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from srd.config.code import Code
 from srd.config.data import Dataset
 from srd.config.models import Pair
 from srd.errors import MOST, MOST_TOKENS, look_up, require, require_seed, require_whole
@@ -109,6 +110,12 @@ class Evaluate:
     checkpoint: str = "best"
     """Distilled weights to score: best (by dev ROUGE-L, of all phases) or last (as the last phase left them: with
     `distill.handover: best` those are its best)."""
+    metrics: list[str] = field(default_factory=lambda: ["rouge_l", "exact_match"])
+    """Scores of an answer, keys of `srd.metrics.METRICS`."""
+    allow_code: bool = False
+    """Whether the code that models write may be executed; a metric that does is refused otherwise."""
+    code: Code = field(default_factory=Code)
+    """Where it is executed, and the limits of it."""
     likelihood: bool = False
     """Perplexity and calibration on the test rows as well; a suite of text without prompts has nothing else."""
     harness: Harness = field(default_factory=Harness)

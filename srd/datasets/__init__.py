@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from srd.config import TEXT, Dataset
 from srd.datasets import hub, jsonl, pydoc, text
 from srd.datasets.minillm import SUITES
+from srd.datasets.tested import TESTED
 
 
 class Loader(Protocol):
@@ -16,10 +17,11 @@ class Loader(Protocol):
         ...
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
-        """Raw rows: `instruction`, `input`, `output`, `split` (train, dev or test) and `where` (file and line).
+        """Raw rows: `instruction`, `input`, `output`, `split` (train, dev or test) and `where` (file and line);
+        `system`, `tests`, `setup` and `entry_point` where a row has them.
 
         Of a document, the output is its text, and there is nothing else."""
         ...
 
 
-DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, TEXT: text, **SUITES}
+DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, TEXT: text, **SUITES, **TESTED}

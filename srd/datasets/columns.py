@@ -47,14 +47,17 @@ class Reader:
         self.used |= {columns.instruction, columns.input, columns.output}
         instruction = _text(row[columns.instruction], f"{where}: {columns.instruction}")
         value = row.get(columns.input)
+        if columns.input == columns.tests:
+            value = "\n".join(_texts(value, f"{where}: {columns.input}"))
         input = "" if value is None else _text(value, f"{where}: {columns.input}")
         answer, place = row[columns.output], f"{where}: {columns.output}"
         output = [_text(each, place) for each in answer] if isinstance(answer, list) else _text(answer, place)
-        return _checked(instruction, input, output, self._system(row, where), where)
+        tested = self._tested(row, where)
+        return _checked(instruction, input, output, self._system(row, where), where) | tested
 
     def close(self) -> None:
         """After the last row: a `UserError` for a named column that no row has; says what was not used."""
-        for what in ("input", "system"):
+        for what in ("input", "system", "tests", "setup", "entry_point"):
             named, usual = getattr(self.columns, what), getattr(ColumnNames(), what)
             if named is not None and named != usual and self.rows and not self.seen[named]:
                 raise UserError(
@@ -74,6 +77,21 @@ class Reader:
         """The names that are set; where none is, those of the only layout that has other ones."""
         dolly = DOLLY.output in row and DOLLY.input in row and "output" not in row
         return DOLLY if dolly and self.columns == ColumnNames() else self.columns
+
+    def _tested(self, row: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """What code in an answer is tested by: `tests`, `setup` and `entry_point`, those that the row has."""
+        found = {}
+        for what in ("tests", "setup", "entry_point"):
+            name = getattr(self.columns, what)
+            if name is not None and not _is_nothing(row.get(name)):
+                found[what] = _texts(row[name], f"{where}: {name}")
+                self.used.add(name)
+        tested: dict[str, Any] = {what: "\n".join(texts) for what, texts in found.items() if what != "tests"}
+        if found.get("tests"):
+            called = f"\n\ncheck({tested['entry_point']})\n" if "entry_point" in tested else ""
+            # HumanEval's tests are a function that is handed the one to test.
+            tested["tests"] = [text + called if "def check(" in text else text for text in found["tests"]]
+        return {what: value for what, value in tested.items() if value}
 
     def _system(self, row: Mapping[str, Any], where: str) -> str:
         name = self.columns.system
@@ -116,6 +134,12 @@ def _text(value: Any, place: str) -> str:
         return str(value)
     shown = repr(value)[:60]
     raise UserError(f"{place} is {shown}: expected text or a number (the output may be a list of texts); mend the row")
+
+
+def _texts(value: Any, place: str) -> list[str]:
+    """One text, or those of a list."""
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [_text(each, place) for each in values]
 
 
 def _checked(instruction: str, input: str, output: str | list[str], system: str, where: str) -> dict[str, Any]:

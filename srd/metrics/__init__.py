@@ -1,9 +1,11 @@
 """Scores of an answer, by name. One line adds a metric: evaluation, report, dev criterion and ranking read it here."""
 
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from srd.config import Code
+from srd.metrics.code import checks_of, passes
 from srd.metrics.matching import exact_match
 from srd.metrics.rouge import rouge_l, rouge_sees
 from srd.runtime.progress import say
@@ -15,7 +17,8 @@ class Metric:
     """A score of one answer, and how the report shows it."""
 
     function: Callable[..., float] | None
-    """From the answer and what the metric `needs` of the sample to a number; none: no answer is needed."""
+    """From the answer and what the metric `needs` of the sample to a number; none: no answer is needed, or `executed`
+    it is."""
     column: str
     """Its title in tables."""
     higher_is_better: bool = True
@@ -25,6 +28,10 @@ class Metric:
     """Factor in tables: shares are shown as per cent."""
     decimals: int = 2
     """Digits in tables."""
+    executed: Callable[[Sequence[str], Sequence[Sample], Code], list[float]] | None = None
+    """In place of a function: of many answers with their samples, by running the code in them."""
+    check: Callable[[Sample], object] = lambda sample: None
+    """A `UserError` for a sample that it cannot score."""
     sees: Callable[[list[str]], bool] = lambda references: True
     """Whether it can tell answers apart by these references."""
 
@@ -46,7 +53,11 @@ class Metric:
 
 BLIND = 0.5
 """From this share of samples on which it sees nothing, a metric decides nothing."""
-METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees), "exact_match": Metric(exact_match, "EM", decimals=1)}
+METRICS = {
+    "rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees),
+    "exact_match": Metric(exact_match, "EM", decimals=1),
+    "code_passes": Metric(None, "pass@1", needs=("tests",), executed=passes, check=checks_of, decimals=1),
+}
 """Metrics by name, in the order of their columns."""
 NLL = "nll"
 """The loss on the references, nats a token: what chooses where nothing is answered."""
@@ -59,9 +70,31 @@ def dev_column(name: str) -> str:
     return "dev/loss_nats" if name == NLL else f"dev/{name}"
 
 
-def metrics_of(answer: str, sample: Sample, names: tuple[str, ...] | None = None) -> dict[str, float]:
-    """Every metric (or those named) of an answer to a sample's prompt, unscaled."""
-    return {name: METRICS[name](answer, sample) for name in (METRICS if names is None else names)}
+def executing(names: Iterable[str]) -> list[str]:
+    """Those of the metrics that execute the answers."""
+    return [name for name in names if name in METRICS and METRICS[name].executed is not None]
+
+
+def metrics_of(answer: str, sample: Sample, names: Sequence[str]) -> dict[str, float]:
+    """The metrics named of an answer to a sample's prompt, unscaled; none of those that execute it."""
+    return {name: METRICS[name](answer, sample) for name in names}
+
+
+def metrics_of_all(
+    answers: Sequence[str], samples: Sequence[Sample], names: Sequence[str], code: Code | None
+) -> list[dict[str, float]]:
+    """The metrics named of every answer to its sample's prompt, unscaled; `code` where one executes the answers."""
+    columns: dict[str, list[float]] = {}
+    for name in executing(names):
+        executed = METRICS[name].executed
+        assert executed is not None
+        assert code is not None, "who executes code says how"
+        columns[name] = executed(answers, samples, code)
+    rows = []
+    for number, (answer, sample) in enumerate(zip(answers, samples, strict=True)):
+        plain = metrics_of(answer, sample, [name for name in names if name not in columns])
+        rows.append({name: columns[name][number] if name in columns else plain[name] for name in names})
+    return rows
 
 
 def blind_share(name: str, samples: Sequence[Sample]) -> float:

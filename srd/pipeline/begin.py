@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from srd.config import STATE_BYTES, Config
 from srd.errors import UserError
+from srd.metrics import executing
+from srd.metrics.walls import walls
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
@@ -26,7 +28,22 @@ def begin(cfg: Config, planning: bool = False) -> Config:
             f"engine.processes={world}"
         )
     prepare(cfg.outputs)
+    if not planning:
+        _check_code(cfg)
     return with_teacher_signal(cfg, planning)
+
+
+def _check_code(cfg: Config) -> None:
+    """A `UserError` where the code that models write would be executed without leave, or could not be shut away."""
+    code, found = cfg.evaluate.code, executing(cfg.evaluate.metrics)
+    if found and not cfg.evaluate.allow_code:
+        where = "with no walls around it" if code.isolation == "none" else "without network or sight of your files"
+        raise UserError(
+            f"evaluate.metrics={cfg.evaluate.metrics}: {found[0]} would execute the code that the models write, "
+            f"{where}, {code.cpu_seconds} s and {code.memory_mb} MiB an answer; set evaluate.allow_code=true to let it"
+        )
+    if found:
+        walls(code)
 
 
 def with_teacher_signal(cfg: Config, planning: bool = False) -> Config:

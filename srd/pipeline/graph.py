@@ -15,7 +15,16 @@ from srd.distillation.schedules import phase_values
 from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
-from srd.pipeline.settings import of_classes, of_decoding, of_finetuning, of_method, of_noise, of_positions, of_recipe
+from srd.pipeline.settings import (
+    of_classes,
+    of_code,
+    of_decoding,
+    of_finetuning,
+    of_method,
+    of_noise,
+    of_positions,
+    of_recipe,
+)
 from srd.selection.curricula import CURRICULA
 from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, sources
 from srd.store.artefacts import Node
@@ -202,6 +211,7 @@ def distill(cfg: Config) -> Node:
     settings = {**student, **lora_identity(cfg.model.student), **of_method(cfg), "recipe": of_recipe(cfg.distill)}
     if cfg.distill.answers_dev:
         settings["dev"] = of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
+        settings["dev"] |= of_code(cfg, [cfg.distill.select_by])
     inputs = {"samples": rows(cfg), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge

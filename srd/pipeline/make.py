@@ -12,6 +12,7 @@ from typing import Any
 
 from srd.config import Config
 from srd.errors import UserError, first_line
+from srd.metrics import METRICS, executing
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.runtime import processes
@@ -19,6 +20,7 @@ from srd.selection.ranking import some_kept
 from srd.store.artefacts import Node, Work, build, closure
 from srd.store.manifests import read_manifest
 from srd.store.provenance import peak_memory_bytes
+from srd.store.rows import Sample, read_rows
 
 HINTS = {
     "OutOfMemoryError": "out of memory; lower engine.generation_sequences, engine.micro_batch_tokens or "
@@ -100,6 +102,7 @@ def check_splits(cfg: Config, node: Node) -> None:
     needed = ["test"] if node.fingerprint in suites else []
     if graph.rows(cfg).fingerprint == node.fingerprint:
         needed += ["train", "dev"]
+    _check_tested(cfg, node, needed)
     for name in needed:
         if counts[name] == 0:
             held = f"{counts['dev']} dev and {counts['test']} test samples took all; "
@@ -111,3 +114,13 @@ def check_splits(cfg: Config, node: Node) -> None:
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
     if "train" in needed:
         some_kept(counts["train"], cfg.filter.keep)  # said before the models read, not when they have
+
+
+def _check_tested(cfg: Config, node: Node, needed: list[str]) -> None:
+    """A `UserError` for a sample that a metric cannot score because it executes tests."""
+    asked = {"test": executing(cfg.evaluate.metrics), "dev": executing([cfg.distill.select_by])}
+    checks = {split: [METRICS[name].check for name in names] for split, names in asked.items() if split in needed}
+    if any(checks.values()):
+        for sample in read_rows(node.folder(cfg.outputs) / "samples.jsonl", Sample):
+            for check in checks.get(sample.split, []):
+                check(sample)

@@ -6,7 +6,7 @@ from typing import Any
 from srd.config import Config, Harnessed
 from srd.errors import UserError, require
 from srd.pipeline import graph
-from srd.pipeline.settings import of_decoding
+from srd.pipeline.settings import of_decoding, of_metrics
 from srd.store.artefacts import Node
 from srd.store.files import tree_digest
 
@@ -34,7 +34,7 @@ def is_read(cfg: Config, suite: str) -> bool:
 def evaluate(cfg: Config, target: str, suite: str) -> Node:
     """The answers of one checkpoint to the prompts of one suite, with their scores."""
     decoding = of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds, cfg.engine.generation_backend)
-    return _of_suite("evaluate", cfg, target, suite, decoding)
+    return _of_suite("evaluate", cfg, target, suite, decoding | of_metrics(cfg))
 
 
 def evaluations(cfg: Config) -> list[Node]:

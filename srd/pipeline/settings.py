@@ -3,13 +3,15 @@
 So what was made before there was an option stays valid, and two settings that mean the same are one artefact.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Distill, Finetune, Generation, Positions
+from srd.config import Config, Dataset, Distill, Evaluate, Finetune, Generation, Positions
 from srd.distillation.divergences import power_of
 from srd.errors import UserError
+from srd.metrics import executing
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
 from srd.store.files import known_digest
@@ -75,6 +77,17 @@ def of_method(cfg: Config) -> dict[str, Any]:
         unused |= set() if data.prompt_tokens is not None else {"prompt_tokens"}
         settings["student_data"] = {key: value for key, value in asdict(data).items() if key not in unused}
     return settings
+
+
+def of_metrics(cfg: Config) -> dict[str, Any]:
+    """What scores the answers; it counts where it is not what always scored them."""
+    names = cfg.evaluate.metrics
+    return ({} if names == Evaluate().metrics else {"metrics": names}) | of_code(cfg, names)
+
+
+def of_code(cfg: Config, names: Iterable[str]) -> dict[str, Any]:
+    """How code is executed, where one of the metrics does."""
+    return {"code": asdict(cfg.evaluate.code)} if executing(names) else {}
 
 
 def of_decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:

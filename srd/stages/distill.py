@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from srd.config import Corpus, Distill, Generation, Lora, Method, Pair, Positions, StudentData, Text
+from srd.config import Code, Corpus, Distill, Generation, Lora, Method, Pair, Positions, StudentData, Text
 from srd.distillation.cached import CachedTeacher
 from srd.distillation.choosing import Chooser
 from srd.distillation.loss import reference_loss
@@ -39,6 +39,8 @@ class Decoding:
     generation: Generation
     seeds: list[int]
     """One seed."""
+    code: Code | None = None
+    """How answers are executed, where the metric that chooses does."""
 
 
 @dataclass
@@ -227,4 +229,4 @@ def _dev_set(work: Distillation, loaded: Loaded) -> DevSet:
     pairs = longest_first(samples, loaded.tokenizer, settings.text)
     if settings.dev is None:
         return DevSet(pairs, loaded.tokenizer, None, 0)
-    return DevSet(pairs, loaded.tokenizer, settings.dev.generation, settings.dev.seeds[0])
+    return DevSet(pairs, loaded.tokenizer, settings.dev.generation, settings.dev.seeds[0], settings.dev.code)

@@ -1,12 +1,12 @@
 """evaluate: a checkpoint answers a suite's prompts; every prediction is kept with its scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from srd.config import Generation, Pair
+from srd.config import Code, Evaluate, Generation, Pair
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer
-from srd.metrics import METRICS, blind_share, metrics_of
+from srd.metrics import blind_share, metrics_of_all
 from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_samples
@@ -26,6 +26,9 @@ class Settings(Scored):
     seeds: list[int]
     sampler: str = "transformers"
     """Who draws."""
+    metrics: list[str] = field(default_factory=lambda: Evaluate().metrics)
+    code: Code | None = None
+    """How answers are executed, where a metric does."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def make(work: Work[Settings, Pair]) -> None:
     """Leave `scores.jsonl`."""
     settings, loaded = work.settings, read_scored(work)
     samples = read_samples(work, "test")
-    work.ledger["blind"] = {name: blind_share(name, samples) for name in METRICS}
+    work.ledger["blind"] = {name: blind_share(name, samples) for name in settings.metrics}
     rows = encode_all(samples, loaded.tokenizer, settings.text)
     questions = [Question(seed, *pair) for seed in settings.seeds for pair in zip(samples, rows, strict=True)]
     questions.sort(key=lambda asked: (-len(asked.row.prompt), asked.sample.id, asked.seed))
@@ -50,18 +53,20 @@ def make(work: Work[Settings, Pair]) -> None:
         encoded = [asked.row for asked in batch]
         answers = answer(encoded, settings.generation, [asked.seed for asked in batch], tick)
         losses = reference_nll(loaded.model, encoded, loaded.tokenizer, work.engine)
+        texts, asked_of = [a.text for a in answers], [asked.sample for asked in batch]
+        metrics = metrics_of_all(texts, asked_of, settings.metrics, settings.code)
         scores = [
             Score(
                 task=settings.suite,
                 id=asked.sample.id,
                 seed=asked.seed,
                 prediction=a.text,
-                metrics=metrics_of(a.text, asked.sample),
+                metrics=scored,
                 nll=nll,
                 tokens=a.tokens,
                 cut=a.cut,
             )
-            for asked, a, nll in zip(batch, answers, losses, strict=True)
+            for asked, a, nll, scored in zip(batch, answers, losses, metrics, strict=True)
         ]
         return scores, scoring_counts(encoded, sum(a.tokens for a in answers), loaded.parameters)
 

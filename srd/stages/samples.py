@@ -14,6 +14,8 @@ from srd.store.rows import SPLITS, Sample, sample_id, write_rows
 
 PRECEDENCE = ("test", "dev", "train", WARMUP)
 """Which split keeps a row that several have."""
+TEST_FIELDS = ("tests", "setup", "entry_point")
+"""What a row may have besides, where its answers are code."""
 
 
 @dataclass
@@ -94,7 +96,8 @@ def clean(raw: Iterable[dict[str, Any]], strict: bool) -> tuple[list[Sample], di
         if why is not None:
             skipped[why] += 1
             continue
-        samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"], system)
+        tested = {key: row[key] for key in TEST_FIELDS if key in row}
+        samples[id] = Sample(id, row["instruction"], row["input"], output, row["split"], system, **tested)
     return list(samples.values()), skipped
 
 

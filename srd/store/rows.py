@@ -35,6 +35,12 @@ class Sample:
     """The tokens of a window, of which `output` shows the text; none: it is tokenised at use."""
     borders: list[int] | None = None
     """Where in `ids` nothing is predicted, because a document begins there behind another one."""
+    tests: list[str] | None = None
+    """Python with asserts that code in an answer has to pass; none: answers are not executed."""
+    setup: str = ""
+    """Python that these need first."""
+    entry_point: str = ""
+    """The function that they call, where the instruction is the beginning of its code."""
 
     @property
     def references(self) -> list[str]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from srd.config import Distill, Engine, Generation
+from srd.config import Code, Distill, Engine, Generation
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answer
-from srd.metrics import BLIND, CRITERIA, NLL, Metric, blind_share, dev_column
+from srd.metrics import BLIND, CRITERIA, NLL, Metric, blind_share, dev_column, metrics_of_all
 from srd.models.checkpoints import save_model
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -29,14 +29,16 @@ class DevSet:
     tokenizer: PreTrainedTokenizerBase
     generation: Generation | None
     seed: int
+    code: Code | None = None
 
-    def score(self, student: Any, engine: Engine, metric: Metric) -> float:
-        """Mean metric of the student's answers, decoded as in the evaluation."""
+    def score(self, student: Any, engine: Engine, name: str) -> float:
+        """Mean metric (by its name) of the student's answers, decoded as in the evaluation."""
         assert self.generation is not None, "dev prompts are answered where a metric of answers chooses"
         rows, seeds = [row for _, row in self.pairs], [self.seed] * len(self.pairs)
         answers = answer(student, rows, self.tokenizer, self.generation, seeds, engine)
-        scores = [metric(a.text, sample) for a, (sample, _) in zip(answers, self.pairs, strict=True)]
-        return sum(scores) / len(scores)
+        texts, samples = [a.text for a in answers], [sample for sample, _ in self.pairs]
+        scores = metrics_of_all(texts, samples, [name], self.code)
+        return sum(score[name] for score in scores) / len(scores)
 
     @property
     def num_tokens(self) -> int:
@@ -95,7 +97,9 @@ class ModelSelection:
         score = None
         with self.state.clock.part(DEV):
             if self.recipe.answers_dev:
-                score = row[dev_column(self.recipe.select_by)] = self.dev.score(student, self.engine, self.metric)
+                score = row[dev_column(self.recipe.select_by)] = self.dev.score(
+                    student, self.engine, self.recipe.select_by
+                )
             nll = row[dev_column(NLL)] = self.dev.loss(student, self.engine)
         if data is not None:
             data.observe(nll)

@@ -100,7 +100,7 @@ def brevity(answer, instruction):
     )
     needs = ("instruction",)
     monkeypatch.setitem(METRICS, "brevity", Metric(module.brevity, "SHORT", False, needs, scale=1, decimals=3))
-    report = run("distill.select_by=brevity")
+    report = run("distill.select_by=brevity", "evaluate.metrics=[rouge_l,exact_match,brevity]")
     assert "| SHORT | 95 % interval |" in report, "it heads the report, because it chose the weights"
     assert "| ROUGE-L | EM |" in report
     dev = next(Path("outputs/distill").glob("*/dev.jsonl")).read_text()

@@ -49,6 +49,7 @@ NEVER = {
     "teacher.disk_gb": "turns `auto` into hidden or online, which is what counts",
     "dataset.path": "where the data lies; its content counts",
     "evaluate.path": "where the suites lie; their content counts",
+    "evaluate.allow_code": "a permission",
     "evaluate.harness.program": "where the program lies; what it was is recorded",
     "model.teacher.trust_remote_code": "a permission",
     "model.student.trust_remote_code": "a permission for the student; the teacher's keeps it off the disk",
@@ -127,6 +128,7 @@ def classes(signal: str, **values: str) -> dict[str, Change]:
 
 
 GKD, DISTILLM, SEQKD = ((*SMOKE, f"method={name}") for name in ("gkd", "distillm", "seqkd"))
+CODE = (*SMOKE, "evaluate.metrics=[rouge_l,code_passes]")
 CORPUS = (*SMOKE, "method.corpus.path=FILE")
 CHANGES: dict[str, Change] = {
     **side("teacher"),
@@ -144,6 +146,7 @@ CHANGES: dict[str, Change] = {
     "dataset.hub": Change("org/more", HUB),
     "dataset.revision": Change("def", HUB),
     **{f"dataset.columns.{name}": Change("other", HUB) for name in ("instruction", "input", "output")},
+    **{f"dataset.columns.{name}": Change("other", HUB) for name in ("tests", "setup", "entry_point")},
     "generation.max_new_tokens": Change("7"),
     "dataset.limit": Change("7"),
     "dataset.dev_samples": Change("3"),
@@ -223,6 +226,10 @@ CHANGES: dict[str, Change] = {
     "evaluate.targets": Change("[teacher]"),
     "evaluate.checkpoint": Change("last"),
     "evaluate.likelihood": Change("true"),
+    "evaluate.metrics": Change("[rouge_l]"),
+    "evaluate.code.isolation": Change("none", CODE),
+    **{f"evaluate.code.{name}_mb": Change("70", CODE) for name in ("memory", "disk")},
+    **{f"evaluate.code.{name}": Change("7", CODE) for name in ("seconds", "cpu_seconds", "processes", "output_kb")},
     "evaluate.harness.tasks": Change("[piqa]"),
     "evaluate.harness.include_path": Change("FOLDER"),
     "evaluate.harness.shots": Change("3"),

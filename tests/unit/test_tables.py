@@ -21,6 +21,7 @@ ARMS |= {
     "evidence": 12,
     "evidence-gpu": 84,
     "regimes": 450,
+    "mbpp": 12,
     "study-signals": 39,
     "study-policies": 24,
     "study-samples": 15,
