@@ -25,6 +25,8 @@ class Metric:
     """Factor in tables: shares are shown as per cent."""
     decimals: int = 2
     """Digits in tables."""
+    is_binary: bool = False
+    """Whether it says of an answer that it is right (1) or not (0), and nothing between: a verifier."""
     sees: Callable[[list[str]], bool] = lambda references: True
     """Whether it can tell answers apart by these references."""
 
@@ -46,7 +48,10 @@ class Metric:
 
 BLIND = 0.5
 """From this share of samples on which it sees nothing, a metric decides nothing."""
-METRICS = {"rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees), "exact_match": Metric(exact_match, "EM", decimals=1)}
+METRICS = {
+    "rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees),
+    "exact_match": Metric(exact_match, "EM", decimals=1, is_binary=True),
+}
 """Metrics by name, in the order of their columns."""
 NLL = "nll"
 """The loss on the references, nats a token: what chooses where nothing is answered."""
