@@ -69,6 +69,11 @@ def metrics_of(answer: str, sample: Sample, names: tuple[str, ...] | None = None
     return {name: METRICS[name](answer, sample) for name in (METRICS if names is None else names)}
 
 
+def graded_title(name: str) -> str:
+    """The title of a metric's mean over several answers to a prompt: of a verifier that is the pass rate."""
+    return f"pass rate ({METRICS[name].column})" if METRICS[name].is_binary else METRICS[name].column
+
+
 def blind_share(name: str, samples: Sequence[Sample]) -> float:
     """Share of the samples on whose references a metric sees nothing; more than none is said."""
     blind = sum(not METRICS[name].sees(sample.references) for sample in samples)
