@@ -45,13 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # pytest-xdist's own process runs no test
     install_import_hook(CHECKED, "tests.conftest.checked")
-    # Two files name the types of their arrays for type checkers alone, because the graph imports them and a finished
+    # Three files name the types of their arrays for type checkers alone, because the graph imports them and a finished
     # run loads neither torch nor jaxtyping: here their annotations are to mean something. What they import in turn is
     # loaded first, so that nothing else takes these tests for a type checker.
     for name in ("beartype", "torch", "srd.config", "srd.store.columns", "srd.store.rows"):
         importlib.import_module(name)
     with patch("typing.TYPE_CHECKING", True):
-        for name in ("srd.distillation.divergences", "srd.selection.ranking"):
+        for name in ("srd.distillation.divergences", "srd.selection.ranking", "srd.selection.weights"):
             importlib.import_module(name)
 
 

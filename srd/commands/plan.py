@@ -41,6 +41,8 @@ def plan(cfg: Config) -> None:
     lines = [[x.stage, size(x.memory_bytes), size(x.disk_bytes), f"{x.flops:.2e}", clock(x.seconds)] for x in needs]
     lines.append(["all", size(most.memory_bytes), size(disk), f"{flops:.2e}", clock(seconds)])
     print_table(["stage", "memory", "disk", "FLOPs", "time"], lines)
+    if cfg.filter.weights is not None:
+        print(f"filter.weights={cfg.filter.weights} drops what weighs nothing: distill needs this much at most")
     parts = sorted(most.memory.items(), key=lambda part: -part[1])
     print(f"most memory, {most.stage}: " + ", ".join(f"{name} {size(held)}" for name, held in parts))
     refuse_unfit(run)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from srd.config import Config
 from srd.metrics import CRITERIA
-from srd.pipeline import graph
 from srd.pipeline.begin import begin
 from srd.pipeline.catalogue import STAGES
+from srd.pipeline.commanded import commanded
 from srd.pipeline.make import make, make_all
 from srd.pipeline.scoring import scores
 from srd.report.study import entry_file, file_run, study_folder
@@ -19,7 +19,7 @@ from srd.store.rows import Score, read_rows
 def run_stage(stage: str, cfg: Config) -> None:
     """Make the artefacts of one stage's command; their inputs that have a command must be there."""
     cfg = begin(cfg)
-    for node in graph.commanded(stage, cfg):
+    for node in commanded(stage, cfg):
         print(make(cfg, node))
     if STAGES[stage].reported:
         if entry_file(cfg).is_file():

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
-from srd.metrics import CRITERIA, METRICS, dev_column
+from srd.metrics import CRITERIA, METRICS, dev_column, graded_title
 from srd.report.harness import cells_of
-from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest
-from srd.store.rows import Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
+from srd.selection.ranking import REFLECTIONS
+from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest, read_record
+from srd.store.rows import Grade, Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
 
 SHOWN = 5
 """Samples listed at either end of a ranking."""
@@ -68,13 +69,14 @@ def _samples(outputs: Path, folder: Path) -> dict[str, Sample]:
 def _show_ranking(outputs: Path, folder: Path) -> None:
     ranking, samples = read_dicts(file_of(folder, "ranking.jsonl")), _samples(outputs, folder)
     manifest = read_manifest(folder)
-    made_of = manifest["inputs"].get("reflections")
+    made_of = _reflection_of(outputs, manifest["inputs"])
     reflections = (
         {row.id: row for row in read_rows(file_of(outputs / made_of, "reflections.jsonl"), Reflection)}
         if made_of
         else {}
     )
     signals = _signals(outputs, [child for child in manifest["inputs"].values() if child.startswith("score/")])
+    signals = _joined(signals, _grades(outputs, list(manifest["inputs"].values())))
     header = ["rank", "prompt", "reference", *(_reflection_header(reflections.values()) if made_of else [])]
     header += next(iter(signals.values()), {})
     for title, rows in (("easiest", ranking[:SHOWN]), ("hardest", ranking[-SHOWN:])):
@@ -101,6 +103,26 @@ def _signals(outputs: Path, names: list[str]) -> Signals:
     return found
 
 
+def _grades(outputs: Path, names: list[str]) -> Signals:
+    """What metrics say of the answers of a reflection, of those artefacts that are of this."""
+    found: Signals = {}
+    for name in dict.fromkeys(name for name in names if name.startswith("grade/")):
+        metric = read_manifest(outputs / name)["settings"]["metric"]
+        for row in read_rows(file_of(outputs / name, "grades.jsonl"), Grade):
+            found.setdefault(row.id, {})[graded_title(metric)] = METRICS[metric].scale * row.mean
+    return found
+
+
+def _reflection_of(outputs: Path, inputs: dict[str, str]) -> str | None:
+    """The reflection that an order goes back to, itself or by way of what metrics say of it."""
+    grades = [read_manifest(outputs / name)["inputs"] for name in inputs.values() if name.startswith("grade/")]
+    return next((each[REFLECTIONS] for each in (inputs, *grades) if REFLECTIONS in each), None)
+
+
+def _joined(one: Signals, other: Signals) -> Signals:
+    return {id: one.get(id, {}) | other.get(id, {}) for id in dict.fromkeys([*one, *other])}
+
+
 def _scored(id: str, signals: Signals) -> list[str]:
     return [f"{value:.3f}" for value in signals.get(id, {}).values()]
 
@@ -114,8 +136,24 @@ def _show_signals(outputs: Path, folder: Path) -> None:
 
 def _show_reflections(outputs: Path, folder: Path) -> None:
     reflections, samples = read_rows(file_of(folder, "reflections.jsonl"), Reflection), _samples(outputs, folder)
-    lines = [[row.id, *_reflected(samples[row.id], row)] for row in reflections[:SHOWN]]
-    print_table(["id", "prompt", "reference", *_reflection_header(reflections)], lines)
+    # What has been made of the answers so far: a reflection does not know who reads it.
+    made = [path for path in artefacts_in(outputs) if path.parent.name == "grade"]
+    of_this = [path for path in made if read_record(path)["inputs"][REFLECTIONS] == f"reflect/{folder.name}"]
+    grades = _grades(outputs, [f"grade/{path.name}" for path in of_this])
+    answers = len(reflections[0].answers)
+    if answers > 1:
+        print(f"{answers} answers to every prompt, of which the first is shown; metrics are means over them")
+    lines = [[row.id, *_reflected(samples[row.id], row), *_scored(row.id, grades)] for row in reflections[:SHOWN]]
+    titles = next(iter(grades.values()), {})
+    print_table(["id", "prompt", "reference", *_reflection_header(reflections), *titles], lines)
+
+
+def _show_grades(outputs: Path, folder: Path) -> None:
+    grades, samples = _grades(outputs, [f"grade/{folder.name}"]), _samples(outputs, folder)
+    lines = [[id, *_reflected(samples[id], None), *_scored(id, grades)] for id in list(grades)[:SHOWN]]
+    print_table(["id", "prompt", "reference", *next(iter(grades.values()))], lines)
+    values = [value for each in grades.values() for value in each.values()]
+    print(f"mean {sum(values) / len(values):.2f} over {len(values):,} prompts")
 
 
 def _reflection_header(reflections: Iterable[Reflection]) -> list[str]:
@@ -191,6 +229,7 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "windows": _show_samples,
     "reflect": _show_reflections,
     "score": _show_signals,
+    "grade": _show_grades,
     "rank": _show_ranking,
     "partition": _show_phases,
     "distill": _show_dev,

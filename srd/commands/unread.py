@@ -17,8 +17,11 @@ from srd.config import Config
 from srd.errors import UserError, nearest
 from srd.metrics import executing
 from srd.pipeline import graph
+from srd.pipeline.commanded import commanded
 from srd.pipeline.scoring import harnesses, scores
+from srd.pipeline.settings import metrics_read
 from srd.report.study import read_study, study_folder
+from srd.selection.ranking import SIGNALS
 from srd.store.artefacts import Node, closure
 
 Reads = Callable[[str, Config, str], bool]
@@ -35,7 +38,7 @@ CHOICES = (
     "srd-other auto hidden online official 0 2 float32 bfloat16 float16 phase step constant references teacher rank "
     "random nll rouge_l length easiest hardest shuffled kept best last restart continue decreasing increasing "
     "exact_match mixed sampled top all threshold window band adaptive sequence step chosen "
-    "student_entropy forward_kl early float8 train warmup exchanged truncated garbled"
+    "pass_rate paced student_entropy forward_kl early float8 train warmup exchanged truncated garbled"
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 
@@ -79,8 +82,11 @@ OUTSIDE: dict[str, Reads] = {
         not Path(_section(cfg, key).name or "").is_dir() or _section(cfg, key).name is None
     ),
     r"dataset\.warmup_samples": _warms_up,
+    r"rank\.verifier": lambda word, cfg, key: any(SIGNALS[name].is_verified for order in cfg.orders for name in order),
     r"generation\.max_new_tokens": _inherited,
-    r"evaluate\.(allow_code|code\.isolation)": lambda word, cfg, key: bool(executing(cfg.evaluate.metrics)),
+    r"evaluate\.(allow_code|code\.isolation)": lambda word, cfg, key: bool(
+        executing(name for names in metrics_read(cfg).values() for name in names)
+    ),
     r"evaluate\.seeds": lambda word, cfg, key: len(cfg.evaluate.seeds) == 1 or cfg.evaluate.generation.temperature > 0,
 }
 """Keys that no fingerprint tells of, or not all, and when they are read."""
@@ -93,7 +99,7 @@ DRAWN = re.compile(r"(.*)\.(top_k|top_p)")
 
 DECIDERS = {
     r"schedule\.(\w+)\..*": ("method", "schedule", "curriculum"),
-    r"(reflect|evaluate)\.(generation\..*|seeds?)": ("{0}.generation.temperature",),
+    r"(reflect|evaluate)\.(generation\..*|seeds?|answers)": ("{0}.generation.temperature",),
     r"(method\.student_data)\.generation\..*": ("{0}.share", "{0}.generation.temperature"),
     r"generation\..*": ("reflect.generation.max_new_tokens", "evaluate.generation.max_new_tokens"),
     r"method\.answers.*": ("method.responses", "method.answers.temperature"),
@@ -103,13 +109,14 @@ DECIDERS = {
     r"selection\.classes\..*": ("teacher.signal",),
     r"(teacher|method)\..*": ("method", "teacher.signal"),
     r"curriculum\..*": ("curriculum", "filter.keep"),
+    r"filter\.weight_powers": ("filter.weights",),
     r"filter\..*": ("filter.keep", "filter.by"),
     r"rank\..*": ("rank.signals", "filter.by"),
     r"dataset\.corrupt_(seed|kind)": ("dataset.corrupt",),
     r"dataset\.warmup_samples": ("model.teacher.finetune.split", "model.student.finetune.split"),
     r"dataset\..*": ("dataset",),
     r"evaluate\.path": ("evaluate",),
-    r"evaluate\.(allow_code|code\..*)": ("evaluate.metrics",),
+    r"evaluate\.(allow_code|code\..*)": ("evaluate.metrics", "rank.signals"),
     r"model\.(\w+)\.lora\..*": ("model.{0}.lora.rank",),
     r"model\.(\w+)\.finetune\..*": ("model.{0}.finetune.epochs",),
     r"model\.(\w+)\..*": ("model.{0}.name",),
@@ -178,7 +185,7 @@ def _everything(cfg: Config) -> list[Node]:
     # Windows of text are not answered, so that no order is made for its own sake.
     stages += ["rank", "filter"] if cfg.orders or not cfg.dataset.is_text else []
     stages += [] if cfg.dataset.is_text else ["reflect"]
-    nodes = [*scores(whole), *harnesses(whole), *(node for stage in stages for node in graph.commanded(stage, whole))]
+    nodes = [*scores(whole), *harnesses(whole), *(node for stage in stages for node in commanded(stage, whole))]
     for role in ("teacher", "student"):
         if cfg.model.side(role).finetune.epochs > 0:
             nodes.append(graph.finetune(cfg, role))

@@ -7,12 +7,14 @@ from srd.distillation.divergences import check_parameters, check_sparse
 from srd.distillation.schedules import phase_values
 from srd.errors import UserError, look_up, require
 from srd.metrics import CRITERIA, METRICS
+from srd.pipeline.settings import verifier
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE, check_importance
 from srd.selection.positions import POLICIES, asked
-from srd.selection.ranking import REFLECTIONS, SIGNALS, sources
+from srd.selection.ranking import SIGNALS
+from srd.selection.weights import WEIGHTS
 from srd.stages.noise import CORRUPTIONS
 from srd.text.prompts import TEMPLATES
 
@@ -21,6 +23,7 @@ def validate(cfg: Config) -> Config:
     """The config itself; a `UserError` for an unknown name or for sections that do not go together."""
     check_sections(cfg)
     _check_names(cfg)
+    _check_verifier(cfg)
     _check_warmup(cfg)
     _check_teacher(cfg)
     _check_selection(cfg)
@@ -73,6 +76,19 @@ def _check_metrics(cfg: Config) -> None:
     if cfg.distill.answers_dev:
         expected = f"nll or one of evaluate.metrics={names}; add it there"
         require(cfg.distill.select_by in names, "distill.select_by", cfg.distill.select_by, expected)
+
+
+def _check_verifier(cfg: Config) -> None:
+    """A `UserError` for a pass rate that nothing says of an answer, or that could only be zero or one."""
+    verifiers = {name: metric for name, metric in METRICS.items() if metric.is_binary}
+    if cfg.rank.verifier is not None:
+        look_up(verifiers, cfg.rank.verifier, "rank.verifier")
+    if cfg.filter.weights is not None:
+        look_up(WEIGHTS, cfg.filter.weights, "filter.weights")
+        key, expected = "reflect.answers", f"2 or more with filter.weights={cfg.filter.weights}; 8 is usual"
+        require(cfg.reflect.answers > 1, key, cfg.reflect.answers, expected)
+    if any(SIGNALS[name].is_verified for order in cfg.orders for name in order):
+        verifier(cfg)
 
 
 def _check_warmup(cfg: Config) -> None:
@@ -141,12 +157,12 @@ def _check_text(cfg: Config) -> None:
         raise UserError(
             f"distill.select_by={cfg.distill.select_by}: windows of text are not answered; use distill.select_by=nll"
         )
-    reflected = [name for name, source in sources(cfg.orders).items() if source == REFLECTIONS]
+    reflected = [name for order in cfg.orders for name in order if SIGNALS[name].is_of_answers]
     if cfg.dataset.is_text and reflected:
         raise UserError(
-            f"rank.signals, filter.by or curriculum={cfg.curriculum.name}: {reflected[0]} comes of answers to prompts, "
-            f"and dataset={cfg.dataset.name} has windows of text; use rank.signals=[nll] or [length] with "
-            "filter.by alike, or curriculum=none filter.keep=1"
+            f"rank.signals, filter.by, filter.weights or curriculum={cfg.curriculum.name}: {reflected[0]} comes of "
+            f"answers to prompts, and dataset={cfg.dataset.name} has windows of text; use rank.signals=[nll] or "
+            "rank.signals=[length] with filter.by alike, or curriculum=none filter.keep=1"
         )
     if cfg.dataset.is_text and cfg.method.responses == "teacher":
         raise UserError(

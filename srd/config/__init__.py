@@ -6,7 +6,7 @@ tables know and relations between sections are checked by `srd.commands.validate
 """
 
 from srd.config.code import Code
-from srd.config.curation import Curriculum, Filter, Rank
+from srd.config.curation import PASS_RATE, Curriculum, Filter, Rank
 from srd.config.data import TEXT, WARMUP, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
@@ -19,6 +19,7 @@ from srd.config.selection import Classes, Positions, Selection
 __all__ = [
     "DEFAULT_ENGINE",
     "DTYPE_BYTES",
+    "PASS_RATE",
     "SPARSE",
     "STATE_BYTES",
     "TEXT",

@@ -6,6 +6,8 @@ from srd.errors import require, require_seed, require_whole
 
 MOST_PHASES = 1000
 """Phases that no curriculum has: more is a slip."""
+PASS_RATE = "pass_rate"
+"""The signal that is the share of right answers among those of the reflection."""
 
 
 @dataclass
@@ -18,6 +20,8 @@ class Rank:
     """The constant k of 1 / (k + rank)."""
     seed: int = 10
     """Seed of the signal `random`."""
+    verifier: str | None = None
+    """The metric of `srd.metrics.METRICS` that says whether an answer is right (1) or not (0), for `pass_rate`."""
 
     def check(self, key: str) -> None:
         require(
@@ -43,8 +47,15 @@ class Filter:
     control)."""
     seed: int = 10
     """Seed of `by: random`."""
+    weights: str | None = None
+    """By what the losses of the samples that stay are weighed, a key of `srd.selection.weights.WEIGHTS`; none: all
+    weigh the same."""
+    weight_powers: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    """α and β of p^α (1 - p)^β, the weight of a sample that the student answers rightly with a share p."""
 
     def check(self, key: str) -> None:
+        powers, expected = self.weight_powers, "two powers above 0"
+        require(len(powers) == 2 and min(powers) > 0, f"{key}.weight_powers", powers, expected)
         require(0 < self.keep <= 1, f"{key}.keep", self.keep, "a share in (0, 1]")
         require(self.end in ("easiest", "hardest"), f"{key}.end", self.end, "easiest or hardest")
         require_seed(f"{key}.seed", self.seed)

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from srd.config.code import Code
 from srd.config.data import Dataset
 from srd.config.models import Pair
-from srd.errors import MOST, MOST_TOKENS, look_up, require, require_seed, require_whole
+from srd.errors import MOST, MOST_TOKENS, UserError, look_up, require, require_seed, require_whole
+
+MOST_ANSWERS = 1000
+"""Answers to a prompt that nobody samples: more is a slip."""
 
 
 @dataclass
@@ -51,9 +54,17 @@ class Reflect:
     """Decoding of the answers."""
     seed: int = 10
     """Seed of sampled answers."""
+    answers: int = 1
+    """Answers to every prompt, each drawn from a stream of its own; signals of answers are means over them."""
 
     def check(self, key: str) -> None:
         require_seed(f"{key}.seed", self.seed)
+        require_whole(f"{key}.answers", self.answers, 1, MOST_ANSWERS)
+        if self.answers > 1 and self.generation.temperature == 0:
+            raise UserError(
+                f"{key}.answers={self.answers}: greedy answers are all the same; set {key}.generation.temperature=1 or "
+                f"{key}.answers=1"
+            )
 
 
 @dataclass

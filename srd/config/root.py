@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from srd.config.curation import Curriculum, Filter, Rank
+from srd.config.curation import PASS_RATE, Curriculum, Filter, Rank
 from srd.config.data import Dataset
 from srd.config.engine import Engine, Logger, Plan
 from srd.config.generation import Evaluate, GenerationDefaults, Reflect
@@ -61,8 +61,13 @@ class Config:
 
     @property
     def is_curated(self) -> bool:
-        """Whether something is dropped or ordered."""
-        return self.filter.keep < 1 or self.num_phases > 1 or self.curriculum.order == "kept"
+        """Whether something is dropped, weighed or ordered."""
+        return self.is_filtered or self.num_phases > 1 or self.curriculum.order == "kept"
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some samples may go, or the losses of those that stay weigh differently."""
+        return self.filter.keep < 1 or self.filter.weights is not None
 
     @property
     def is_ordered(self) -> bool:
@@ -72,11 +77,18 @@ class Config:
 
     @property
     def orders(self) -> list[list[str]]:
-        """Signals of every order that the run reads: the ranking, and what else decides who stays."""
+        """Signals of every order that the run reads: the ranking, and what else decides who stays; with them the
+        signal that weighs who stays."""
+        weighs = [[self.weighed_by]] if self.weighed_by is not None else []
         if self.filter.keep == 1 and not self.is_ordered:
-            return []
+            return weighs
         other = [[self.filter.by]] if self.filter.keep < 1 and self.filter.by != "rank" else []
-        return [self.rank.signals, *other] if self.is_ordered or not other else other
+        return [*([self.rank.signals] if self.is_ordered or not other else []), *other, *weighs]
+
+    @property
+    def weighed_by(self) -> str | None:
+        """The signal that the weights of samples are made of."""
+        return PASS_RATE if self.filter.weights is not None else None
 
     @property
     def needs_online_teacher(self) -> bool:
@@ -108,7 +120,8 @@ class Config:
     def arm_name(self) -> str:
         filtered, share = self.filter.keep < 1, f"{self.filter.keep:g}"
         kept = f"{share} hardest" if filtered and self.filter.end == "hardest" else share
-        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {kept}" if self.is_curated else ""
+        weighed = f", {self.filter.weights}" if self.filter.weights is not None else ""
+        curated = f"+{self.curriculum.name}-{self.num_phases}, keep {kept}{weighed}" if self.is_curated else ""
         label = self.selection.positions.label
         chosen = f"+{label}" if label else ""
         classes = f"+{self.teacher.signal} classes" if self.teacher.signal in SPARSE else ""

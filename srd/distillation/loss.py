@@ -5,7 +5,9 @@ Axes: *pos any positions, N supervised positions, n those of one chunk, H hidden
     loss = α · CE + (1 - α) · τ^k · D(p_τ, q_τ)      (SRD, arXiv 2508.06135; k = `temperature_power`)
 
 Sums and counts travel apart: the caller divides once, by the supervised tokens of the whole optimiser step, so that
-the value does not depend on how the step is cut into micro-batches. Outside of `srd`, in a notebook or another
+the value does not depend on how the step is cut into micro-batches. Where samples have weights, both terms of a
+position are multiplied by that of its sample before they are summed, and the count stays that of the tokens (see
+`srd.training.step`). Outside of `srd`, in a notebook or another
 trainer, logits at the supervised positions are all that is needed:
 
     >>> import torch
@@ -60,6 +62,7 @@ def distillation(teacher: TeacherSignal, method: Method, vocabulary: int, engine
                 method.temperature_power,
                 batch.referenced[chunk],
                 losses,
+                weights_at(batch, chunk),
                 **method.parameters,
             )
 
@@ -74,7 +77,8 @@ def reference_loss(vocabulary: int, engine: Engine = DEFAULT_ENGINE) -> Objectiv
 
     def loss_of(model: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
         def chunk_sums(hidden: Float[Tensor, "n H"], chunk: slice) -> LossSums:
-            return LossSums(losses(head_logits(model, hidden, vocabulary), batch.labels[chunk]).sum())
+            ce = losses(head_logits(model, hidden, vocabulary), batch.labels[chunk])
+            return LossSums(weighted(ce, weights_at(batch, chunk)).sum())
 
         return summed_by_chunks(chunk_sums, hidden_at(model, batch), head_parameters(model), engine.loss_positions)
 
@@ -91,13 +95,15 @@ def distillation_loss(
     temperature_power: int | str = "official",
     referenced: Bool[Tensor, " N"] | None = None,
     losses: "LossesAt | None" = None,
+    weights: Float[Tensor, " N"] | None = None,
     **parameters: float,
 ) -> LossSums:
     """α·CE + (1-α)·τ^k·D(p_τ, q_τ) and its two terms, summed over positions, nats.
 
     α is `sft_weight`, τ the temperature, k `temperature_power` or SRD's published choice for the divergence. The
-    cross-entropy is taken where `referenced` holds: not on what the student wrote itself. `parameters` are the
-    divergence's own. Without a position it is an `AssertionError`: a mean over nothing has no value.
+    cross-entropy is taken where `referenced` holds: not on what the student wrote itself. Both terms of a position are
+    multiplied by its one of `weights`. `parameters` are the divergence's own. Without a position it is an
+    `AssertionError`: a mean over nothing has no value.
     """
     assert len(labels) > 0, "no supervised position"
     power = power_of(divergence, temperature_power)
@@ -109,8 +115,18 @@ def distillation_loss(
     # sum: only its cross-entropy is gone, since there is no reference to compare with.
     if referenced is not None:
         ce = ce * referenced
-    ce_sum, kd_sum = ce.sum(), kd.sum()
+    ce_sum, kd_sum = weighted(ce, weights).sum(), weighted(kd, weights).sum()
     return LossSums(sft_weight * ce_sum + (1 - sft_weight) * kd_sum, ce_sum, kd_sum)
+
+
+def weighted(values: Float[Tensor, " N"], weights: Float[Tensor, " N"] | None) -> Float[Tensor, " N"]:
+    """The values times their weights, where there are any."""
+    return values if weights is None else values * weights
+
+
+def weights_at(batch: Batch, positions: slice | Int[Tensor, " n"]) -> Float[Tensor, " n"] | None:
+    """The weights of some of a batch's supervised positions, where it has weights."""
+    return None if batch.weights is None else batch.weights[positions]
 
 
 LossesAt = Callable[..., tuple[Tensor, Tensor]]

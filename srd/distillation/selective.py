@@ -14,7 +14,7 @@ from srd.config import DEFAULT_ENGINE, Engine, Method
 from srd.distillation.choosing import Chooser
 from srd.distillation.chunks import LossSums, summed_by_chunks
 from srd.distillation.divergences import power_of
-from srd.distillation.loss import Objective, compiled_losses, cross_entropy
+from srd.distillation.loss import Objective, compiled_losses, cross_entropy, weighted, weights_at
 from srd.distillation.schedules import PhaseLoss
 from srd.distillation.teacher import TeacherSignal
 from srd.models.heads import head_logits, head_parameters, hidden_at
@@ -25,14 +25,16 @@ def selective_distillation(
     teacher: TeacherSignal, method: Method, chooser: Chooser, vocabulary: int, engine: Engine = DEFAULT_ENGINE
 ) -> Objective:
     """α · CE + (1 - α) · τ^k · D with D's mean over the chosen positions of the step by their weights, and the mean
-    cross-entropy over the same or over all (`selection.positions.cross_entropy`); as sums that are to be divided by all
+    cross-entropy over the same or over all (`selection.positions.cross_entropy`), each position times the weight of its
+    sample; as sums that are to be divided by all
     supervised positions of the step."""
     losses, power = compiled_losses(engine), power_of(str(method.divergence), method.temperature_power)
 
     def loss_of(student: nn.Module, batch: Batch, settings: PhaseLoss) -> LossSums:
         states, hidden = teacher.states(batch), hidden_at(student, batch)
         chosen = chooser.of(batch, student, hidden.detach(), states)
-        index, weights = chosen.index, chosen.weights * chooser.scale
+        index = chosen.index
+        weights = weighted(chosen.weights * chooser.scale, weights_at(batch, index))
         alpha, divergence = settings.sft_weight, str(method.divergence)
         is_everywhere = chooser.settings.cross_entropy == "all"
         labels, referenced, states = batch.labels[index], batch.referenced[index], states[index]
@@ -54,7 +56,7 @@ def selective_distillation(
 
         def every_sum(some: Float[Tensor, "n H"], chunk: slice) -> LossSums:
             ce = cross_entropy(head_logits(student, some, vocabulary), batch.labels[chunk])
-            return LossSums((ce * batch.referenced[chunk]).sum())
+            return LossSums(weighted(ce * batch.referenced[chunk], weights_at(batch, chunk)).sum())
 
         head = head_parameters(student)
         if len(index) > 0:

@@ -32,6 +32,8 @@ class Metric:
     """In place of a function: of many answers with their samples, by running the code in them."""
     check: Callable[[Sample], object] = lambda sample: None
     """A `UserError` for a sample that it cannot score."""
+    is_binary: bool = False
+    """Whether it says of an answer that it is right (1) or not (0), and nothing between: a verifier."""
     sees: Callable[[list[str]], bool] = lambda references: True
     """Whether it can tell answers apart by these references."""
 
@@ -55,8 +57,10 @@ BLIND = 0.5
 """From this share of samples on which it sees nothing, a metric decides nothing."""
 METRICS = {
     "rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees),
-    "exact_match": Metric(exact_match, "EM", decimals=1),
-    "code_passes": Metric(None, "pass@1", needs=("tests",), executed=passes, check=checks_of, decimals=1),
+    "exact_match": Metric(exact_match, "EM", decimals=1, is_binary=True),
+    "code_passes": Metric(
+        None, "pass@1", needs=("tests",), executed=passes, check=checks_of, decimals=1, is_binary=True
+    ),
 }
 """Metrics by name, in the order of their columns."""
 NLL = "nll"
@@ -95,6 +99,11 @@ def metrics_of_all(
         plain = metrics_of(answer, sample, [name for name in names if name not in columns])
         rows.append({name: columns[name][number] if name in columns else plain[name] for name in names})
     return rows
+
+
+def graded_title(name: str) -> str:
+    """The title of a metric's mean over several answers to a prompt: of a verifier that is the pass rate."""
+    return f"pass rate ({METRICS[name].column})" if METRICS[name].is_binary else METRICS[name].column
 
 
 def blind_share(name: str, samples: Sequence[Sample]) -> float:

@@ -12,6 +12,7 @@ from srd.metrics.walls import walls
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
 from srd.pipeline.make import make
+from srd.pipeline.settings import metrics_read
 from srd.runtime.progress import say
 from srd.store.artefacts import prepare
 from srd.store.manifests import read_manifest
@@ -35,11 +36,11 @@ def begin(cfg: Config, planning: bool = False) -> Config:
 
 def _check_code(cfg: Config) -> None:
     """A `UserError` where the code that models write would be executed without leave, or could not be shut away."""
-    code, found = cfg.evaluate.code, executing(cfg.evaluate.metrics)
+    code, found = cfg.evaluate.code, executing(name for names in metrics_read(cfg).values() for name in names)
     if found and not cfg.evaluate.allow_code:
         where = "with no walls around it" if code.isolation == "none" else "without network or sight of your files"
         raise UserError(
-            f"evaluate.metrics={cfg.evaluate.metrics}: {found[0]} would execute the code that the models write, "
+            f"evaluate.allow_code=false: the metric {found[0]} would execute the code that the models write, "
             f"{where}, {code.cpu_seconds} s and {code.memory_mb} MiB an answer; set evaluate.allow_code=true to let it"
         )
     if found:

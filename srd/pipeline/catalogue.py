@@ -30,19 +30,22 @@ class Stage:
 
 
 GRAPH = "srd.pipeline.graph"
+COMMANDED = "srd.pipeline.commanded"
 SCORING = "srd.pipeline.scoring"
 
 STAGES: dict[str, Stage] = {
     "samples": Stage(
-        "raw rows to samples with ids and splits", f"{GRAPH}:sample_sets", version=2, on_demand=True, common=True
+        "raw rows to samples with ids and splits", f"{COMMANDED}:sample_sets", version=2, on_demand=True, common=True
     ),
-    "tokenizer": Stage("train a tokenizer on the training split", f"{GRAPH}:tokenizers", on_demand=True, common=True),
+    "tokenizer": Stage(
+        "train a tokenizer on the training split", f"{COMMANDED}:tokenizers", on_demand=True, common=True
+    ),
     "windows": Stage(
-        "documents of plain text to windows of tokens", f"{GRAPH}:window_sets", on_demand=True, common=True
+        "documents of plain text to windows of tokens", f"{COMMANDED}:window_sets", on_demand=True, common=True
     ),
     "finetune": Stage(
         "fine-tune one of the models (role=teacher|student)",
-        f"{GRAPH}:finetunings",
+        f"{COMMANDED}:finetunings",
         version=2,
         shared=True,
         common=True,
@@ -55,6 +58,12 @@ STAGES: dict[str, Stage] = {
         f"{GRAPH}:reflect",
         version=2,
         shared=True,
+        cost_column="of it reflect",
+    ),
+    "grade": Stage(
+        "a metric of the student's answers, one artefact each",
+        f"{COMMANDED}:gradings",
+        on_demand=True,
         cost_column="of it reflect",
     ),
     "score": Stage(

@@ -1,11 +1,11 @@
 """The pipeline as nodes: from a config alone, which artefacts there are and what each is made from.
 
-samples → reflect, score → rank → filter → partition → distill → evaluate
+samples → reflect, grade, score → rank → filter → partition → distill → evaluate
 
 Only what changes a result enters a node's settings: never `engine`, `logger`, `outputs` or a name for tables.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from srd.errors import UserError
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.identity import lora_identity, text_identity, tokenizer_identity, weights_identity
 from srd.pipeline.settings import (
+    answer_seeds,
     of_classes,
     of_code,
     of_decoding,
@@ -24,9 +25,11 @@ from srd.pipeline.settings import (
     of_noise,
     of_positions,
     of_recipe,
+    of_weights,
+    verifier,
 )
 from srd.selection.curricula import CURRICULA
-from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, sources
+from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, VERIFIED, sources
 from srd.store.artefacts import Node
 
 
@@ -113,8 +116,15 @@ def reflect(cfg: Config) -> Node:
         "rank.signals or filter.by that read no answer (nll, student_entropy …), or curriculum=none filter.keep=1",
     )
     settings, inputs = _model(cfg, "student")
-    decoding = of_decoding(cfg.reflect.generation, [cfg.reflect.seed], cfg.engine.generation_backend)
+    decoding = of_decoding(cfg.reflect.generation, answer_seeds(cfg.reflect), cfg.engine.generation_backend)
     return node_of("reflect", {**settings, **decoding}, {"samples": rows(cfg), **inputs}, pair(cfg))
+
+
+def grade(cfg: Config, metric: str) -> Node:
+    """What a metric says of the student's answers to the training prompts."""
+    return node_of(
+        "grade", {"metric": metric, **of_code(cfg, [metric])}, {"samples": rows(cfg), REFLECTIONS: reflect(cfg)}
+    )
 
 
 def _require_prompts(cfg: Config, what: str, instead: str) -> None:
@@ -154,33 +164,42 @@ def rank(cfg: Config) -> Node:
 
 def rankings(cfg: Config) -> list[Node]:
     """Every order that a run reads: the ranking, and what else chooses who stays."""
-    return list(filter(cfg).inputs.values())
+    return [node for node in filter(cfg).inputs.values() if node.stage == "rank"]
 
 
 def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
     """An order by some signals, made of what has them and of nothing else."""
     # Answers that another order of the run needs are there for this one as well.
     known = sources([*cfg.orders, signals])
-    read = dict.fromkeys(known[name] for name in signals)
-    made = {SAMPLES: lambda: rows(cfg), REFLECTIONS: lambda: reflect(cfg)}
+    graded = {known[name]: SIGNALS[name].metric for name in signals if SIGNALS[name].is_of_answers}
+    made: dict[str, Callable[[], Node]] = {
+        source: lambda metric=metric: grade(cfg, metric or verifier(cfg)) for source, metric in graded.items()
+    }
+    made |= {SAMPLES: lambda: rows(cfg), REFLECTIONS: lambda: reflect(cfg)}
     made |= {source: lambda family=family: score(cfg, family) for family, source in SCORES.items()}
     # A seed that nothing is drawn with would make equal orders anew for every training seed of a study.
     drawn = {"seed": seed} if any(SIGNALS[name].is_drawn for name in signals) else {}
     settings = {"signals": signals, "rrf_k": cfg.rank.rrf_k, **drawn}
-    return node_of("rank", settings, {source: made[source]() for source in read})
+    return node_of(
+        "rank", settings, {source: made[source]() for source in dict.fromkeys(known[name] for name in signals)}
+    )
 
 
 def filter(cfg: Config) -> Node:
     """The samples that stay: one end of the ranking, or those that another signal or chance chooses, in the ranking's
-    order."""
-    settings: dict[str, Any] = {"keep": cfg.filter.keep}
+    order; weighed where the run says so."""
+    settings: dict[str, Any] = {"keep": cfg.filter.keep, **of_weights(cfg.filter)}
     if cfg.filter.end != "easiest" and cfg.filter.keep < 1:
         settings["end"] = cfg.filter.end
+    weighed = {VERIFIED: grade(cfg, verifier(cfg))} if cfg.weighed_by is not None else {}
     if cfg.filter.by == "rank" or cfg.filter.keep == 1:
-        return node_of("filter", settings, {"ranking": rank(cfg)})
+        # All stay and nothing is ordered: what weighs them is there, and any other order would be made for nothing.
+        alone = cfg.weighed_by is not None and cfg.filter.keep == 1 and not cfg.is_ordered
+        order = _ranking(cfg, [str(cfg.weighed_by)], cfg.rank.seed) if alone else rank(cfg)
+        return node_of("filter", settings, {"ranking": order, **weighed})
     chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)
     inputs = {"ranking": rank(cfg), "chooser": chooser} if cfg.is_ordered else {"ranking": chooser}
-    return node_of("filter", settings, inputs)
+    return node_of("filter", settings, {**inputs, **weighed})
 
 
 def partition(cfg: Config) -> Node:
@@ -192,8 +211,10 @@ def partition(cfg: Config) -> Node:
         "phases": cfg.num_phases,
         **{key: value for key, value in used.items() if value is not None},
     }
+    if cfg.weighed_by is not None:
+        settings["weighted"] = True
     # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.
-    inputs = {"selection": filter(cfg)} if cfg.filter.keep < 1 or cfg.is_ordered else {"samples": rows(cfg)}
+    inputs = {"selection": filter(cfg)} if cfg.is_filtered or cfg.is_ordered else {"samples": rows(cfg)}
     return node_of("partition", settings, inputs)
 
 
@@ -241,7 +262,7 @@ def cache(cfg: Config) -> Node:
     inputs = {"samples": rows(cfg), **inputs}
     if cfg.teacher.signal in SPARSE:
         settings |= {"signal": cfg.teacher.signal, "classes": of_classes(cfg)}
-        inputs |= {"selection": filter(cfg)} if cfg.filter.keep < 1 else {}
+        inputs |= {"selection": filter(cfg)} if cfg.is_filtered else {}
     else:
         settings["dtype"] = cfg.teacher.dtype or cfg.model.teacher.dtype
     return node_of("cache", settings, inputs, pair(cfg))
@@ -253,35 +274,6 @@ def checkpoint(cfg: Config, target: str) -> tuple[dict[str, Any], dict[str, Node
     if target == "distill":
         settings, inputs = {"checkpoint": cfg.evaluate.checkpoint, **settings}, {"checkpoint": distill(cfg), **inputs}
     return {"target": target, **settings}, inputs
-
-
-def sample_sets(cfg: Config) -> list[Node]:
-    """The training data and every suite of its own."""
-    nodes = [samples(cfg.dataset), *(samples(suite_dataset(cfg, name)) for name in cfg.evaluate.suites)]
-    return list({str(node): node for node in nodes}.values())
-
-
-def window_sets(cfg: Config) -> list[Node]:
-    """The windows of the training data and of every suite of its own, where they are plain text."""
-    sets = [rows(cfg), *(suite(cfg, name) for name in cfg.evaluate.suites)]
-    return list({str(node): node for node in sets if node.stage == "windows"}.values())
-
-
-def tokenizers(cfg: Config) -> list[Node]:
-    """The trained tokenizer, if any."""
-    return list(tokenizer(cfg).values())
-
-
-def finetunings(cfg: Config) -> Node:
-    """What `srd finetune role=…` asks for."""
-    return finetune(cfg, cfg.role)
-
-
-def commanded(stage: str, cfg: Config) -> list[Node]:
-    """The artefacts that the stage's own command makes, as the catalogue says."""
-    module, _, function = STAGES[stage].nodes.partition(":")
-    nodes = getattr(import_module(module), function)(cfg)
-    return nodes if isinstance(nodes, list) else [nodes]
 
 
 def _model(cfg: Config, role: str) -> tuple[dict[str, Any], dict[str, Node]]:

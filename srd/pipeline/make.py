@@ -15,6 +15,7 @@ from srd.errors import UserError, first_line
 from srd.metrics import METRICS, executing
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
+from srd.pipeline.settings import metrics_read
 from srd.runtime import processes
 from srd.selection.ranking import some_kept
 from srd.store.artefacts import Node, Work, build, closure
@@ -118,8 +119,8 @@ def check_splits(cfg: Config, node: Node) -> None:
 
 def _check_tested(cfg: Config, node: Node, needed: list[str]) -> None:
     """A `UserError` for a sample that a metric cannot score because it executes tests."""
-    asked = {"test": executing(cfg.evaluate.metrics), "dev": executing([cfg.distill.select_by])}
-    checks = {split: [METRICS[name].check for name in names] for split, names in asked.items() if split in needed}
+    read = {split: executing(names) for split, names in metrics_read(cfg).items() if split in needed}
+    checks = {split: [METRICS[name].check for name in names] for split, names in read.items()}
     if any(checks.values()):
         for sample in read_rows(node.folder(cfg.outputs) / "samples.jsonl", Sample):
             for check in checks.get(sample.split, []):

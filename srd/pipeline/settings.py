@@ -8,12 +8,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config, Dataset, Distill, Evaluate, Finetune, Generation, Positions
+import numpy as np
+
+from srd.config import PASS_RATE, Config, Dataset, Distill, Evaluate, Filter, Finetune, Generation, Positions, Reflect
 from srd.distillation.divergences import power_of
 from srd.errors import UserError
-from srd.metrics import executing
+from srd.metrics import METRICS, executing
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
+from srd.selection.ranking import SIGNALS
 from srd.store.files import known_digest
 
 
@@ -85,9 +88,40 @@ def of_metrics(cfg: Config) -> dict[str, Any]:
     return ({} if names == Evaluate().metrics else {"metrics": names}) | of_code(cfg, names)
 
 
+def metrics_read(cfg: Config) -> dict[str, list[str]]:
+    """The metrics of answers that a run reads, by split: those that rank or weigh, the one that chooses the best
+    weights, and those of the evaluation."""
+    signals = dict.fromkeys(name for order in cfg.orders for name in order)
+    ranking = [SIGNALS[name].metric or verifier(cfg) for name in signals if SIGNALS[name].is_of_answers]
+    return {"train": ranking, "dev": [cfg.distill.select_by], "test": cfg.evaluate.metrics}
+
+
 def of_code(cfg: Config, names: Iterable[str]) -> dict[str, Any]:
     """How code is executed, where one of the metrics does."""
     return {"code": asdict(cfg.evaluate.code)} if executing(names) else {}
+
+
+def of_weights(filter: Filter) -> dict[str, Any]:
+    """How the samples that stay are weighed."""
+    return {"weights": filter.weights, "weight_powers": filter.weight_powers} if filter.weights is not None else {}
+
+
+def verifier(cfg: Config) -> str:
+    """The metric that says whether an answer is right; a `UserError` where none is named."""
+    if cfg.rank.verifier is None:
+        verifiers = ", ".join(name for name, metric in METRICS.items() if metric.is_binary)
+        raise UserError(
+            f"rank.verifier=null: {PASS_RATE} needs the metric that says whether an answer is right; expected one of "
+            f"{verifiers}"
+        )
+    return cfg.rank.verifier
+
+
+def answer_seeds(reflect: Reflect) -> list[int]:
+    """The seed of every answer to a prompt, from the number of the answer alone: of more answers the first ones stay
+    what they are, and one answer has the seed that it always had."""
+    more = [np.random.SeedSequence(reflect.seed, spawn_key=(number,)) for number in range(1, reflect.answers)]
+    return [reflect.seed, *(int(each.generate_state(1, np.uint64)[0]) for each in more)]
 
 
 def of_decoding(generation: Generation, seeds: list[int], backend: str = "transformers") -> dict[str, Any]:

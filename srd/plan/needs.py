@@ -17,7 +17,7 @@ from srd.plan.work import BINS_BYTES, SIGNAL_BYTES, Device, Need
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import asked, num_chosen
-from srd.selection.ranking import REFLECTIONS, SCORES, kept_count, sources
+from srd.selection.ranking import SCORES, kept_count, reads_answers, sources
 from srd.stages.costs import forward_flops, training_flops
 
 HELD = ("weights", "gradients", "optimiser", "teacher", "teacher's head")
@@ -53,10 +53,11 @@ class RunEstimate:
         """The stages of `srd run` that take long, in their order."""
         cfg, n, device = self.cfg, self.lengths, self.device
         stages = self._finetunings()
+        signals = [name for order in cfg.orders for name in order]
         read = set(sources(cfg.orders).values())
-        if REFLECTIONS in read:
-            limit = cfg.reflect.generation.max_new_tokens
-            stages.append(device.answer("reflect", self.student, n.samples, n.samples, limit))
+        if reads_answers(signals):
+            limit, answers = cfg.reflect.generation.max_new_tokens, n.samples * cfg.reflect.answers
+            stages.append(device.answer("reflect", self.student, answers, n.samples, limit, prompts=n.samples))
         readers = {"student": [self.student], "teacher": [self.student, self.teacher]}
         stages += [
             device.score(f"score {each}", readers[each], n.samples, SIGNAL_BYTES)
@@ -129,7 +130,7 @@ class RunEstimate:
 
     @cached_property
     def passes(self) -> float:
-        """Sample passes of the whole distillation."""
+        """Sample passes of the whole distillation; of weighed samples, those of weight zero among them, at most."""
         cfg = self.cfg
         kept = kept_count(self.lengths.samples, cfg.filter.keep)
         ids = [str(i) for i in range(max(kept, cfg.num_phases))]

@@ -85,12 +85,15 @@ class Device:
         state_bytes = 3 * facts.trainable * facts.weight_bytes
         return Need(stage, memory, state_bytes, flops, flops * again / self.speed)
 
-    def answer(self, stage: str, facts: Facts, answers: float, scored: float, limit: int) -> Need:
-        """`answers` answers of at most `limit` tokens, and the references of `scored` rows read as well."""
+    def answer(
+        self, stage: str, facts: Facts, answers: float, scored: float, limit: int, prompts: float | None = None
+    ) -> Need:
+        """`answers` answers of at most `limit` tokens to as many prompts, or to `prompts`, and the references of
+        `scored` rows read as well."""
         engine, n = self.engine, self.lengths
         slots = min(engine.generation_sequences, max(1, answers))
         written = min(n.answer, limit)
-        read = answers * n.prompt + scored * n.total
+        read = (answers if prompts is None else prompts) * n.prompt + scored * n.total
         read_at_once = min(engine.micro_batch_tokens, answers * n.total)
         logits_at_once = max(slots, min(engine.loss_positions, engine.micro_batch_tokens))
         memory = {

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from srd.metrics import CRITERIA, METRICS
+from srd.config import PASS_RATE
+from srd.metrics import CRITERIA, METRICS, graded_title
 from srd.report.figures import first_runs
 from srd.report.scores import READ_BY, Result
 from srd.report.study import Run
 from srd.store.manifests import file_of, read_manifest
-from srd.store.rows import Phase, Reflection, Sample, Score, read_dicts, read_rows
+from srd.store.rows import Grade, Phase, Reflection, Sample, Score, read_dicts, read_rows
 
 BUDGET_BYTES = 6_000_000
 """What the samples of one table may take in the page."""
@@ -97,19 +98,28 @@ def _signals(
         for name, value in row.metrics.items():
             by_name.setdefault(name, {})[id] = _rounded(METRICS[name].scale * value)
         by_name.setdefault("nll", {})[id] = _rounded(row.nll)
+    verified = False
+    for folder in run.folders("grade"):
+        metric = read_manifest(folder)["settings"]["metric"]
+        verified |= METRICS[metric].is_binary
+        for row in read_rows(file_of(folder, "grades.jsonl"), Grade):
+            by_name.setdefault(metric, {})[row.id] = _rounded(METRICS[metric].scale * row.mean)
     for folder in run.folders("score"):
         for row in read_dicts(file_of(folder, "signals.jsonl")):
             for name, value in row.items():
                 if isinstance(value, float):
                     by_name.setdefault(name, {})[row["id"]] = _rounded(value)
     ranked = [name.removesuffix("_rank") for name in ranking[0] if name.endswith("_rank")]
+    known = {*by_name, *([PASS_RATE] if verified else [])}
     alone = {
-        f"{name} rank": {row["id"]: row[f"{name}_rank"] for row in ranking} for name in ranked if name not in by_name
+        f"{name} rank": {row["id"]: row[f"{name}_rank"] for row in ranking} for name in ranked if name not in known
     }
     return {_title(name): values for name, values in by_name.items()} | alone
 
 
 def _title(name: str) -> str:
+    if name in METRICS and METRICS[name].is_binary:
+        return graded_title(name)
     return CRITERIA[name].column if name in CRITERIA else name.replace("_", " ")
 
 

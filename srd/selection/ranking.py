@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from srd.config import PASS_RATE
 from srd.errors import UserError
 from srd.metrics import METRICS
 from srd.store.columns import Columns
@@ -47,6 +48,11 @@ def uniform(id: str, seed: int | str) -> float:
 SAMPLES, REFLECTIONS = "samples", "reflections"
 SCORES = {"student": "student_scores", "teacher": "teacher_scores"}
 """Where a signal of a family comes from."""
+VERIFIED = "verified_answers"
+"""Where the pass rate comes from: what the verifier says of the answers."""
+REFLECTED = ("rouge_l",)
+"""The metrics that every reflection has. Any other is taken afterwards of the answers that a reflection keeps, so that
+arms with other signals share the answers."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +66,18 @@ class Signal:
     is_drawn: bool = False
     """Whether it depends on the seed."""
     metric: str | None = None
-    """The metric of the student's answer that it is, for the reflection to compute."""
+    """The metric of the student's answer that it is; of several answers the mean."""
+    is_verified: bool = False
+    """Whether it is the mean of the metric that `rank.verifier` names."""
     family: str | None = None
     """The scores that have it: student's, or teacher's, which the student's part in them belongs to."""
     in_reflections: bool = False
     """Whether the reflections have it besides."""
+
+    @property
+    def is_of_answers(self) -> bool:
+        """Whether the student has to answer for it."""
+        return self.metric is not None or self.is_verified
 
     @property
     def sign(self) -> float:
@@ -78,7 +91,8 @@ def of_metric(name: str) -> Signal:
 
 
 SIGNALS: dict[str, Signal] = {
-    "rouge_l": of_metric("rouge_l"),
+    **{name: of_metric(name) for name in METRICS},
+    PASS_RATE: Signal(larger_is_harder=False, is_verified=True),
     "nll": Signal(larger_is_harder=True, family="student", in_reflections=True),
     "student_entropy": Signal(larger_is_harder=True, family="student"),
     "teacher_nll": Signal(larger_is_harder=True, family="teacher"),
@@ -87,30 +101,42 @@ SIGNALS: dict[str, Signal] = {
     "length": Signal(larger_is_harder=True, of_sample=lambda sample, seed: float(len(sample.references[0]))),
     "random": Signal(larger_is_harder=True, of_sample=lambda sample, seed: uniform(sample.id, seed), is_drawn=True),
 }
-"""Signals by name. Of a sample alone: `length` in characters of its response. Of its reference, means over the
-supervised positions (SE-KD, arXiv 2602.01395, section 3; nats): `nll` and `student_entropy` of the student,
-`teacher_nll`, `forward_kl` = KL(p ‖ q), and `nll_ratio`, the student's mean NLL by the teacher's."""
+"""Signals by name. Of the student's answers: the mean of each metric over them, and `pass_rate`, the share that the
+verifier accepts (difficulty by execution; PACED, arXiv 2603.11178). Of a sample alone: `length` in characters of its
+response. Of its reference, means over the supervised positions (SE-KD, arXiv 2602.01395, section 3; nats): `nll` and
+`student_entropy` of the student, `teacher_nll`, `forward_kl` = KL(p ‖ q), and `nll_ratio`, the student's mean NLL by
+the teacher's."""
 
 
-def reflected_metrics() -> tuple[str, ...]:
-    """The metrics of the student's answers that some signal needs."""
-    return tuple(signal.metric for signal in SIGNALS.values() if signal.metric is not None)
+def graded(metric: str) -> str:
+    """Where a metric of the answers comes from that the reflections do not have."""
+    return f"{metric}_grades"
 
 
 def sources(orders: Iterable[Iterable[str]]) -> dict[str, str]:
-    """Where each signal of a run's orders comes from: `samples`, `reflections`, `student_scores` or `teacher_scores`.
+    """Where each signal of a run's orders comes from: `samples`, `reflections`, grades of the answers in them (see
+    `graded`, `VERIFIED`), `student_scores` or `teacher_scores`.
 
     What the reflections have besides is taken from them where some signal needs answers, so that the student does not
     read everything twice; where none does, no answer is written.
     """
     names = dict.fromkeys(name for signals in orders for name in signals)
-    answered = any(SIGNALS[name].metric is not None for name in names)
+    answered = reads_answers(names)
     return {name: source_of(name, answered) for name in names}
+
+
+def reads_answers(names: Iterable[str]) -> bool:
+    """Whether the student has to answer for some of the signals."""
+    return any(SIGNALS[name].is_of_answers for name in names)
 
 
 def source_of(name: str, answered: bool) -> str:
     """Where a signal comes from, given whether the student has answered."""
     signal = SIGNALS[name]
+    if signal.is_verified:
+        return VERIFIED
+    if signal.metric is not None and signal.metric not in REFLECTED:
+        return graded(signal.metric)
     if signal.metric is not None or (signal.in_reflections and answered):
         return REFLECTIONS
     return SAMPLES if signal.family is None else SCORES[signal.family]

@@ -29,8 +29,10 @@ def fill_answers(
     row_of: Callable[[Asked], Encoded],
     compute: Callable[[Answerer, list[Asked], Tick], tuple[list[Any], Counts]],
     key: Callable[[dict[str, Any]], Any] = lambda row: row["id"],
+    answers: int = 1,
 ) -> None:
-    """Leave `name`: the rows that `compute` makes of what is `asked`, given who answers (see `partial.fill`)."""
+    """Leave `name`: the rows that `compute` makes of what is `asked`, given who answers (see `partial.fill`), so many
+    `answers` each."""
     settings: Decodes = work.settings
     max_tokens = settings.text.max_prompt_tokens + settings.generation.max_new_tokens
     with answerer(loaded.model, loaded.tokenizer, work.engine, max_tokens) as answer:
@@ -38,7 +40,7 @@ def fill_answers(
             work,
             name,
             asked,
-            block(work.engine),
+            max(1, block(work.engine) // answers),
             lambda batch, tick: compute(answer, batch, tick),
             key,
             lambda each: row_of(each).num_tokens,

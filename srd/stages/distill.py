@@ -175,9 +175,16 @@ def _phases(
                 f"phase {phase.phase + 1}: the teacher answered none of its {len(phase.ids)} prompts; look at its "
                 "answers"
             )
+        weights = dict(zip(phase.ids, phase.weights or [1.0] * len(phase.ids), strict=True))
+        rows = [weighing(by_id[id], weights[id]) for id in ids]
         prefetch = teacher.prefetch if teacher is not None else lambda rows: None
-        works.append(PhaseWork([by_id[id] for id in ids], loss, phase_settings, shuffled, prefetch))
+        works.append(PhaseWork(rows, loss, phase_settings, shuffled, prefetch))
     return works
+
+
+def weighing(row: Encoded, weight: float) -> Encoded:
+    """The row with a weight; the same object where it has it already, for phases share their rows."""
+    return row if row.weight == weight else replace(row, weight=weight)
 
 
 def teacher_responses(by_id: dict[str, Encoded], answers: list[Answered], max_tokens: int) -> dict[str, Encoded]:

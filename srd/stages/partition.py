@@ -19,16 +19,24 @@ class Settings:
     sizes: list[float] | None = None
     replay: float = 0.0
     seed: int = 0
+    weighted: bool = False
+    """Whether the samples that stay have weights."""
 
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `phases.jsonl`."""
     settings = work.settings
+    weights: dict[str, float] = {}
     if "selection" in work.inputs:
-        ids = read_columns(work.inputs["selection"] / "selection.jsonl", {"id": str})["id"].tolist()
+        kinds = {"id": str, **({"weight": float} if settings.weighted else {})}
+        kept = read_columns(work.inputs["selection"] / "selection.jsonl", kinds)
+        ids = kept["id"].tolist()
+        weights = dict(zip(ids, kept["weight"].tolist(), strict=True)) if settings.weighted else {}
     else:
         ids = [sample.id for sample in read_samples(work, "train")]
     read = Curriculum(settings.curriculum, settings.phases, settings.sizes, settings.replay, seed=settings.seed)
     phases = CURRICULA[settings.curriculum](ids, read)
     work.leaves.add("phases.jsonl")
-    write_rows(work.path / "phases.jsonl", [Phase(index, part) for index, part in enumerate(phases)])
+    each = (lambda part: [weights[id] for id in part]) if weights else (lambda part: None)
+    rows = [Phase(index, part, each(part)) for index, part in enumerate(phases)]
+    write_rows(work.path / "phases.jsonl", rows)

@@ -7,7 +7,8 @@ import numpy as np
 from srd.errors import UserError
 from srd.metrics import BLIND
 from srd.runtime.progress import say
-from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, difficulties, rank, source_of
+from srd.selection.ranking import REFLECTED, REFLECTIONS, SAMPLES, SCORES, SIGNALS, difficulties, rank, source_of
+from srd.stages.grade import read_grades
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import Columns, read_columns, write_columns
@@ -26,11 +27,10 @@ class Settings:
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `ranking.jsonl`, easiest first."""
-    settings, blind = work.settings, []
-    if REFLECTIONS in work.inputs:
-        blind = _blind(settings.signals, read_manifest(work.inputs[REFLECTIONS])["ledger"]["blind"])
+    settings = work.settings
     samples = read_samples(work, "train") if SAMPLES in work.inputs else []
     values = difficulties(settings.signals, samples, _measured(work), settings.seed)
+    blind = _blind(settings.signals, {**_sightless(work), **_constant(settings.signals, values)})
     work.leaves.add("ranking.jsonl")
     # Equal for all, a signal moves no sample; its column stays, for what reads them all.
     values |= {name: np.zeros_like(values[name]) for name in blind}
@@ -39,22 +39,51 @@ def make(work: Work[Settings, None]) -> None:
 
 def _measured(work: Work[Settings, None]) -> dict[str, Columns]:
     """The columns of the signals that models have made, by source."""
-    answered = REFLECTIONS in work.inputs
     files = {REFLECTIONS: "reflections.jsonl", **dict.fromkeys(SCORES.values(), "signals.jsonl")}
-    return {
-        source: read_columns(work.inputs[source] / file, {"id": str, **dict.fromkeys(names, float)})
+    by_source = _by_source(work)
+    found = {
+        source: read_columns(work.inputs[source] / file, {"id": str, **dict.fromkeys(by_source[source], float)})
         for source, file in files.items()
-        if (names := [name for name in work.settings.signals if source_of(name, answered) == source])
+        if source in by_source
     }
+    graded = {source: names[0] for source, names in by_source.items() if source not in (SAMPLES, *files)}
+    return found | {source: read_grades(work.inputs[source], name) for source, name in graded.items()}
 
 
-def _blind(signals: list[str], share_by_metric: dict[str, float]) -> list[str]:
+def _by_source(work: Work[Settings, None]) -> dict[str, list[str]]:
+    """The signals of every source."""
+    answered, found = REFLECTIONS in work.inputs, {}
+    for name in work.settings.signals:
+        found.setdefault(source_of(name, answered), []).append(name)
+    return found
+
+
+def _sightless(work: Work[Settings, None]) -> dict[str, str]:
+    """The signals of metrics that see nothing in most references, with what to say of them."""
+    said = {}
+    for source, names in _by_source(work).items():
+        for name in (name for name in names if SIGNALS[name].is_of_answers):
+            shares = read_manifest(work.inputs[source])["ledger"]["blind"]
+            share = shares[name] if name in shares else max(shares.values())
+            if share >= BLIND:
+                said[name] = f"{name} sees nothing in {100 * share:.0f} % of the references"
+    return said
+
+
+def _constant(signals: list[str], values: Columns) -> dict[str, str]:
+    """The graded signals that are the same for all samples, with what to say of them: a verifier may accept no answer
+    at all, and the order by id that is left says nothing of difficulty."""
+    graded = [name for name in signals if SIGNALS[name].is_of_answers and SIGNALS[name].metric not in REFLECTED]
+    constant = [name for name in graded if len(values["id"]) > 1 and np.ptp(values[name]) == 0]
+    return {name: f"{name} is {abs(values[name][0]):g} for all {len(values['id']):,} samples" for name in constant}
+
+
+def _blind(signals: list[str], said: dict[str, str]) -> list[str]:
     """The signals that cannot tell the samples apart, which is said; a `UserError` where none can."""
-    shares = {name: share_by_metric.get(SIGNALS[name].metric or "", 0.0) for name in signals}
-    blind = [name for name, share in shares.items() if share >= BLIND]
+    blind = [name for name in signals if name in said]
     if not blind:
         return []
-    seen = ", ".join(f"{name} sees nothing in {100 * shares[name]:.0f} % of the references" for name in blind)
+    seen = ", ".join(said[name] for name in blind)
     if len(blind) == len(signals):
         raise UserError(
             f"rank.signals or filter.by {signals}: {seen}; expected a signal that can tell samples apart, such as nll"

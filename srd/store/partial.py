@@ -21,7 +21,7 @@ from srd.store.seals import seal, unseal
 
 Item = TypeVar("Item")
 Counts = dict[str, float]
-Tick = Callable[[int], None]
+Tick = Callable[[float], None]
 """Moves the bar by so many rows."""
 
 

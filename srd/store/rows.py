@@ -69,13 +69,33 @@ class Answered:
 
 @dataclass(frozen=True)
 class Reflection:
-    """What the student answered: metrics of the answer, `nll` of the reference in nats per token."""
+    """What the student answered: metrics of the answer, or their means over several answers, and the `nll` of the
+    reference in nats per token."""
 
     id: str
     response: str
     metrics: dict[str, float]
     nll: float
     tokens: int
+    """Of all answers."""
+    others: list[str] | None = None
+    """The answers after the first one, where there are several."""
+    by_answer: dict[str, list[float]] | None = None
+    """The metrics of every answer, where there are several."""
+
+    @property
+    def answers(self) -> list[str]:
+        """All answers, in the order of their numbers."""
+        return [self.response, *(self.others or [])]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one metric says of the student's answers to a prompt: of each, and the mean (of a verifier: pass rate)."""
+
+    id: str
+    mean: float
+    by_answer: list[float]
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,8 @@ class Phase:
 
     phase: int
     ids: list[str]
+    weights: list[float] | None = None
+    """What the loss of each of them is multiplied by; none: by one."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from srd.runtime import processes
@@ -27,8 +27,9 @@ class Batch:
     """Padded sequences with their supervised positions.
 
     `supervised[b, t]` holds where the logits at t predict a response token or EOS that is learned; `positions` [N] are
-    those positions in a flattened [B * T], `labels` [N] the tokens there, and `referenced` [N] those of them that a
-    reference gave. `rows` are the sequences it was made of.
+    those positions in a flattened [B * T], `labels` [N] the tokens there, `referenced` [N] those of them that a
+    reference gave, and `weights` [N] those of their sequences, none where all are one. `rows` are the sequences it was
+    made of.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -39,6 +40,7 @@ class Batch:
     labels: Int[Tensor, " N"]
     referenced: Bool[Tensor, " N"]
     rows: tuple[Encoded, ...]
+    weights: Float[Tensor, " N"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its tensors on `device`."""
@@ -67,7 +69,24 @@ def collate(rows: list[Encoded], pad_id: int, side: str = "right") -> Batch:
     # Row by row as `positions` are, so both have the same axis N.
     referenced = torch.tensor([not row.by_student for row in rows for _ in range(row.num_supervised)], dtype=torch.bool)
     position_ids = position_ids_of(attention_mask)
-    return Batch(input_ids, attention_mask, position_ids, supervised, positions, labels, referenced, tuple(rows))
+    return Batch(
+        input_ids,
+        attention_mask,
+        position_ids,
+        supervised,
+        positions,
+        labels,
+        referenced,
+        tuple(rows),
+        position_weights(rows),
+    )
+
+
+def position_weights(rows: list[Encoded]) -> Float[Tensor, " N"] | None:
+    """The weight of every supervised position, which is that of its sequence; none where all are one."""
+    if all(row.weight == 1.0 for row in rows):
+        return None
+    return torch.tensor([row.weight for row in rows for _ in range(row.num_supervised)])
 
 
 def position_ids_of(attention_mask: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:

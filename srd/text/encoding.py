@@ -31,6 +31,8 @@ class Encoded:
     response_was_cut: bool = False
     unlearned: tuple[int, ...] = ()
     """Where in the response tokens are not supervised."""
+    weight: float = 1.0
+    """What the loss of each of its positions is multiplied by."""
 
     @property
     def num_tokens(self) -> int:

@@ -1,7 +1,13 @@
 """One optimiser update over exactly the rows it is given, cut into micro-batches that fit the device.
 
 Gradients are sums over supervised positions divided by the count of the whole step, so that the update depends
-neither on the cut nor on the number of processes.
+neither on the cut nor on the number of processes:
+
+    loss = Σ_i w_i Σ_t l_it / Σ_i n_i      samples i of the step with weight w_i and n_i supervised positions t
+
+Weights are one unless the filter has made some (`srd.selection.weights`). The count is of tokens, not of weights: a
+step divided by its own sum of weights would make up for weights that are small together, and in a step of one sample
+any weight would cancel. So a sample moves the student by its weight whatever it shares a step with.
 """
 
 import json

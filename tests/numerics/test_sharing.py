@@ -1,5 +1,6 @@
 """Two processes do what one does: the same losses, the same weights, every row once and in its order."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,10 @@ CHOICES = [
 
 
 def updates(folder: Path, settings: dict[str, Any]) -> list[tuple[float, float, float]]:
-    """Loss, gradient norm and chosen share of four steps, of which one of two processes has no part in the last."""
-    engine, rows = Engine(device="cpu", micro_batch_tokens=16, loss_positions=4), encoded(ROWS)
+    """Loss, gradient norm and chosen share of four steps of weighed samples, of which one of two processes has no part
+    in the last."""
+    engine = Engine(device="cpu", micro_batch_tokens=16, loss_positions=4)
+    rows = [replace(row, weight=0.25 + 0.5 * number) for number, row in enumerate(encoded(ROWS))]
     chooser = Chooser(Positions(**settings), OnlineTeacher(model(seed=1), 300), 300, 4)
     student = model(seed=2).requires_grad_(True)
     run = training(folder, student, Distill(learning_rate=1e-2), engine, chooser=chooser)

@@ -108,6 +108,16 @@ def need(of: RunEstimate, stage: str) -> Any:
     return {need.stage: need for need in of.needs()}[stage]
 
 
+def test_several_answers_to_a_prompt_read_it_once() -> None:
+    sampled = ["reflect.generation.temperature=1", "rank.signals=[pass_rate,nll]", "rank.verifier=exact_match"]
+    one, four, eight = (estimated(*sampled, f"reflect.answers={count}") for count in (1, 4, 8))
+    flops = [need(each, "reflect").flops for each in (one, four, eight)]
+    n, answers = one.lengths, min(one.lengths.answer, one.cfg.reflect.generation.max_new_tokens)
+    assert flops[0] == pytest.approx(2 * one.student.parameters * n.samples * (n.prompt + n.total + answers))
+    assert flops[1] - flops[0] == pytest.approx(2 * one.student.parameters * 3 * n.samples * answers)
+    assert flops[2] - flops[1] == pytest.approx(2 * one.student.parameters * 4 * n.samples * answers)
+
+
 def test_a_warm_start_s_passes_are_those_of_its_split() -> None:
     read = [f"model.student.finetune.{setting}" for setting in ("split=warmup", "epochs=4")]
     warm, train = estimated(*read), estimated("model.student.finetune.split=train", "model.student.finetune.epochs=4")

@@ -39,6 +39,7 @@ def reflected(rows: list[Reflection]) -> Columns:
     return columns(rows, "id", "nll") | {"rouge_l": np.array([row.metrics["rouge_l"] for row in rows])}
 
 
+GRADED = {"exact_match": "exact_match_grades", "pass_rate": "verified_answers"}
 SCORED = ("student_entropy", "teacher_nll", "forward_kl", "nll_ratio")
 
 
@@ -46,7 +47,8 @@ def measured(rows: list[Reflection]) -> dict[str, Columns]:
     """Columns by source; the scores are made of the ids, in an order of their own."""
     ids = sorted((row.id for row in rows), key=lambda id: id[::-1])
     scores = {name: np.array([uniform(id, name) for id in ids]) for name in SCORED}
-    return {"reflections": reflected(rows), "teacher_scores": {"id": np.array(ids), **scores}}
+    graded = {source: {"id": np.array(ids), name: scores["forward_kl"].round(1)} for name, source in GRADED.items()}
+    return {"reflections": reflected(rows), "teacher_scores": {"id": np.array(ids), **scores}, **graded}
 
 
 def rows_of(ranking: Columns) -> list[dict[str, Any]]:
@@ -125,6 +127,9 @@ def test_a_sample_that_one_source_lacks_is_named() -> None:
         ([["length"], ["random"]], {"length": "samples", "random": "samples"}),
         ([["rouge_l", "student_entropy"]], {"rouge_l": "reflections", "student_entropy": "student_scores"}),
         ([[name] for name in SCORED[1:]], dict.fromkeys(SCORED[1:], "teacher_scores")),
+        ([["exact_match"]], {"exact_match": "exact_match_grades"}),
+        ([["pass_rate", "nll"]], {"pass_rate": "verified_answers", "nll": "reflections"}),
+        ([["rouge_l", "exact_match"], ["pass_rate"]], {"rouge_l": "reflections", **GRADED}),
         ([], {}),
     ],
 )

@@ -16,7 +16,7 @@ from tests.conftest import Cli
 
 pytestmark = pytest.mark.slow  # hundreds of compositions
 
-ARMS = {"gpt2": 28, "gpt2-baselines": 2, "gpt2-ablation": 17, "study": 84, "study-ablation": 102, "study-noise": 12}
+ARMS = {"gpt2": 28, "gpt2-baselines": 2, "gpt2-ablation": 18, "study": 84, "study-ablation": 108, "study-noise": 12}
 ARMS |= {
     "evidence": 12,
     "evidence-gpu": 84,
