@@ -63,6 +63,20 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def code() -> Any:
+    """The default limits, where there are walls for generated code to be executed behind."""
+    from srd.config import Code
+    from srd.errors import UserError
+    from srd.metrics.walls import walls
+
+    try:
+        walls(Code())
+    except UserError as error:
+        pytest.skip(str(error))
+    return Code()
+
+
 def make_rows(count: int) -> list[dict[str, str]]:
     """Small instruction data: every row different, lengths varied."""
     words = ["red", "green", "blue", "small", "large", "round", "heavy", "light", "old", "new"]

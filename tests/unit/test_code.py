@@ -12,7 +12,6 @@ from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.metrics import METRICS, metrics_of_all
 from srd.metrics.code import checks_of, code_of, outcomes, program_of
-from srd.metrics.walls import walls
 from srd.pipeline import begin, scoring
 from srd.stages.samples import clean
 from srd.store.rows import Sample, dump, read_rows
@@ -28,15 +27,6 @@ ADD = "def add(a, b):\n    return a + b\n"
 
 def sample(instruction: str = "Add.", output: str = ADD, **more: Any) -> Sample:
     return Sample("0" * 16, instruction, "", output, "test", **{"tests": ["assert add(1, 2) == 3"], **more})
-
-
-@pytest.fixture
-def code() -> Code:
-    try:
-        walls(Code())
-    except UserError as error:
-        pytest.skip(str(error))
-    return Code()
 
 
 @pytest.mark.parametrize(
@@ -115,8 +105,10 @@ def test_a_sample_that_cannot_be_tested_is_one_line(broken: Sample, message: str
 def test_code_is_executed_by_leave_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before any work; the line says what it would do."""
     asked = ["debug=smoke", "evaluate=mbpp", f"outputs={tmp_path / 'outputs'}", "teacher.signal=online"]
-    with pytest.raises(UserError, match=r"code_passes would execute the code .* evaluate.allow_code=true to let it"):
-        begin.begin(config(*asked))
+    ranked = ["rank.signals=[pass_rate]", "rank.verifier=code_passes", "curriculum=baby_step"]
+    for words in (asked, [*asked[:1], *asked[2:], *ranked]):
+        with pytest.raises(UserError, match=r"code_passes would execute the code .* evaluate.allow_code=true to let"):
+            begin.begin(config(*words))
     tried: list[Code] = []
     monkeypatch.setattr(begin, "walls", tried.append)
     begin.begin(config(*asked, "evaluate.allow_code=true"))

@@ -129,6 +129,7 @@ def classes(signal: str, **values: str) -> dict[str, Change]:
 
 GKD, DISTILLM, SEQKD = ((*SMOKE, f"method={name}") for name in ("gkd", "distillm", "seqkd"))
 CODE = (*SMOKE, "evaluate.metrics=[rouge_l,code_passes]")
+VERIFIED = (*SMOKE, SAMPLED, "reflect.answers=4", "rank.verifier=exact_match")
 CORPUS = (*SMOKE, "method.corpus.path=FILE")
 CHANGES: dict[str, Change] = {
     **side("teacher"),
@@ -164,6 +165,10 @@ CHANGES: dict[str, Change] = {
     "rank.signals": Change("[nll]"),
     "rank.rrf_k": Change("10"),
     "rank.seed": Change("3", (*SMOKE, "rank.signals=[random]")),
+    "reflect.answers": Change("4", (*SMOKE, SAMPLED)),
+    "rank.verifier": Change("code_passes", (*VERIFIED, "rank.signals=[pass_rate]")),
+    "filter.weights": Change("paced", VERIFIED),
+    "filter.weight_powers": Change("[1,2]", (*VERIFIED, "filter.weights=paced")),
     "filter.keep": Change("0.5"),
     "filter.by": Change("random"),
     "filter.end": Change("hardest"),

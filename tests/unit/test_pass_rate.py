@@ -1,12 +1,13 @@
 """Several answers to a prompt: who shares them, what they are graded by, and the weights that a pass rate gives."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from srd.config import Engine
+from srd.config import Code, Engine
 from srd.errors import UserError
 from srd.metrics import METRICS
 from srd.pipeline import graph
@@ -41,7 +42,7 @@ def test_every_metric_of_an_answer_is_a_signal_and_the_pass_rate_besides() -> No
     assert of_answers == {*METRICS, PASS_RATE}
     assert set(REFLECTED) == {"rouge_l"}, "what every reflection has had so far: more would make all of them anew"
     assert len(WEIGHTS) == 1
-    assert [name for name, metric in METRICS.items() if metric.is_binary] == ["exact_match"]
+    assert [name for name, metric in METRICS.items() if metric.is_binary] == ["exact_match", "code_passes"]
 
 
 def test_arms_of_other_signals_share_the_answers_and_equal_grades() -> None:
@@ -139,6 +140,7 @@ def test_scaled_weights_have_the_mean_one_and_equal_ones_are_exactly_one(count: 
     assert scaled(drawn) == pytest.approx(drawn / drawn.mean())
 
 
+RIGHT = "def add(a, b):\n    return a + b"
 RATES = [0.0, 0.25, 0.5, 1.0, 0.5, 0.75, 0.0, 0.25]
 
 
@@ -182,6 +184,18 @@ def test_a_grade_is_the_share_of_right_answers(grades: Path) -> None:
     assert [row.mean for row in rows] == RATES
     assert [sum(row.by_answer) / 4 for row in rows] == RATES
     assert all(len(row.by_answer) == 4 for row in rows)
+
+
+def test_a_verifier_that_executes_judges_every_answer(tmp_path: Path, code: Code) -> None:
+    sample = {"id": ids(1)[0], "instruction": "Add.", "input": "", "output": RIGHT, "split": "train"}
+    write_jsonl(tmp_path / "samples/samples.jsonl", [sample | {"tests": ["assert add(1, 2) == 3"]}])
+    (tmp_path / "reflections").mkdir()
+    answers = ["def add(a, b):\n    return a - b", RIGHT, "none", RIGHT]
+    row = Reflection(ids(1)[0], answers[0], {"rouge_l": 0.0}, 1.0, 3, answers[1:], {"rouge_l": [0.0] * 4})
+    write_rows(tmp_path / "reflections/reflections.jsonl", [row])
+    inputs = {name: tmp_path / name for name in ("samples", "reflections")}
+    made(tmp_path / "grades", grade, {"metric": "code_passes", "code": asdict(code)}, inputs)
+    assert read_rows(tmp_path / "grades/grades.jsonl", Grade) == [Grade(ids(1)[0], 0.5, [0.0, 1.0, 0.0, 1.0])]
 
 
 def test_a_mean_does_not_depend_on_the_order_of_the_answers() -> None:

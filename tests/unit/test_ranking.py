@@ -10,6 +10,7 @@ import pytest
 from srd.config import Curriculum, Ramp, Schedule
 from srd.distillation.schedules import cosine, phase_values, schedule
 from srd.errors import UserError
+from srd.metrics import METRICS
 from srd.report.noise import roc_auc
 from srd.selection.curricula import CURRICULA, baby_step, none
 from srd.selection.ranking import ENDS, SIGNALS, difficulties, easiest, hardest, mean_ranks, rank, sources, uniform
@@ -39,7 +40,7 @@ def reflected(rows: list[Reflection]) -> Columns:
     return columns(rows, "id", "nll") | {"rouge_l": np.array([row.metrics["rouge_l"] for row in rows])}
 
 
-GRADED = {"exact_match": "exact_match_grades", "pass_rate": "verified_answers"}
+GRADED = {name: f"{name}_grades" for name in METRICS if name != "rouge_l"} | {"pass_rate": "verified_answers"}
 SCORED = ("student_entropy", "teacher_nll", "forward_kl", "nll_ratio")
 
 
@@ -129,7 +130,7 @@ def test_a_sample_that_one_source_lacks_is_named() -> None:
         ([[name] for name in SCORED[1:]], dict.fromkeys(SCORED[1:], "teacher_scores")),
         ([["exact_match"]], {"exact_match": "exact_match_grades"}),
         ([["pass_rate", "nll"]], {"pass_rate": "verified_answers", "nll": "reflections"}),
-        ([["rouge_l", "exact_match"], ["pass_rate"]], {"rouge_l": "reflections", **GRADED}),
+        ([["rouge_l", *GRADED]], {"rouge_l": "reflections", **GRADED}),
         ([], {}),
     ],
 )
