@@ -38,6 +38,7 @@ def test_the_committed_ratios_are_those_of_the_table() -> None:
         "positions_memory",
         "sampled_bytes",
         "sekd_3x_total",
+        "sekd_3x_passes",
     ]
     assert sorted(expected) == sorted(keys)
     assert all(value > 0.9 for value in expected.values())
