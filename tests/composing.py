@@ -1,5 +1,6 @@
 """What Hydra makes of overrides; without torch, for the bench measures the memory of stages that do not load it."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ from srd.commands.schema import conf_folder
 from srd.config import Config, Dataset
 
 
+@cache
+def _store_schema() -> None:
+    """Once a process: making it of the dataclasses takes a fifth of a composition."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
 def composed(*overrides: str) -> DictConfig:
     """What Hydra composes for these overrides."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    _store_schema()
     with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
         return compose("config", list(overrides))
 

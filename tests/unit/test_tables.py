@@ -56,9 +56,11 @@ def composed(job: tuple[str, ...]) -> Config:
 def test_every_arm_of_a_table_composes_and_has_what_it_is_compared_with(table: str) -> None:
     all_jobs = jobs(table)
     assert len(all_jobs) == ARMS[table]
-    skewed = {"method=skl", "method=srkl"}  # the same arms again under other names
-    once = {tuple(word for word in job if "seed" not in word): job for job in all_jobs if not skewed & set(job)}
-    arms: list[Config] = [composed(job) for job in list(once.values())[:30]]
+    swept = {word.partition("=")[0] for word in all_jobs[0]} - {"experiment"}
+    firsts = {key: next(word for word in all_jobs[0] if word.startswith(f"{key}=")) for key in swept}
+    arms: list[Config] = [composed(job) for job in all_jobs if set(firsts.values()) <= set(job)]
+    assert len(arms) == len({word for job in all_jobs for word in job if word.startswith("experiment=")})
+    assert composed(all_jobs[-1]).study == arms[0].study
     names = {arm.arm_name for arm in arms}
     assert len(names) == len(arms), "every arm has a name of its own"
     assert len({arm.study for arm in arms}) == 1
