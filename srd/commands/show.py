@@ -8,6 +8,7 @@ from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import CRITERIA, METRICS, dev_column, graded_title
 from srd.report.harness import cells_of
+from srd.selection.adaptive import chosen_words
 from srd.selection.ranking import REFLECTIONS
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest, read_record
 from srd.store.rows import Grade, Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
@@ -169,6 +170,12 @@ def _reflected(sample: Sample, row: Reflection | None) -> list[str]:
     return [*texts, shortened(row.response), *metrics, f"{row.nll:.2f}"]
 
 
+def _show_selection(outputs: Path, folder: Path) -> None:
+    manifest = read_manifest(folder)
+    chosen, keep = manifest["ledger"].get("chosen"), manifest["settings"]["keep"]
+    print(chosen_words(chosen) if chosen else f"λ = {keep:g} as the config says")
+
+
 def _show_phases(outputs: Path, folder: Path) -> None:
     phases = read_rows(file_of(folder, "phases.jsonl"), Phase)
     print_table(["phase", "samples"], [[str(phase.phase + 1), f"{len(phase.ids):,}"] for phase in phases])
@@ -231,6 +238,7 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "score": _show_signals,
     "grade": _show_grades,
     "rank": _show_ranking,
+    "filter": _show_selection,
     "partition": _show_phases,
     "distill": _show_dev,
     "evaluate": _show_scores,
