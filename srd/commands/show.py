@@ -8,6 +8,7 @@ from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import CRITERIA, METRICS, dev_column, graded_title
 from srd.report.harness import cells_of
+from srd.report.rankings import beside, quality
 from srd.selection.adaptive import chosen_words
 from srd.selection.ranking import REFLECTIONS
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest, read_record
@@ -18,8 +19,12 @@ SHOWN = 5
 
 
 def show(words: list[str]) -> None:
-    """`srd show STAGE/FINGERPRINT` (any unambiguous beginning, or a path)."""
+    """`srd show STAGE/FINGERPRINT` (any unambiguous beginning, or a path); `srd show rank/A rank/B` compares two
+    rankings."""
     outputs, rest = outputs_of(words)
+    if len(rest) == 2:
+        _compare(*(find(outputs, name) for name in rest))
+        return
     folder = find(outputs, one_word(rest, "show", "artefact"))
     manifest = read_manifest(folder)
     ledger = {key: value for key, value in manifest["ledger"].items() if not isinstance(value, dict)}
@@ -35,6 +40,14 @@ def show(words: list[str]) -> None:
         )
     if manifest["stage"] in ROWS:
         ROWS[manifest["stage"]](Path(os.path.abspath(folder)).parent.parent, folder)
+
+
+def _compare(folder: Path, other: Path) -> None:
+    """How alike two rankings are; a `UserError` for what is none."""
+    for each in (folder, other):
+        if (stage := read_manifest(each)["stage"]) != "rank":
+            raise UserError(f"{stage}/{each.name}: expected a ranking to compare; usage: srd show rank/A rank/B")
+    print(f"rank/{folder.name} beside rank/{other.name}: {beside(folder, other)}")
 
 
 def find(outputs: Path, name: str) -> Path:
@@ -90,6 +103,8 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
             for row in rows
         ]
         print_table(header, lines, title)
+    for title, words in quality(outputs, folder).items():
+        print(f"{title}: {words}")
 
 
 Signals = dict[str, dict[str, float]]
