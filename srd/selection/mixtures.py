@@ -48,9 +48,9 @@ def two_components(values: Float[np.ndarray, "N S"]) -> Fit:
     while True:
         shares, means, variances = _maximised(x, belongs)
         joint = np.log(shares)[:, None] + _log_density(x, means, variances)
-        total = logsumexp(joint, axis=0)
+        total = np.asarray(logsumexp(joint, axis=0))
         belongs = np.exp(joint - total)
-        likelihoods.append(float(np.mean(total)))
+        likelihoods.append(float(total.mean()))
         settled = len(likelihoods) > 1 and likelihoods[-1] - likelihoods[-2] < TOLERANCE
         if settled or len(likelihoods) == MOST_ROUNDS:
             break
