@@ -45,7 +45,7 @@ def beside(folder: Path, other: Path) -> str:
     for share in SHARES:
         if len(both) * share >= 1:
             kept = [easiest(order, share)["id"] for order in orders]
-            common.append(f"{100 * len(np.intersect1d(*kept)) / len(kept[0]):.1f} % at λ = {share:g}")
+            common.append(f"{100 * len(np.intersect1d(kept[0], kept[1])) / len(kept[0]):.1f} % at λ = {share:g}")
     kept_too = f"; kept in common {', '.join(common)}" if common else ""
     return f"Spearman {_correlation(orders[0]['rank'], orders[1]['rank'])} over {len(both):,} samples{kept_too}"
 
@@ -113,7 +113,8 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> str:
     """Spearman's correlation in three digits; exactly 1 only where both order alike."""
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return "–"
-    value = float(spearmanr(one, other).statistic)
+    found: Any = spearmanr(one, other)
+    value = float(found.statistic)
     return "1" if np.array_equal(one, other) else f"{min(value, 0.9999):.4f}" if value > 0.999 else f"{value:.3f}"
 
 
