@@ -37,7 +37,11 @@ COMMANDS = {
     "plan": Command("memory, disk and time of every stage, before the run", "srd.commands.plan:plan"),
     "table": Command("a table of a paper: all its arms, then its report", "srd.commands.report:table", composed=False),
     "report": Command("a study as a page (srd report STUDY --open)", "srd.commands.report:report", composed=False),
-    "show": Command("look into an artefact (srd show STAGE/FINGERPRINT)", "srd.commands.show:show", composed=False),
+    "show": Command(
+        "look into an artefact (srd show STAGE/FINGERPRINT), or compare two rankings (srd show rank/A rank/B)",
+        "srd.commands.show:show",
+        composed=False,
+    ),
     "ls": Command(
         "what there is: experiments, models, datasets, methods, artefacts", "srd.commands.ls:ls", composed=False
     ),

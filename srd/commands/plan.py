@@ -1,5 +1,6 @@
 """`srd plan`: what a run will need, before it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from srd.commands.terminal import clock, print_table, size
@@ -15,7 +16,7 @@ from srd.plan.machines import GPUS
 from srd.plan.needs import RunEstimate
 from srd.runtime.progress import say
 from srd.store.artefacts import Node, closure, require
-from srd.store.manifests import long_name
+from srd.store.manifests import long_name, read_manifest
 
 
 def plan(cfg: Config) -> None:
@@ -41,6 +42,8 @@ def plan(cfg: Config) -> None:
     lines = [[x.stage, size(x.memory_bytes), size(x.disk_bytes), f"{x.flops:.2e}", clock(x.seconds)] for x in needs]
     lines.append(["all", size(most.memory_bytes), size(disk), f"{flops:.2e}", clock(seconds)])
     print_table(["stage", "memory", "disk", "FLOPs", "time"], lines)
+    if run.cfg.filter.is_auto:
+        print(f"filter.keep=auto: {cfg.filter.rule} chooses λ later, at most 1, which these sums assume")
     if cfg.filter.weights is not None:
         print(f"filter.weights={cfg.filter.weights} drops what weighs nothing: distill needs this much at most")
     parts = sorted(most.memory.items(), key=lambda part: -part[1])
@@ -63,7 +66,19 @@ def planned_needs(cfg: Config) -> dict[str, dict[str, float]]:
 
 
 def _estimate(cfg: Config) -> RunEstimate:
-    return estimate(cfg, _folders(cfg), finished(cfg))
+    folders, there = _folders(cfg), finished(cfg)
+    return estimate(_with_chosen_share(cfg), folders, there)
+
+
+def _with_chosen_share(cfg: Config) -> Config:
+    """The config with the λ that a rule has chosen; where it has not yet, all samples may stay."""
+    if not cfg.filter.is_auto or cfg.plan != Plan():
+        return cfg
+    node = graph.filter(cfg)
+    if not node.is_complete(cfg.outputs):
+        return cfg
+    chosen = read_manifest(node.folder(cfg.outputs))["ledger"]["chosen"]
+    return replace(cfg, filter=replace(cfg.filter, keep=chosen["keep"]))
 
 
 def _folders(cfg: Config) -> Folders:

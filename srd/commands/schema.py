@@ -3,7 +3,7 @@
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from srd.config import Config
@@ -81,6 +81,8 @@ def expected(key: str) -> str:
         return f"a list in brackets, each {inner}{null}, as in {key}=[…]"
     if get_origin(kind) is dict:
         return f"one of its entries, as in {key}.NAME=…{null}"
+    if isinstance(kind, UnionType):
+        return " or ".join(KINDS[each] for each in get_args(kind) if each is not int) + null
     return KINDS[kind] + null
 
 

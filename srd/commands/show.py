@@ -8,6 +8,8 @@ from srd.commands.terminal import one_word, outputs_of, print_table, shortened
 from srd.errors import UserError, nearest
 from srd.metrics import CRITERIA, METRICS, dev_column, graded_title
 from srd.report.harness import cells_of
+from srd.report.rankings import beside, quality
+from srd.selection.adaptive import chosen_words
 from srd.selection.ranking import REFLECTIONS
 from srd.store.manifests import MANIFEST, ancestry, artefacts_in, file_of, read_manifest, read_record
 from srd.store.rows import Grade, Likelihood, Phase, Reflection, Sample, Score, TaskScore, read_dicts, read_rows
@@ -17,8 +19,12 @@ SHOWN = 5
 
 
 def show(words: list[str]) -> None:
-    """`srd show STAGE/FINGERPRINT` (any unambiguous beginning, or a path)."""
+    """`srd show STAGE/FINGERPRINT` (any unambiguous beginning, or a path); `srd show rank/A rank/B` compares two
+    rankings."""
     outputs, rest = outputs_of(words)
+    if len(rest) == 2:
+        _compare(*(find(outputs, name) for name in rest))
+        return
     folder = find(outputs, one_word(rest, "show", "artefact"))
     manifest = read_manifest(folder)
     ledger = {key: value for key, value in manifest["ledger"].items() if not isinstance(value, dict)}
@@ -34,6 +40,14 @@ def show(words: list[str]) -> None:
         )
     if manifest["stage"] in ROWS:
         ROWS[manifest["stage"]](Path(os.path.abspath(folder)).parent.parent, folder)
+
+
+def _compare(folder: Path, other: Path) -> None:
+    """How alike two rankings are; a `UserError` for what is none."""
+    for each in (folder, other):
+        if (stage := read_manifest(each)["stage"]) != "rank":
+            raise UserError(f"{stage}/{each.name}: expected a ranking to compare; usage: srd show rank/A rank/B")
+    print(f"rank/{folder.name} beside rank/{other.name}: {beside(folder, other)}")
 
 
 def find(outputs: Path, name: str) -> Path:
@@ -89,6 +103,8 @@ def _show_ranking(outputs: Path, folder: Path) -> None:
             for row in rows
         ]
         print_table(header, lines, title)
+    for title, words in quality(outputs, folder).items():
+        print(f"{title}: {words}")
 
 
 Signals = dict[str, dict[str, float]]
@@ -169,6 +185,12 @@ def _reflected(sample: Sample, row: Reflection | None) -> list[str]:
     return [*texts, shortened(row.response), *metrics, f"{row.nll:.2f}"]
 
 
+def _show_selection(outputs: Path, folder: Path) -> None:
+    manifest = read_manifest(folder)
+    chosen, keep = manifest["ledger"].get("chosen"), manifest["settings"]["keep"]
+    print(chosen_words(chosen) if chosen else f"λ = {keep:g} as the config says")
+
+
 def _show_phases(outputs: Path, folder: Path) -> None:
     phases = read_rows(file_of(folder, "phases.jsonl"), Phase)
     print_table(["phase", "samples"], [[str(phase.phase + 1), f"{len(phase.ids):,}"] for phase in phases])
@@ -231,6 +253,7 @@ ROWS: dict[str, Callable[[Path, Path], None]] = {
     "score": _show_signals,
     "grade": _show_grades,
     "rank": _show_ranking,
+    "filter": _show_selection,
     "partition": _show_phases,
     "distill": _show_dev,
     "evaluate": _show_scores,

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from srd.commands.schema import bare, kinds
@@ -38,7 +39,8 @@ CHOICES = (
     "srd-other auto hidden online official 0 2 float32 bfloat16 float16 phase step constant references teacher rank "
     "random nll rouge_l length easiest hardest shuffled kept best last restart continue decreasing increasing "
     "exact_match mixed sampled top all threshold window band adaptive sequence step chosen "
-    "pass_rate paced student_entropy forward_kl early float8 train warmup exchanged truncated garbled"
+    "pass_rate paced student_entropy forward_kl early float8 train warmup exchanged truncated garbled "
+    "knee mixture budget"
 )
 """Other texts to try: one that is a choice of no key, and the choices of all."""
 
@@ -110,6 +112,7 @@ DECIDERS = {
     r"(teacher|method)\..*": ("method", "teacher.signal"),
     r"curriculum\..*": ("curriculum", "filter.keep"),
     r"filter\.weight_powers": ("filter.weights",),
+    r"filter\.(rule|passes)": ("filter.keep", "filter.rule"),
     r"filter\..*": ("filter.keep", "filter.by"),
     r"rank\..*": ("rank.signals", "filter.by"),
     r"dataset\.corrupt_(seed|kind)": ("dataset.corrupt",),
@@ -219,6 +222,9 @@ def _other_values(value: Any, kind: Any) -> Iterator[Any]:
         yield from ((value or 1.0) / 2, ((value or 0.0) + 1) / 2, (value or 1.0) * 1.5, (value or 0.0) + 1)
     elif kind is str:
         yield from (word for word in CHOICES.split() if word != value)
+    elif isinstance(kind, UnionType):
+        for each in get_args(kind):
+            yield from _other_values(value if isinstance(value, each) else None, each)
     else:
         yield from _other_lists(value or [], get_args(kind)[0])
 

@@ -10,6 +10,7 @@ from srd.metrics import CRITERIA, METRICS
 from srd.pipeline.settings import verifier
 from srd.report.published import published
 from srd.runtime.loggers import LOGGERS
+from srd.selection.adaptive import RULES
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE, check_importance
 from srd.selection.positions import POLICIES, asked
@@ -24,6 +25,7 @@ def validate(cfg: Config) -> Config:
     check_sections(cfg)
     _check_names(cfg)
     _check_verifier(cfg)
+    _check_adaptive(cfg)
     _check_warmup(cfg)
     _check_teacher(cfg)
     _check_selection(cfg)
@@ -53,6 +55,7 @@ def _check_names(cfg: Config) -> None:
     for signal in cfg.rank.signals:
         look_up(SIGNALS, signal, "ranking signal")
     look_up(dict.fromkeys(("rank", *SIGNALS)), cfg.filter.by, "filter.by")
+    look_up(RULES, cfg.filter.rule, "filter.rule")
     positions = cfg.selection.positions
     look_up(POLICIES, positions.policy, "selection.positions.policy")
     look_up(IMPORTANCE, positions.signal, "selection.positions.signal")
@@ -65,6 +68,19 @@ def _check_names(cfg: Config) -> None:
             look_up(rows, row, f"row of published={table}/ROW")
     if cfg.method.divergence is not None:
         check_parameters(cfg.method.divergence, cfg.method.parameters)
+
+
+def _check_adaptive(cfg: Config) -> None:
+    """A `UserError` for a rule that cannot choose λ of this run."""
+    if not cfg.filter.is_auto:
+        return
+    rule = RULES[cfg.filter.rule]
+    expected = f"{' or '.join(rule.ends)} with filter.keep=auto filter.rule={cfg.filter.rule}"
+    require(cfg.filter.end in rule.ends, "filter.end", cfg.filter.end, expected)
+    if rule.reads == "passes" and cfg.filter.passes is None:
+        raise UserError(
+            f"filter.rule={cfg.filter.rule}: it needs filter.passes, the sample passes that the distillation may take"
+        )
 
 
 def _check_metrics(cfg: Config) -> None:

@@ -38,8 +38,13 @@ class Rank:
 class Filter:
     """A share of the samples stays, from one end of their order."""
 
-    keep: float = 0.75
-    """λ: share of the training samples that stay, in their order, easiest first."""
+    keep: float | int | str = 0.75
+    """λ: share of the training samples that stay, in their order, easiest first; auto: `rule` chooses it."""
+    rule: str = "knee"
+    """What chooses λ where keep is auto, a key of `srd.selection.adaptive.RULES`: knee or mixture of the difficulties
+    by `rank.signals`, whatever `by` is, or budget."""
+    passes: int | None = None
+    """Sample passes that the whole distillation may take, for `rule: budget`."""
     end: str = "easiest"
     """Which of them stay: the easiest (SRD) or the hardest (SE-KD keeps what the student is least sure of)."""
     by: str = "rank"
@@ -56,9 +61,32 @@ class Filter:
     def check(self, key: str) -> None:
         powers, expected = self.weight_powers, "two powers above 0"
         require(len(powers) == 2 and min(powers) > 0, f"{key}.weight_powers", powers, expected)
-        require(0 < self.keep <= 1, f"{key}.keep", self.keep, "a share in (0, 1]")
+        is_share = not isinstance(self.keep, str) and 0 < self.keep <= 1
+        require(self.is_auto or is_share, f"{key}.keep", self.keep, "a share in (0, 1], or auto")
+        if self.passes is not None:
+            require(self.passes > 0, f"{key}.passes", self.passes, "1 or more")
         require(self.end in ("easiest", "hardest"), f"{key}.end", self.end, "easiest or hardest")
         require_seed(f"{key}.seed", self.seed)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether λ is chosen when the samples are there."""
+        return self.keep == "auto"
+
+    @property
+    def share(self) -> float:
+        """λ, or the most that it may be where it is chosen later."""
+        return 1.0 if isinstance(self.keep, str) else float(self.keep)
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether samples may go."""
+        return self.is_auto or self.share < 1
+
+    @property
+    def reads_difficulties(self) -> bool:
+        """Whether λ is chosen by the difficulties of the ranking."""
+        return self.is_auto and self.rule != "budget"
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Config:
     @property
     def is_filtered(self) -> bool:
         """Whether some samples may go, or the losses of those that stay weigh differently."""
-        return self.filter.keep < 1 or self.filter.weights is not None
+        return self.filter.may_drop or self.filter.weights is not None
 
     @property
     def is_ordered(self) -> bool:
@@ -80,10 +80,11 @@ class Config:
         """Signals of every order that the run reads: the ranking, and what else decides who stays; with them the
         signal that weighs who stays."""
         weighs = [[self.weighed_by]] if self.weighed_by is not None else []
-        if self.filter.keep == 1 and not self.is_ordered:
+        if not self.filter.may_drop and not self.is_ordered:
             return weighs
-        other = [[self.filter.by]] if self.filter.keep < 1 and self.filter.by != "rank" else []
-        return [*([self.rank.signals] if self.is_ordered or not other else []), *other, *weighs]
+        other = [[self.filter.by]] if self.filter.may_drop and self.filter.by != "rank" else []
+        ranked = self.is_ordered or not other or self.filter.reads_difficulties
+        return [*([self.rank.signals] if ranked else []), *other, *weighs]
 
     @property
     def weighed_by(self) -> str | None:
@@ -118,7 +119,8 @@ class Config:
 
     @property
     def arm_name(self) -> str:
-        filtered, share = self.filter.keep < 1, f"{self.filter.keep:g}"
+        filtered, share = self.filter.may_drop, f"{self.filter.share:g}"
+        share = f"auto ({self.filter.rule})" if self.filter.is_auto else share
         kept = f"{share} hardest" if filtered and self.filter.end == "hardest" else share
         weighed = f", {self.filter.weights}" if self.filter.weights is not None else ""
         curated = f"+{self.curriculum.name}-{self.num_phases}, keep {kept}{weighed}" if self.is_curated else ""

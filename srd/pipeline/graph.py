@@ -19,6 +19,7 @@ from srd.pipeline.settings import (
     answer_seeds,
     of_classes,
     of_code,
+    of_curriculum,
     of_decoding,
     of_finetuning,
     of_method,
@@ -28,7 +29,7 @@ from srd.pipeline.settings import (
     of_weights,
     verifier,
 )
-from srd.selection.curricula import CURRICULA
+from srd.selection.adaptive import RULES
 from srd.selection.ranking import REFLECTIONS, SAMPLES, SCORES, SIGNALS, VERIFIED, sources
 from srd.store.artefacts import Node
 
@@ -188,13 +189,15 @@ def _ranking(cfg: Config, signals: list[str], seed: int) -> Node:
 def filter(cfg: Config) -> Node:
     """The samples that stay: one end of the ranking, or those that another signal or chance chooses, in the ranking's
     order; weighed where the run says so."""
-    settings: dict[str, Any] = {"keep": cfg.filter.keep, **of_weights(cfg.filter)}
-    if cfg.filter.end != "easiest" and cfg.filter.keep < 1:
+    chosen, read = _adaptive(cfg)
+    settings: dict[str, Any] = {"keep": cfg.filter.share, **chosen, **of_weights(cfg.filter)}
+    if cfg.filter.end != "easiest" and cfg.filter.may_drop:
         settings["end"] = cfg.filter.end
     weighed = {VERIFIED: grade(cfg, verifier(cfg))} if cfg.weighed_by is not None else {}
-    if cfg.filter.by == "rank" or cfg.filter.keep == 1:
+    weighed |= read
+    if cfg.filter.by == "rank" or not cfg.filter.may_drop:
         # All stay and nothing is ordered: what weighs them is there, and any other order would be made for nothing.
-        alone = cfg.weighed_by is not None and cfg.filter.keep == 1 and not cfg.is_ordered
+        alone = cfg.weighed_by is not None and not cfg.filter.may_drop and not cfg.is_ordered
         order = _ranking(cfg, [str(cfg.weighed_by)], cfg.rank.seed) if alone else rank(cfg)
         return node_of("filter", settings, {"ranking": order, **weighed})
     chooser = _ranking(cfg, [cfg.filter.by], cfg.filter.seed)
@@ -202,15 +205,21 @@ def filter(cfg: Config) -> Node:
     return node_of("filter", settings, {**inputs, **weighed})
 
 
+def _adaptive(cfg: Config) -> tuple[dict[str, Any], dict[str, Node]]:
+    """Settings and inputs of what chooses λ; none where it is a number."""
+    if not cfg.filter.is_auto:
+        return {}, {}
+    settings = {"keep": "auto", "rule": cfg.filter.rule}
+    if RULES[cfg.filter.rule].reads == "passes":
+        cut = {"phases": of_curriculum(cfg), "epochs": cfg.distill.epochs}
+        return {**settings, "passes": cfg.filter.passes, **cut}, {}
+    order = rank(cfg)
+    return {**settings, "difficulties": order.settings}, order.inputs
+
+
 def partition(cfg: Config) -> Node:
     """The samples of every phase; a run that neither drops nor orders takes them all, without a ranking."""
-    name = cfg.curriculum.name if cfg.num_phases > 1 else "none"
-    used = {key: getattr(cfg.curriculum, key) for key in CURRICULA[name].reads}
-    settings = {
-        "curriculum": name,
-        "phases": cfg.num_phases,
-        **{key: value for key, value in used.items() if value is not None},
-    }
+    settings = of_curriculum(cfg)
     if cfg.weighed_by is not None:
         settings["weighted"] = True
     # A plain arm asks for no ranking, so that its student need not reflect: its cost stays that of plain distillation.

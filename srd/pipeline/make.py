@@ -114,7 +114,7 @@ def check_splits(cfg: Config, node: Node) -> None:
                 raise UserError(f"{node}: {held}; use more, with dataset.{name}_samples, or lower model.max_tokens")
             raise UserError(f"{node.settings['name']}: no {name} samples; {hint}")
     if "train" in needed:
-        some_kept(counts["train"], cfg.filter.keep)  # said before the models read, not when they have
+        some_kept(counts["train"], cfg.filter.share)  # said before the models read, not when they have
 
 
 def _check_tested(cfg: Config, node: Node, needed: list[str]) -> None:

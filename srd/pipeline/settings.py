@@ -14,6 +14,7 @@ from srd.config import PASS_RATE, Config, Dataset, Distill, Evaluate, Filter, Fi
 from srd.distillation.divergences import power_of
 from srd.errors import UserError
 from srd.metrics import METRICS, executing
+from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
 from srd.selection.ranking import SIGNALS
@@ -99,6 +100,14 @@ def metrics_read(cfg: Config) -> dict[str, list[str]]:
 def of_code(cfg: Config, names: Iterable[str]) -> dict[str, Any]:
     """How code is executed, where one of the metrics does."""
     return {"code": asdict(cfg.evaluate.code)} if executing(names) else {}
+
+
+def of_curriculum(cfg: Config) -> dict[str, Any]:
+    """How the samples that stay are cut into phases."""
+    name = cfg.curriculum.name if cfg.num_phases > 1 else "none"
+    used = {key: getattr(cfg.curriculum, key) for key in CURRICULA[name].reads}
+    read = {key: value for key, value in used.items() if value is not None}
+    return {"curriculum": name, "phases": cfg.num_phases, **read}
 
 
 def of_weights(filter: Filter) -> dict[str, Any]:

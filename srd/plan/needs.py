@@ -109,7 +109,7 @@ class RunEstimate:
     @property
     def _cached_samples(self) -> float:
         """All, or of those classes are kept for the samples that stay."""
-        return kept_count(self.lengths.samples, self.cfg.filter.keep) if self._is_sparse else self.lengths.samples
+        return kept_count(self.lengths.samples, self.cfg.filter.share) if self._is_sparse else self.lengths.samples
 
     @property
     def _bytes_each(self) -> float:
@@ -132,10 +132,12 @@ class RunEstimate:
     def passes(self) -> float:
         """Sample passes of the whole distillation; of weighed samples, those of weight zero among them, at most."""
         cfg = self.cfg
-        kept = kept_count(self.lengths.samples, cfg.filter.keep)
+        kept = kept_count(self.lengths.samples, cfg.filter.share)
         ids = [str(i) for i in range(max(kept, cfg.num_phases))]
         phases = CURRICULA[cfg.curriculum.name](ids, cfg.curriculum) if cfg.num_phases > 1 else [ids]
-        return sum(map(len, phases)) * cfg.distill.epochs
+        passes = sum(map(len, phases)) * cfg.distill.epochs
+        is_bounded = cfg.filter.is_auto and cfg.filter.passes is not None
+        return min(passes, cfg.filter.passes or passes) if is_bounded else passes
 
     def _distill(self) -> Need:
         """Training with the teacher's part in it, the dev answers, and what an on-policy method writes."""

@@ -21,15 +21,14 @@ def noise_table(runs: list[Run]) -> Cells | None:
     """
     arms: dict[str, list[tuple[str, int, int]]] = defaultdict(list)
     for run in in_order(runs):
-        file = run.folders("samples")[0] / "corrupted.jsonl" if run.is_distilled else None
-        if file is not None and file.is_file():
-            corrupted = {row.id for row in read_rows(file_of(file.parent, file.name), Corrupted)}
+        corrupted = corrupted_of(run.folders("samples")[0]) if run.is_distilled else set()
+        if corrupted:
             phases = read_rows(file_of(run.folders("partition")[0], "phases.jsonl"), Phase)
             used = {id for phase in phases for id in phase.ids}
-            areas = "; ".join(sorted(_areas(folder, corrupted) for folder in run.folders("rank"))) or "no ranking"
-            arms[run.arm].append((areas, len(used & corrupted), len(used)))
+            found = "; ".join(sorted(areas(folder, corrupted) for folder in run.folders("rank"))) or "no ranking"
+            arms[run.arm].append((found, len(used & corrupted), len(used)))
     lines = [
-        [arm, " or ".join(dict.fromkeys(areas for areas, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()
+        [arm, " or ".join(dict.fromkeys(found for found, _, _ in runs)), _counts(runs)] for arm, runs in arms.items()
     ]
     return (["", "area under the ROC curve", "corrupted rows trained on, by run"], lines) if lines else None
 
@@ -39,14 +38,22 @@ def _counts(runs: list[tuple[str, int, int]]) -> str:
     return ", ".join(f"{hits:,} of {used:,}" for hits, used in different)
 
 
-def _areas(folder: Path, corrupted: set[str]) -> str:
+def corrupted_of(samples: Path) -> set[str]:
+    """Ids of the rows that were spoilt when these samples were made."""
+    if not (samples / "corrupted.jsonl").is_file():
+        return set()
+    return {row.id for row in read_rows(file_of(samples, "corrupted.jsonl"), Corrupted)}
+
+
+def areas(folder: Path, corrupted: set[str]) -> str:
+    """Area under the ROC curve of every signal of a ranking, and of the fusion, for corrupted rows."""
     signals = read_manifest(folder)["settings"]["signals"]
     kinds = {"id": str, **{f"{signal}_rank": float for signal in signals}, "rank": float}
     ranking = read_columns(file_of(folder, "ranking.jsonl"), kinds)
-    areas = {signal: roc_auc(ranking["id"], ranking[f"{signal}_rank"], corrupted) for signal in signals}
-    if len(areas) > 1:
-        areas["fused"] = roc_auc(ranking["id"], ranking["rank"], corrupted)
-    return ", ".join(f"{signal} {area:.3f}" for signal, area in areas.items())
+    found = {signal: roc_auc(ranking["id"], ranking[f"{signal}_rank"], corrupted) for signal in signals}
+    if len(found) > 1:
+        found["fused"] = roc_auc(ranking["id"], ranking["rank"], corrupted)
+    return ", ".join(f"{signal} {area:.3f}" for signal, area in found.items())
 
 
 def roc_auc(ids: np.ndarray, ranks: np.ndarray, positives: set[str]) -> float:

@@ -12,6 +12,7 @@ from srd.report.page import Contents, page
 from srd.report.planned import NOTE as PLAN_NOTE
 from srd.report.planned import fidelity, planned_table
 from srd.report.published import published, published_table
+from srd.report.rankings import rankings_table
 from srd.report.scores import Result, results_of
 from srd.report.study import LOCK, Run, headline, read_study, study_folder
 from srd.report.tables import Cells, cost_table, difference_notes, difference_table, markdown, score_table
@@ -32,6 +33,7 @@ def write_report(outputs: Path, study: str) -> tuple[list[Result], dict[str, Pat
         "Published figures": published_table(
             {run.arm: run.published for run in runs if run.published is not None}, {row.suite for row in rows}
         ),
+        "Rankings": rankings_table(runs),
         "Corrupted rows": noise_table(runs),
         "The plan": planned_table(runs),
     }

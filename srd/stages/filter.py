@@ -9,8 +9,10 @@ import numpy as np
 from srd.config import PASS_RATE, Filter
 from srd.errors import UserError
 from srd.runtime.progress import say
+from srd.selection.adaptive import RULES, Given, chosen_words
 from srd.selection.ranking import ENDS, VERIFIED, chosen, easiest
 from srd.selection.weights import WEIGHTS, scaled
+from srd.stages import partition, rank
 from srd.stages.grade import read_grades
 from srd.store.artefacts import Work
 from srd.store.columns import Columns, read_columns, write_columns
@@ -20,29 +22,62 @@ from srd.store.columns import Columns, read_columns, write_columns
 class Settings:
     """What decides who stays."""
 
-    keep: float
-    """λ."""
+    keep: float | str
+    """λ, or auto."""
     end: str = "easiest"
     """Who stays: the easiest or the hardest."""
     weights: str | None = None
     """By what those who stay are weighed."""
     weight_powers: list[float] | None = None
     """α and β."""
+    rule: str | None = None
+    """What chooses λ."""
+    difficulties: rank.Settings | None = None
+    """The order whose difficulties the rule looks at."""
+    passes: int | None = None
+    """Sample passes of the distillation at most."""
+    phases: partition.Settings | None = None
+    """How those who stay are cut into phases."""
+    epochs: int = 1
+    """Epochs of every phase."""
 
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `selection.jsonl`: the samples that are kept, in the ranking's order, with their weights if they have
     any."""
     ranking, stays = _read(work.inputs["ranking"]), ENDS[work.settings.end]
+    keep = _chosen(work, len(ranking["id"])) if isinstance(work.settings.keep, str) else work.settings.keep
     if "chooser" in work.inputs:
-        ids = stays(_read(work.inputs["chooser"]), work.settings.keep)["id"]
+        ids = stays(_read(work.inputs["chooser"]), keep)["id"]
         kept = easiest(chosen(ranking, np.isin(ranking["id"], ids)), 1)
     else:
-        kept = stays(ranking, work.settings.keep)
+        kept = stays(ranking, keep)
     if work.settings.weights is not None:
         kept = _weighed(work, kept)
     work.leaves.add("selection.jsonl")
     write_columns(work.path / "selection.jsonl", kept)
+
+
+def _chosen(work: Work[Settings, None], samples: int) -> float:
+    """λ as the rule chooses it, which is said, and why, here and in the ledger."""
+    settings = work.settings
+    given = Given(samples)
+    if settings.difficulties is not None:
+        values = rank.read_difficulties(work, settings.difficulties)
+        given = Given(samples, {name: column for name, column in values.items() if name != "id"})
+    elif settings.passes is not None:
+        given = Given(samples, passes=settings.passes, passes_of=lambda kept: _passes(settings, kept))
+    found = RULES[str(settings.rule)].function(given)
+    keep = found.kept / samples
+    work.ledger["chosen"] = {"rule": settings.rule, "keep": keep, "kept": found.kept, "of": samples, "why": found.why}
+    say(f"filter: {chosen_words(work.ledger['chosen'])}")
+    return keep
+
+
+def _passes(settings: Settings, kept: int) -> int:
+    assert settings.phases is not None
+    ids = [str(number) for number in range(kept)]
+    return sum(map(len, partition.cut(ids, settings.phases))) * settings.epochs
 
 
 def _weighed(work: Work[Settings, None], kept: Columns) -> Columns:

@@ -23,6 +23,12 @@ class Settings:
     """Whether the samples that stay have weights."""
 
 
+def cut(ids: list[str], settings: Settings) -> list[list[str]]:
+    """The samples of every phase, from the samples, easiest first; a `UserError` for too few."""
+    read = Curriculum(settings.curriculum, settings.phases, settings.sizes, settings.replay, seed=settings.seed)
+    return CURRICULA[settings.curriculum](ids, read)
+
+
 def make(work: Work[Settings, None]) -> None:
     """Leave `phases.jsonl`."""
     settings = work.settings
@@ -34,8 +40,7 @@ def make(work: Work[Settings, None]) -> None:
         weights = dict(zip(ids, kept["weight"].tolist(), strict=True)) if settings.weighted else {}
     else:
         ids = [sample.id for sample in read_samples(work, "train")]
-    read = Curriculum(settings.curriculum, settings.phases, settings.sizes, settings.replay, seed=settings.seed)
-    phases = CURRICULA[settings.curriculum](ids, read)
+    phases = cut(ids, settings)
     work.leaves.add("phases.jsonl")
     each = (lambda part: [weights[id] for id in part]) if weights else (lambda part: None)
     rows = [Phase(index, part, each(part)) for index, part in enumerate(phases)]

@@ -1,6 +1,7 @@
 """rank: signals to an order of difficulty."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,20 +28,25 @@ class Settings:
 
 def make(work: Work[Settings, None]) -> None:
     """Leave `ranking.jsonl`, easiest first."""
-    settings = work.settings
-    samples = read_samples(work, "train") if SAMPLES in work.inputs else []
-    values = difficulties(settings.signals, samples, _measured(work), settings.seed)
-    blind = _blind(settings.signals, {**_sightless(work), **_constant(settings.signals, values)})
+    values = read_difficulties(work, work.settings)
     work.leaves.add("ranking.jsonl")
+    write_columns(work.path / "ranking.jsonl", rank(values, work.settings.rrf_k))
+
+
+def read_difficulties(work: Work[Any, None], settings: Settings) -> Columns:
+    """A column `id` and one for each signal, larger is harder, from the inputs of an order of these settings; a signal
+    that cannot tell samples apart is zero for all."""
+    samples = read_samples(work, "train") if SAMPLES in work.inputs else []
+    values = difficulties(settings.signals, samples, _measured(work, settings), settings.seed)
+    blind = _blind(settings.signals, {**_sightless(work, settings), **_constant(settings.signals, values)})
     # Equal for all, a signal moves no sample; its column stays, for what reads them all.
-    values |= {name: np.zeros_like(values[name]) for name in blind}
-    write_columns(work.path / "ranking.jsonl", rank(values, settings.rrf_k))
+    return values | {name: np.zeros_like(values[name]) for name in blind}
 
 
-def _measured(work: Work[Settings, None]) -> dict[str, Columns]:
+def _measured(work: Work[Any, None], settings: Settings) -> dict[str, Columns]:
     """The columns of the signals that models have made, by source."""
     files = {REFLECTIONS: "reflections.jsonl", **dict.fromkeys(SCORES.values(), "signals.jsonl")}
-    by_source = _by_source(work)
+    by_source = _by_source(work, settings)
     found = {
         source: read_columns(work.inputs[source] / file, {"id": str, **dict.fromkeys(by_source[source], float)})
         for source, file in files.items()
@@ -50,18 +56,18 @@ def _measured(work: Work[Settings, None]) -> dict[str, Columns]:
     return found | {source: read_grades(work.inputs[source], name) for source, name in graded.items()}
 
 
-def _by_source(work: Work[Settings, None]) -> dict[str, list[str]]:
+def _by_source(work: Work[Any, None], settings: Settings) -> dict[str, list[str]]:
     """The signals of every source."""
     answered, found = REFLECTIONS in work.inputs, {}
-    for name in work.settings.signals:
+    for name in settings.signals:
         found.setdefault(source_of(name, answered), []).append(name)
     return found
 
 
-def _sightless(work: Work[Settings, None]) -> dict[str, str]:
+def _sightless(work: Work[Any, None], settings: Settings) -> dict[str, str]:
     """The signals of metrics that see nothing in most references, with what to say of them."""
     said = {}
-    for source, names in _by_source(work).items():
+    for source, names in _by_source(work, settings).items():
         for name in (name for name in names if SIGNALS[name].is_of_answers):
             shares = read_manifest(work.inputs[source])["ledger"]["blind"]
             share = shares[name] if name in shares else max(shares.values())

@@ -22,6 +22,7 @@ ARMS |= {
     "evidence-gpu": 84,
     "regimes": 450,
     "mbpp": 12,
+    "lambda": 18,
     "study-signals": 39,
     "study-policies": 24,
     "study-samples": 15,
