@@ -93,7 +93,7 @@ OUTSIDE: dict[str, Reads] = {
 }
 """Keys that no fingerprint tells of, or not all, and when they are read."""
 
-SOME = {r"versus|published": ("run", "plan"), r"evaluate\.harness\.program": ("harness",)}
+SOME = {r"versus|published|evaluate\.pass_at": ("run", "plan"), r"evaluate\.harness\.program": ("harness",)}
 """Keys that no fingerprint tells of and some commands read: the same words may go to the others."""
 
 DRAWN = re.compile(r"(.*)\.(top_k|top_p)")

@@ -123,6 +123,9 @@ class Evaluate:
     `distill.handover: best` those are its best)."""
     metrics: list[str] = field(default_factory=lambda: ["rouge_l", "exact_match"])
     """Scores of an answer, keys of `srd.metrics.METRICS`."""
+    pass_at: list[int] = field(default_factory=list)
+    """pass@k for these k in the report, of every metric that says whether an answer is right; at most as many as there
+    are answers to a prompt, one a seed."""
     allow_code: bool = False
     """Whether the code that models write may be executed; a metric that does is refused otherwise."""
     code: Code = field(default_factory=Code)
@@ -141,3 +144,8 @@ class Evaluate:
         for target in self.targets:
             look_up(dict.fromkeys(("teacher", "student", "distill")), target, f"{key}.targets entry")
         require(self.checkpoint in ("best", "last"), f"{key}.checkpoint", self.checkpoint, "best or last")
+        answers = len(self.seeds) if self.generation.temperature > 0 else 1
+        expected = f"different numbers from 1 to {answers}, the answers to a prompt (evaluate.seeds"
+        expected += ")" if self.generation.temperature > 0 else "; greedy decoding gives one)"
+        fits = all(1 <= k <= answers for k in self.pass_at) and len(self.pass_at) == len(set(self.pass_at))
+        require(fits, f"{key}.pass_at", self.pass_at, expected)

@@ -12,7 +12,7 @@ from typing import Any
 
 from srd.config import Config
 from srd.errors import UserError, first_line
-from srd.metrics import METRICS, executing
+from srd.metrics import METRICS
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.settings import metrics_read
@@ -103,7 +103,7 @@ def check_splits(cfg: Config, node: Node) -> None:
     needed = ["test"] if node.fingerprint in suites else []
     if graph.rows(cfg).fingerprint == node.fingerprint:
         needed += ["train", "dev"]
-    _check_tested(cfg, node, needed)
+    _check_scored(cfg, node, needed)
     for name in needed:
         if counts[name] == 0:
             held = f"{counts['dev']} dev and {counts['test']} test samples took all; "
@@ -117,10 +117,10 @@ def check_splits(cfg: Config, node: Node) -> None:
         some_kept(counts["train"], cfg.filter.share)  # said before the models read, not when they have
 
 
-def _check_tested(cfg: Config, node: Node, needed: list[str]) -> None:
-    """A `UserError` for a sample that a metric cannot score because it executes tests."""
-    read = {split: executing(names) for split, names in metrics_read(cfg).items() if split in needed}
-    checks = {split: [METRICS[name].check for name in names] for split, names in read.items()}
+def _check_scored(cfg: Config, node: Node, needed: list[str]) -> None:
+    """A `UserError` for a sample that a metric of the run cannot score."""
+    read = {split: names for split, names in metrics_read(cfg).items() if split in needed}
+    checks = {split: [check for name in names if (check := METRICS[name].check)] for split, names in read.items()}
     if any(checks.values()):
         for sample in read_rows(node.folder(cfg.outputs) / "samples.jsonl", Sample):
             for check in checks.get(sample.split, []):

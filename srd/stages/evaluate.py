@@ -6,7 +6,7 @@ from typing import Any
 from srd.config import Code, Evaluate, Generation, Pair
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer
-from srd.metrics import blind_share, metrics_of_all
+from srd.metrics import blind_share, corpus_sums, metrics_of_all
 from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_samples
@@ -65,6 +65,7 @@ def make(work: Work[Settings, Pair]) -> None:
                 nll=nll,
                 tokens=a.tokens,
                 cut=a.cut,
+                corpus=corpus_sums(a.text, asked.sample, settings.metrics),
             )
             for asked, a, nll, scored in zip(batch, answers, losses, metrics, strict=True)
         ]

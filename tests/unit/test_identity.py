@@ -50,6 +50,7 @@ NEVER = {
     "dataset.path": "where the data lies; its content counts",
     "evaluate.path": "where the suites lie; their content counts",
     "evaluate.allow_code": "a permission",
+    "evaluate.pass_at": "what a report makes of the scores",
     "evaluate.harness.program": "where the program lies; what it was is recorded",
     "model.teacher.trust_remote_code": "a permission",
     "model.student.trust_remote_code": "a permission for the student; the teacher's keeps it off the disk",

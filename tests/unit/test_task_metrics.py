@@ -1,0 +1,184 @@
+"""The metrics of summaries, translations and mathematics, on values worked out elsewhere."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+from srd.errors import UserError
+from srd.metrics import METRICS, blind_share, check_installed, corpus_sums, maths
+from srd.metrics.maths import math_exact
+from srd.report.stats import interval_of
+from srd.report.values import Values, pass_at
+from srd.store.rows import Sample
+from tests.composing import config
+
+ANSWERS = [
+    "The cat sat on the mat.",
+    "He gets up at seven o'clock every day.",
+    "I can do it now, I think.",
+    "",
+    "Es ist schön",
+    "one",
+]
+REFERENCES = [
+    ["The cat is on the mat.", "There is a cat on the mat."],
+    ["He gets up at 7 o'clock every day.", "Every day he gets up at seven."],
+    ["I can do this now.", "I can do it now."],
+    ["Nothing was said.", "Not a word."],
+    ["Es ist sehr schön", "Schön ist es"],
+    ["one", "two"],
+]
+
+
+def sample(*references: str, **more: str) -> Sample:
+    return Sample(id="a", instruction="", input="", output=list(references), split="test", **more)
+
+
+def test_summaries_are_scored_as_rouge_score_does() -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    kinds = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_lsum": "rougeLsum"}
+    scorer = RougeScorer([*kinds.values()], use_stemmer=True)
+    for answer, references in zip(
+        [*ANSWERS, "one cat\nsat there"], [*REFERENCES, ["cats sit\none there"]], strict=True
+    ):
+        expected = scorer.score_multi(references, answer)
+        for name, kind in kinds.items():
+            assert METRICS[name](answer, sample(*references)) == expected[kind].fmeasure
+    assert METRICS["rouge_lsum"]("b c\na", sample("a\nb c")) > METRICS["rouge_l"]("b c\na", sample("a\nb c"))
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf"])
+def test_a_corpus_is_scored_as_sacrebleu_does(name: str) -> None:
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    theirs = {"bleu": BLEU, "chrf": CHRF}[name]()
+    expected = theirs.corpus_score(ANSWERS, [[*each] for each in zip(*REFERENCES, strict=True)]).score
+    rows = [corpus_sums(a, sample(*r), [name]) for a, r in zip(ANSWERS, REFERENCES, strict=True)]
+    sums = np.array([(row or {})[name] for row in rows]).T[:, None, :]
+    values = Values([*map(str, range(6))], [1], {name: np.zeros((1, 6, 1))}, {name: sums})
+    assert 100 * values.mean(name) == pytest.approx(expected, abs=1e-9)
+    found = values.interval(name)
+    assert found.mean == pytest.approx(expected, abs=1e-9)
+    assert found.low < found.mean < found.high
+    sentences = [METRICS[name](a, sample(*r)) for a, r in zip(ANSWERS, REFERENCES, strict=True)]
+    assert abs(100 * sum(sentences) / 6 - expected) > 0.1, "it is no mean of sentences"
+    corpus = METRICS[name].corpus
+    assert corpus is not None
+    assert corpus.signature().startswith(f"{name}|nrefs:var|case:mixed|")
+    same = values.difference(values, name)
+    assert same is not None
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+
+
+def test_the_interval_of_corpus_bleu_is_near_that_of_the_bootstrap() -> None:
+    rng, words = np.random.default_rng(3), [*"abcdefghijkmn"]
+    references = [[" ".join(rng.choice(words, 9))] for _ in range(120)]
+    answers = [" ".join(w if rng.random() < 0.7 else rng.choice(words) for w in each.split()) for [each] in references]
+    corpus = METRICS["bleu"].corpus
+    assert corpus is not None
+    sums = np.array([corpus.sums(a, r) for a, r in zip(answers, references, strict=True)]).T
+    found = interval_of(sums[:, None, :], corpus.score)
+    drawn = np.array([sums[:, rng.integers(0, 120, 120)].sum(-1) for _ in range(500)]).T[:, None, :]
+    low, high = np.quantile(corpus.score(drawn), [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.015)
+    assert found.high == pytest.approx(high, abs=0.015)
+    assert high - low > 0.05
+
+
+RIGHT = [
+    ("18", "so she has 16 - 3 - 4 = <<16-3-4=9>>9 eggs\n#### 18"),
+    ("#### 1,234", "the answer is $1234.00."),
+    ("steps\n#### 5", "5\n#### 5\n#### 7"),
+    ("1/2", r"It is \boxed{\frac{1}{2}}"),
+    ("0.5", r"therefore $\frac12$"),
+    ("-3", "\N{MINUS SIGN}3"),
+    (r"$x+1$", r"we get $1+x$"),
+    ("18", "She makes 18 dollars every day"),
+]
+WRONG = [("18", "no number here"), ("18", ""), ("7", "16 - 3 - 4 = 9"), ("7", "7.5"), ("#### 18", "18\n#### 19")]
+
+
+def test_a_final_answer_is_right_by_what_it_is_worth() -> None:
+    assert [math_exact(answer, [gold]) for gold, answer in RIGHT] == [1.0] * 8
+    assert [math_exact(answer, [gold]) for gold, answer in WRONG] == [0.0] * 5
+    assert math_exact("3", ["4", "3.0"]) == 1.0
+
+
+def test_an_answer_that_hangs_or_breaks_the_verifier_is_wrong_and_the_next_one_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maths, "SECONDS", 1.0)
+    begin = time.monotonic()
+    assert math_exact("$9^{9^{9^{9}}}$", ["2"]) == 0.0
+    assert math_exact("(" * 5000 + "1", ["2"]) == 0.0
+    assert math_exact("\\frac{1}{", ["2"]) == 0.0
+    assert time.monotonic() - begin < 15
+    assert math_exact("2.0", ["2"]) == 1.0
+
+
+def test_pass_at_k_is_the_share_of_draws_with_a_right_answer() -> None:
+    cases = 0
+    for right in itertools.product([0, 1], repeat=5):
+        for k in range(1, 6):
+            draws = [any(draw) for draw in itertools.combinations(right, k)]
+            assert pass_at(np.array([[right]]), k)[0, 0, 0] == pytest.approx(sum(draws) / len(draws))
+            cases += 1
+    assert cases == 160
+    values = Values(["a", "b"], [1, 2], {"exact_match": np.array([[[1, 0], [0, 0]]]), "nll": np.zeros((1, 2, 2))}, {})
+    found = values.pass_at([1, 2, 3])
+    assert {name: each.mean for name, each in found.items()} == {
+        "pass@1 by exact_match": 25.0,
+        "pass@2 by exact_match": 50.0,
+    }
+
+
+def test_scripts_without_spaces_are_seen_by_chrf_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = [sample("這是一隻貓"), sample("これは猫です")]
+    shares = {name: blind_share(name, samples) for name in ("rouge_2", "bleu", "chrf", "exact_match")}
+    assert shares == {"rouge_2": 1.0, "bleu": 1.0, "chrf": 0.0, "exact_match": 0.0}
+    assert "BLEU sees nothing in 2 of 2 references (100 %): it counts words between spaces; look at chrf" in (
+        capsys.readouterr().err
+    )
+    assert blind_share("bleu", [sample("Это кот"), sample("12 + 3")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate.pass_at=[1,6]"], "evaluate.pass_at"),
+        (["evaluate.pass_at=[2]", "evaluate.generation.temperature=0"], "greedy decoding gives one"),
+        (["evaluate.pass_at=[1]", "evaluate.metrics=[rouge_l]"], "exact_match, code_passes, math_exact in it"),
+        (["distill.select_by=bleu"], "nll or one of evaluate.metrics"),
+        (["evaluate.metrics=[rouge_l,bleuu]"], "bleu"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(words: list[str], said: str) -> None:
+    sampled = ["evaluate.generation.temperature=1", "evaluate.seeds=[1,2,3,4,5]"]
+    with pytest.raises(UserError, match=said) as error:
+        config(*sampled, *words)
+    assert "\n" not in str(error.value)
+
+
+def test_a_metric_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srd.metrics.find_spec", lambda name: None)
+    extras = set()
+    for name, metric in METRICS.items():
+        if metric.package is None:
+            check_installed(name, "evaluate.metrics entry")
+            continue
+        with pytest.raises(UserError, match="is not installed; run `pip install 'srd") as error:
+            check_installed(name, "evaluate.metrics entry")
+        extras.add(str(error.value).partition("srd[")[2].partition("]")[0])
+    assert extras == {"summarisation", "translation", "maths"}
+
+
+def test_a_reference_without_a_number_is_none_of_mathematics() -> None:
+    check = METRICS["math_exact"].check
+    assert check is not None
+    check(sample("#### 3"))
+    with pytest.raises(UserError, match="sample a: no number or expression"):
+        check(sample("a text"))
