@@ -143,6 +143,7 @@ CHANGES: dict[str, Change] = {
     "dataset.name": Change("jsonl", (*SMOKE, "dataset.path=DATA", "dataset.name=dolly")),
     "dataset.config_name": Change("other", HUB),
     "dataset.columns.system": Change("other", HUB),
+    "dataset.columns.instruction_text": Change("other", HUB),
     "model.template_arguments": Change("{enable_thinking: false}", (*SMOKE, "model.template=chat")),
     "model.date": Change("2024-02-29", (*SMOKE, "model.template=chat")),
     "dataset.hub": Change("org/more", HUB),

@@ -137,7 +137,7 @@ def test_a_blind_signal_moves_no_sample_and_alone_is_refused(capsys: pytest.Capt
     shares = {"rouge_l": "rouge_l sees nothing in 90 % of the references"}
     assert _blind(["rouge_l", "nll"], shares) == ["rouge_l"]
     assert "rouge_l sees nothing in 90 % of the references; nll alone orders the samples" in capsys.readouterr().err
-    assert _blind(["rouge_l", "nll"], {"rouge_l": 0.4}) == _blind(["length"], shares) == []
+    assert _blind(["rouge_l", "nll"], {}) == _blind(["length"], shares) == []
     with pytest.raises(UserError, match="such as nll"):
         _blind(["rouge_l"], shares)
 

@@ -1,18 +1,24 @@
-"""The metrics of summaries, translations and mathematics, on values worked out elsewhere."""
+"""Summaries, translations and mathematics: their metrics on values worked out elsewhere, and their data sets."""
 
 import itertools
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from srd.cli import main
+from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.metrics import METRICS, blind_share, check_installed, corpus_sums, maths
 from srd.metrics.maths import math_exact
 from srd.report.stats import interval_of
 from srd.report.values import Values, pass_at
+from srd.stages.samples import clean
 from srd.store.rows import Sample
 from tests.composing import config
+from tests.conftest import SHARED
+from tests.reading import write_jsonl
 
 ANSWERS = [
     "The cat sat on the mat.",
@@ -182,3 +188,60 @@ def test_a_reference_without_a_number_is_none_of_mathematics() -> None:
     check(sample("#### 3"))
     with pytest.raises(UserError, match="sample a: no number or expression"):
         check(sample("a text"))
+
+
+ROWS = {
+    "xsum": ({"document": "Long text.", "summary": "Short.", "id": "1"}, "Long text.", "Short."),
+    "iwslt2017_en_de": ({"translation": {"en": "Hello.", "de": "Hallo."}}, "Hello.", "Hallo."),
+    "iwslt2017_de_en": ({"translation": {"en": "Hello.", "de": "Hallo."}}, "Hallo.", "Hello."),
+    "gsm8k": ({"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n#### 2"}, "", "1 + 1 = 2\n#### 2"),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_columns_of_a_task_are_read_and_so_are_the_usual_ones(name: str, tmp_path: Path) -> None:
+    row, asked, expected = ROWS[name]
+    usual = {"instruction": "Do it.", "input": "this", "output": "that"}
+    write_jsonl(tmp_path / "train.jsonl", [row, usual])
+    dataset = config(f"dataset={name}", f"dataset.path={tmp_path}").dataset
+    theirs, ours = DATASETS[dataset.name].load(dataset)
+    assert (theirs["input"], theirs["output"]) == (asked, expected)
+    fixed = dataset.columns.instruction_text
+    assert theirs["instruction"] == (fixed or "What is 1 + 1?")
+    assert [ours[key] for key in usual] == [*usual.values()]
+    write_jsonl(tmp_path / "train.jsonl", [{"other": 1}])
+    with pytest.raises(UserError, match="no column"):
+        list(DATASETS[dataset.name].load(dataset))
+    assert DATASETS[dataset.name].source(dataset) != DATASETS[dataset.name].source(
+        config(f"dataset={name}", f"dataset.path={tmp_path}", "dataset.columns.instruction_text=Other").dataset
+    )
+
+
+SETS = {"scitldr": ("scitldr", [1991, 619, 618]), "gsm8k": ("gsm8k", [7473, 0, 1319])}
+SETS["tatoeba_en_de"] = ("tatoeba_en_de", [10000, 0, 0])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_real_sets_are_read_whole(name: str) -> None:
+    folder, counts = SETS[name]
+    if not (SHARED / "data" / folder).is_dir():
+        pytest.skip(f"{SHARED / 'data' / folder} is not here")
+    dataset = config(f"dataset={name}", f"dataset.path={SHARED / 'data' / folder}").dataset
+    samples, _ = clean(DATASETS[dataset.name].load(dataset), strict=True)
+    assert [sum(each.split == split for each in samples) for split in ("train", "dev", "test")] == counts
+    check = METRICS["math_exact"].check
+    if name == "gsm8k" and check is not None:
+        assert not [check(each) for each in samples if check(each)]
+        assert {maths.final_answer(each.references[0]).count("#") for each in samples} == {0}
+
+
+def test_a_suite_in_a_script_that_a_named_metric_does_not_see_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"instruction": f"Translate {i}.", "output": "這是一隻貓" * (1 + i)} for i in range(30)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    words = ["debug=smoke", "dataset=jsonl", f"dataset.path={tmp_path / 'rows.jsonl'}", f"outputs={tmp_path / 'out'}"]
+    assert main(["run", *words, "evaluate.metrics=[chrf,bleu]", "distill.select_by=chrf"]) == 2
+    said = capsys.readouterr().err
+    assert "evaluate.metrics entry bleu: it counts words between spaces and sees nothing in" in said
+    assert "such as chrf" in said
