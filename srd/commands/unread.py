@@ -119,7 +119,7 @@ DECIDERS = {
     r"dataset\.warmup_samples": ("model.teacher.finetune.split", "model.student.finetune.split"),
     r"dataset\..*": ("dataset",),
     r"evaluate\.path": ("evaluate",),
-    r"evaluate\.(allow_code|code\..*)": ("evaluate.metrics", "rank.signals"),
+    r"evaluate\.(allow_code|code\..*|encoder\..*)": ("evaluate.metrics", "rank.signals"),
     r"model\.(\w+)\.lora\..*": ("model.{0}.lora.rank",),
     r"model\.(\w+)\.finetune\..*": ("model.{0}.finetune.epochs",),
     r"model\.(\w+)\..*": ("model.{0}.name",),

@@ -105,6 +105,22 @@ class Harnessed:
 
 
 @dataclass
+class Encoder:
+    """The model that `bert_score` reads answers and references with."""
+
+    name: str | None = None
+    """Local folder or name on the hub."""
+    revision: str | None = None
+    """Commit on the hub; required for a hub name."""
+    layer: int = 9
+    """Its layer whose states are compared, 0 for the embeddings. bert-score takes 9 of bert-base-uncased, 17 of
+    roberta-large, 18 of bert-large-uncased."""
+
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.layer", self.layer, 0, 1000)
+
+
+@dataclass
 class Evaluate:
     """What is scored, and how."""
 
@@ -126,6 +142,8 @@ class Evaluate:
     pass_at: list[int] = field(default_factory=list)
     """pass@k for these k in the report, of every metric that says whether an answer is right; at most as many as there
     are answers to a prompt, one a seed."""
+    encoder: Encoder = field(default_factory=Encoder)
+    """What `bert_score` reads with."""
     allow_code: bool = False
     """Whether the code that models write may be executed; a metric that does is refused otherwise."""
     code: Code = field(default_factory=Code)

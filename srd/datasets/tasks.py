@@ -71,10 +71,10 @@ def _split(row: Mapping[str, Any], where: str, split: str) -> str:
     return hub.SPLIT_NAMES.get(said, said)
 
 
-SPLITS = {"train": ["train"], "dev": ["validation", "dev"], "test": ["test"]}
+STEMS = {"train": ["train"], "dev": ["validation", "dev"], "test": ["test"]}
 TASKS = {
     "mbpp": Task({"train": ["mbpp", "train"], "dev": ["validation", "dev"], "test": ["test"]}),
     "humaneval": Task({"test": ["humaneval", "test"]}),
-    **{name: Task(SPLITS) for name in ("xsum", "scitldr", "iwslt2017", "gsm8k")},
-    "tatoeba_en_de": Task(SPLITS | {"train": ["train", "sample_10k"]}),
+    **{name: Task(STEMS) for name in ("xsum", "scitldr", "iwslt2017", "gsm8k")},
+    "tatoeba_en_de": Task(STEMS | {"train": ["train", "sample_10k"]}),
 }

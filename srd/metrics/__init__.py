@@ -7,12 +7,13 @@ from importlib.util import find_spec
 
 from srd.config import Code
 from srd.errors import UserError
+from srd.metrics.bert import Embedder, bert_score
 from srd.metrics.code import checks_of, passes
 from srd.metrics.matching import exact_match
 from srd.metrics.maths import check_maths, math_exact
 from srd.metrics.rouge import rouge_l, rouge_sees
 from srd.metrics.summaries import rouge_1, rouge_2, rouge_lsum
-from srd.metrics.translation import Corpus, bleu, bleu_sees, chrf, of_corpus
+from srd.metrics.translation import OfCorpus, bleu, bleu_sees, chrf, of_corpus
 from srd.runtime.progress import say
 from srd.store.rows import Sample
 
@@ -35,6 +36,8 @@ class Metric:
     """Digits in tables."""
     executed: Callable[[Sequence[str], Sequence[Sample], Code], list[float]] | None = None
     """In place of a function: of many answers with their samples, by running the code in them."""
+    read: Callable[[Sequence[str], Sequence[Sample], Embedder], list[float]] | None = None
+    """In place of a function: of many answers with their samples, by a model that reads them."""
     check: Callable[[Sample], object] | None = None
     """A `UserError` for a sample that it cannot score; none: it can score any."""
     is_binary: bool = False
@@ -43,7 +46,7 @@ class Metric:
     """Whether it can tell answers apart by these references."""
     counts: str = ""
     """What it looks at, where there are references in which it sees nothing."""
-    corpus: Corpus | None = None
+    corpus: OfCorpus | None = None
     """How the report takes it of all answers together; none: as the mean over them."""
     package: tuple[str, str] | None = None
     """The module that computes it, and the extra of `srd` that installs it; none: `srd` itself does."""
@@ -66,17 +69,17 @@ class Metric:
 
 BLIND = 0.5
 """From this share of samples on which it sees nothing, a metric decides nothing."""
-WORDS = "words of a-z and 0-9"
+LATIN_WORDS = "words of a-z and 0-9"
 ROUGE_SCORE, SACREBLEU = ("rouge_score", "summarisation"), ("sacrebleu", "translation")
 METRICS = {
-    "rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees, counts=WORDS),
+    "rouge_l": Metric(rouge_l, "ROUGE-L", sees=rouge_sees, counts=LATIN_WORDS),
     "exact_match": Metric(exact_match, "EM", decimals=1, is_binary=True),
     "code_passes": Metric(
         None, "pass@1", needs=("tests",), executed=passes, check=checks_of, decimals=1, is_binary=True
     ),
-    "rouge_1": Metric(rouge_1, "ROUGE-1", sees=rouge_sees, counts=WORDS, package=ROUGE_SCORE),
-    "rouge_2": Metric(rouge_2, "ROUGE-2", sees=rouge_sees, counts=WORDS, package=ROUGE_SCORE),
-    "rouge_lsum": Metric(rouge_lsum, "ROUGE-Lsum", sees=rouge_sees, counts=WORDS, package=ROUGE_SCORE),
+    "rouge_1": Metric(rouge_1, "ROUGE-1", sees=rouge_sees, counts=LATIN_WORDS, package=ROUGE_SCORE),
+    "rouge_2": Metric(rouge_2, "ROUGE-2", sees=rouge_sees, counts=LATIN_WORDS, package=ROUGE_SCORE),
+    "rouge_lsum": Metric(rouge_lsum, "ROUGE-Lsum", sees=rouge_sees, counts=LATIN_WORDS, package=ROUGE_SCORE),
     "bleu": Metric(
         bleu, "BLEU", sees=bleu_sees, counts="words between spaces", corpus=of_corpus("bleu"), package=SACREBLEU
     ),
@@ -84,6 +87,7 @@ METRICS = {
     "math_exact": Metric(
         math_exact, "maths", check=check_maths, decimals=1, is_binary=True, package=("math_verify", "maths")
     ),
+    "bert_score": Metric(None, "BERTScore", read=bert_score),
 }
 """Metrics by name, in the order of their columns."""
 NLL = "nll"
@@ -125,15 +129,25 @@ def metrics_of(answer: str, sample: Sample, names: Sequence[str]) -> dict[str, f
 
 
 def metrics_of_all(
-    answers: Sequence[str], samples: Sequence[Sample], names: Sequence[str], code: Code | None
+    answers: Sequence[str],
+    samples: Sequence[Sample],
+    names: Sequence[str],
+    code: Code | None,
+    embedder: Embedder | None = None,
 ) -> list[dict[str, float]]:
-    """The metrics named of every answer to its sample's prompt, unscaled; `code` where one executes the answers."""
+    """The metrics named of every answer to its sample's prompt, unscaled; `code` where one executes the answers, and
+    the `embedder` where one reads them."""
     columns: dict[str, list[float]] = {}
     for name in executing(names):
         executed = METRICS[name].executed
         assert executed is not None
         assert code is not None, "who executes code says how"
         columns[name] = executed(answers, samples, code)
+    for name in names:
+        read = METRICS[name].read
+        if read is not None:
+            assert embedder is not None, "who reads is told with what"
+            columns[name] = read(answers, samples, embedder)
     rows = []
     for number, (answer, sample) in enumerate(zip(answers, samples, strict=True)):
         plain = metrics_of(answer, sample, [name for name in names if name not in columns])

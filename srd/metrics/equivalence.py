@@ -12,7 +12,7 @@ from typing import Any
 
 from math_verify import parse, verify
 
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
 MEMORY_BYTES = 2 << 30
 """An expression as 9^(9^9) would take all that there is."""
 
@@ -20,7 +20,7 @@ MEMORY_BYTES = 2 << 30
 def parsed(text: str) -> list[Any]:
     """What math-verify reads in a text, else its last number; empty where there is none."""
     found = parse(text, parsing_timeout=0)
-    numbers = NUMBER.findall(text)
+    numbers = LAST_NUMBER.findall(text)
     return found or (parse(numbers[-1], parsing_timeout=0) if numbers else [])
 
 

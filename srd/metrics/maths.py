@@ -17,7 +17,7 @@ from srd.store.rows import Sample
 
 SECONDS = 5.0
 """Limit of one comparison: what takes longer is wrong."""
-START_SECONDS = 60.0
+COMPARER_SECONDS = 60.0
 """Limit of the start of the process that compares."""
 MARKED = re.compile(r"^.*?####[ \t]*(\S.*)$", re.MULTILINE)
 LONGEST = 20_000
@@ -78,7 +78,7 @@ class Comparer:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        if self._line(START_SECONDS) != "ready":
+        if self._line(COMPARER_SECONDS) != "ready":
             self._end()
             raise UserError(f"math_exact: the process that compares answers does not start ({' '.join(command)})")
         return self.process

@@ -18,7 +18,7 @@ UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "T
 
 
 @dataclass(frozen=True)
-class Corpus:
+class OfCorpus:
     """How a metric is taken of many answers together."""
 
     sums: Callable[[str, list[str]], list[float]]
@@ -58,8 +58,8 @@ def _is_spaced(text: str) -> bool:
     return 2 * sum(unicodedata.name(sign, "").startswith(UNSPACED) for sign in letters) <= len(letters)
 
 
-def of_corpus(name: str) -> Corpus:
-    """Corpus BLEU or chrF."""
+def of_corpus(name: str) -> OfCorpus:
+    """OfCorpus BLEU or chrF."""
 
     def sums(answer: str, references: list[str]) -> list[float]:
         (found,) = _metric(name)._extract_corpus_statistics([answer], [[each] for each in references])
@@ -80,4 +80,4 @@ def of_corpus(name: str) -> Corpus:
         metric.num_refs = -1  # as many as each sample has
         return f"{name}|{metric.get_signature()}"
 
-    return Corpus(sums, score, signature)
+    return OfCorpus(sums, score, signature)

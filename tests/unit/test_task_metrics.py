@@ -11,6 +11,7 @@ from srd.cli import main
 from srd.datasets import DATASETS
 from srd.errors import UserError
 from srd.metrics import METRICS, blind_share, check_installed, corpus_sums, maths
+from srd.metrics.bert import Embedder, bert_score
 from srd.metrics.maths import math_exact
 from srd.report.stats import interval_of
 from srd.report.values import Values, pass_at
@@ -245,3 +246,76 @@ def test_a_suite_in_a_script_that_a_named_metric_does_not_see_is_refused(
     said = capsys.readouterr().err
     assert "evaluate.metrics entry bleu: it counts words between spaces and sees nothing in" in said
     assert "such as chrf" in said
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT with a vocabulary of the words of `ANSWERS` and of letters."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("encoder")
+    words = {word for text in [*ANSWERS, *itertools.chain(*REFERENCES)] for word in text.lower().split()}
+    signs = sorted({sign for word in words for sign in word})
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words), *signs, *(f"##{sign}" for sign in signs)]
+    (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(entries)))
+    torch.manual_seed(1)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    BertTokenizer(str(folder / "vocab.txt"), model_max_length=12).save_pretrained(folder)
+    model = BertModel(BertConfig(vocab_size=len(dict.fromkeys(entries)), initializer_range=0.5, **size))
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_bert_score_is_the_f_of_the_best_cosines_of_tokens(encoder: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, BertModel
+
+    tokenizer, model = AutoTokenizer.from_pretrained(encoder), BertModel.from_pretrained(encoder).eval()
+
+    def states(text: str) -> torch.Tensor:
+        with torch.no_grad():
+            ids = tokenizer(text, truncation=True, return_tensors="pt")
+            return model(**ids, output_hidden_states=True).hidden_states[2][0]
+
+    def expected(answer: str, reference: str) -> float:
+        ours, theirs = states(answer), states(reference)
+        cosine = [[float(torch.cosine_similarity(a, b, dim=0)) for b in theirs] for a in ours]
+        if min(len(ours), len(theirs)) == 2:
+            return 0.0
+        precision = sum(max(row) for row in cosine[1:-1]) / (len(ours) - 2)
+        recall = sum(max(column) for column in list(zip(*cosine, strict=True))[1:-1]) / (len(theirs) - 2)
+        return 2 * precision * recall / (precision + recall)
+
+    embedder = Embedder(str(encoder), None, 2, "cpu")
+    found = bert_score(ANSWERS, [sample(*each) for each in REFERENCES], embedder)
+    wanted = [max(expected(a, each) for each in r) for a, r in zip(ANSWERS, REFERENCES, strict=True)]
+    assert found == pytest.approx(wanted, abs=1e-5)
+    assert found[3] == 0
+    assert found[5] == pytest.approx(1)
+    assert bert_score(ANSWERS[:1], [sample(*REFERENCES[0])], embedder) == pytest.approx(found[:1], abs=1e-5)
+    with pytest.raises(UserError, match=r"evaluate.encoder.layer=4: .* has 3"):
+        bert_score(["a"], [sample("b")], Embedder(str(encoder), None, 4, "cpu"))
+    with pytest.raises(UserError, match=r"evaluate.encoder.name=nowhere: cannot be loaded"):
+        bert_score(["a"], [sample("b")], Embedder("nowhere", None, 1, "cpu"))
+
+
+@pytest.mark.slow  # a small run
+def test_answers_read_by_an_encoder_rank_choose_and_score(
+    encoder: Path, smoke: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [
+        *smoke,
+        "evaluate.metrics=[bert_score,rouge_l]",
+        "distill.select_by=bert_score",
+        "evaluate.encoder.layer=2",
+    ]
+    words += ["rank.signals=[bert_score,nll]", "evaluate.targets=[distill]"]
+    assert main(["run", *words]) == 2
+    assert "evaluate.encoder.name=null: bert_score reads with a model; set it to a folder" in capsys.readouterr().err
+    assert main(["run", *words, "evaluate.encoder.name=far/away"]) == 2
+    assert "a hub model needs evaluate.encoder.revision=COMMIT" in capsys.readouterr().err
+    assert main(["run", *words, f"evaluate.encoder.name={encoder}"]) == 0
+    assert main(["report", "smoke"]) == 0
+    assert "| BERTScore | 95 % interval |" in (tmp_path / "outputs/report/smoke/report.md").read_text()
