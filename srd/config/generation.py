@@ -105,7 +105,7 @@ class Harnessed:
 
 
 @dataclass
-class Encoder:
+class EncoderModel:
     """The model that `bert_score` reads answers and references with."""
 
     name: str | None = None
@@ -142,7 +142,7 @@ class Evaluate:
     pass_at: list[int] = field(default_factory=list)
     """pass@k for these k in the report, of every metric that says whether an answer is right; at most as many as there
     are answers to a prompt, one a seed."""
-    encoder: Encoder = field(default_factory=Encoder)
+    encoder: EncoderModel = field(default_factory=EncoderModel)
     """What `bert_score` reads with."""
     allow_code: bool = False
     """Whether the code that models write may be executed; a metric that does is refused otherwise."""
