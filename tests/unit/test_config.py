@@ -14,7 +14,7 @@ from srd.commands.explain import explain
 from srd.commands.schema import conf_folder, groups, keys
 from srd.config import Config, Model
 from srd.errors import UserError
-from tests.composing import composed, config
+from tests.composing import composed, config, waits_for
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
 APART = ("table", "protocol", "recipe")
@@ -29,13 +29,6 @@ PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/st
 
 def name_of(path: Path) -> str:
     return "/".join(path.relative_to(conf_folder()).with_suffix("").parts[1:])
-
-
-def waits_for(experiment: str) -> str | None:
-    """The pair of a task's arms, where there is no such option."""
-    pair = {"xsum": "t5_large_to_small", "iwslt2017": "mt5_large_to_small"}.get(experiment.partition("/")[0])
-    is_small = experiment.endswith("/small")
-    return pair if pair and not is_small and not (conf_folder() / f"model/{pair}.yaml").is_file() else None
 
 
 @pytest.mark.slow  # over a hundred compositions
