@@ -209,7 +209,8 @@ def _show_scores(outputs: Path, folder: Path) -> None:
     names = list(rows[0].metrics)
     for name in names:
         mean = METRICS[name].scale * sum(row.metrics[name] for row in rows) / len(rows)
-        print(f"mean {METRICS[name].column} {METRICS[name].shown(mean)} over {len(rows)} answers")
+        of = "sentence " if METRICS[name].corpus is not None else ""
+        print(f"mean {of}{METRICS[name].column} {METRICS[name].shown(mean)} over {len(rows)} answers")
     lines = []
     for row in rows[:SHOWN]:
         sample = samples[row.id]

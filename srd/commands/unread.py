@@ -93,7 +93,7 @@ OUTSIDE: dict[str, Reads] = {
 }
 """Keys that no fingerprint tells of, or not all, and when they are read."""
 
-SOME = {r"versus|published": ("run", "plan"), r"evaluate\.harness\.program": ("harness",)}
+SOME = {r"versus|published|evaluate\.pass_at": ("run", "plan"), r"evaluate\.harness\.program": ("harness",)}
 """Keys that no fingerprint tells of and some commands read: the same words may go to the others."""
 
 DRAWN = re.compile(r"(.*)\.(top_k|top_p)")
@@ -119,7 +119,7 @@ DECIDERS = {
     r"dataset\.warmup_samples": ("model.teacher.finetune.split", "model.student.finetune.split"),
     r"dataset\..*": ("dataset",),
     r"evaluate\.path": ("evaluate",),
-    r"evaluate\.(allow_code|code\..*)": ("evaluate.metrics", "rank.signals"),
+    r"evaluate\.(allow_code|code\..*|encoder\..*)": ("evaluate.metrics", "rank.signals"),
     r"model\.(\w+)\.lora\..*": ("model.{0}.lora.rank",),
     r"model\.(\w+)\.finetune\..*": ("model.{0}.finetune.epochs",),
     r"model\.(\w+)\..*": ("model.{0}.name",),

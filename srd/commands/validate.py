@@ -89,6 +89,11 @@ def _check_metrics(cfg: Config) -> None:
     for name in names:
         look_up(METRICS, name, "evaluate.metrics entry")
     require(len(names) == len(set(names)) > 0, "evaluate.metrics", names, "one or more metrics, each once")
+    verifiers = ", ".join(name for name, metric in METRICS.items() if metric.is_binary)
+    expected = f"one of {verifiers} in it, which say whether an answer is right, for evaluate.pass_at"
+    require(
+        not cfg.evaluate.pass_at or any(METRICS[name].is_binary for name in names), "evaluate.metrics", names, expected
+    )
     if cfg.distill.answers_dev:
         expected = f"nll or one of evaluate.metrics={names}; add it there"
         require(cfg.distill.select_by in names, "distill.select_by", cfg.distill.select_by, expected)

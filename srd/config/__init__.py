@@ -9,7 +9,7 @@ from srd.config.code import Code
 from srd.config.curation import PASS_RATE, Curriculum, Filter, Rank
 from srd.config.data import TEXT, WARMUP, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
-from srd.config.generation import Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
+from srd.config.generation import EncoderModel, Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
 from srd.config.models import DTYPE_BYTES, SPARSE, STATE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
 from srd.config.recipe import Distill, Finetune, Recipe
@@ -32,6 +32,7 @@ __all__ = [
     "Curriculum",
     "Dataset",
     "Distill",
+    "EncoderModel",
     "Engine",
     "Evaluate",
     "Filter",

@@ -33,12 +33,14 @@ OmegaConf.register_new_resolver("where_set", _where_set, replace=True)
 
 @dataclass
 class ColumnNames:
-    """Names of a foreign data set's columns."""
+    """Names of a foreign data set's columns; `translation.en` is the field `en` of the column `translation`."""
 
     instruction: str = "instruction"
     """Column of the instruction."""
     input: str = "input"
     """Column of the optional input; a data set without it has none."""
+    instruction_text: str | None = None
+    """The instruction of every row, in place of a column: for tasks whose rows have an input and an output alone."""
     output: str = "output"
     """Column of the response, a string or a list of references."""
     system: str | None = None

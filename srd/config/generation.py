@@ -105,6 +105,22 @@ class Harnessed:
 
 
 @dataclass
+class EncoderModel:
+    """The model that `bert_score` reads answers and references with."""
+
+    name: str | None = None
+    """Local folder or name on the hub."""
+    revision: str | None = None
+    """Commit on the hub; required for a hub name."""
+    layer: int = 9
+    """Its layer whose states are compared, 0 for the embeddings. bert-score takes 9 of bert-base-uncased, 17 of
+    roberta-large, 18 of bert-large-uncased."""
+
+    def check(self, key: str) -> None:
+        require_whole(f"{key}.layer", self.layer, 0, 1000)
+
+
+@dataclass
 class Evaluate:
     """What is scored, and how."""
 
@@ -123,6 +139,11 @@ class Evaluate:
     `distill.handover: best` those are its best)."""
     metrics: list[str] = field(default_factory=lambda: ["rouge_l", "exact_match"])
     """Scores of an answer, keys of `srd.metrics.METRICS`."""
+    pass_at: list[int] = field(default_factory=list)
+    """pass@k for these k in the report, of every metric that says whether an answer is right; at most as many as there
+    are answers to a prompt, one a seed."""
+    encoder: EncoderModel = field(default_factory=EncoderModel)
+    """What `bert_score` reads with."""
     allow_code: bool = False
     """Whether the code that models write may be executed; a metric that does is refused otherwise."""
     code: Code = field(default_factory=Code)
@@ -141,3 +162,8 @@ class Evaluate:
         for target in self.targets:
             look_up(dict.fromkeys(("teacher", "student", "distill")), target, f"{key}.targets entry")
         require(self.checkpoint in ("best", "last"), f"{key}.checkpoint", self.checkpoint, "best or last")
+        answers = len(self.seeds) if self.generation.temperature > 0 else 1
+        expected = f"different numbers from 1 to {answers}, the answers to a prompt (evaluate.seeds"
+        expected += ")" if self.generation.temperature > 0 else "; greedy decoding gives one)"
+        fits = all(1 <= k <= answers for k in self.pass_at) and len(self.pass_at) == len(set(self.pass_at))
+        require(fits, f"{key}.pass_at", self.pass_at, expected)

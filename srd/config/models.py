@@ -123,6 +123,8 @@ class Pair:
     """What `Config.longest_tokens` says."""
     corpus: str | None = None
     """Where the auxiliary text lies."""
+    encoder: str | None = None
+    """Where the model lies that `bert_score` reads with."""
 
     def side(self, role: str) -> Weights:
         return self.teacher if role == "teacher" else self.student

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from srd.config import TEXT, Dataset
 from srd.datasets import hub, jsonl, pydoc, text
 from srd.datasets.minillm import SUITES
-from srd.datasets.tested import TESTED
+from srd.datasets.tasks import TASKS
 
 
 class Loader(Protocol):
@@ -24,4 +24,4 @@ class Loader(Protocol):
         ...
 
 
-DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, TEXT: text, **SUITES, **TESTED}
+DATASETS: dict[str, Loader] = {"pydoc": pydoc, "jsonl": jsonl, "hub": hub, TEXT: text, **SUITES, **TASKS}

@@ -30,6 +30,7 @@ class Reader:
     def texts(self, row: dict[str, Any], where: str) -> dict[str, Any]:
         """`instruction`, `input`, `output` and `where`, with `system` where the row has one."""
         self.rows += 1
+        row = _opened(row, self.columns)
         self.seen.update(key for key, value in row.items() if not _is_nothing(value))
         turns = next((key for key in LISTS if isinstance(row.get(key), list)), None)
         if turns is not None and self.columns.output not in row and self.columns.instruction not in row:
@@ -39,13 +40,16 @@ class Reader:
             system = exchange.system or self._system(row, where)
             return _checked(exchange.question, "", exchange.answer, system, where)
         columns = self._columns(row)
-        for key in (columns.instruction, columns.output):
+        fixed = columns.instruction_text
+        # A task whose instruction is fixed is nothing without what the instruction is about.
+        needed = (columns.instruction if fixed is None else columns.input, columns.output)
+        for key in needed:
             if key not in row:
                 raise UserError(
                     f"{where}: no column '{key}'; found {', '.join(row) or 'none'}; name it with dataset.columns.*"
                 )
-        self.used |= {columns.instruction, columns.input, columns.output}
-        instruction = _text(row[columns.instruction], f"{where}: {columns.instruction}")
+        self.used |= {*needed, columns.input}
+        instruction = fixed if fixed is not None else _text(row[columns.instruction], f"{where}: {columns.instruction}")
         value = row.get(columns.input)
         if columns.input == columns.tests:
             value = "\n".join(_texts(value, f"{where}: {columns.input}"))
@@ -99,6 +103,16 @@ class Reader:
             return ""
         self.used.add(name)
         return "" if row.get(name) is None else _text(row[name], f"{where}: {name}")
+
+
+def _opened(row: dict[str, Any], columns: ColumnNames) -> dict[str, Any]:
+    """A row with the fields of those columns as columns of their own that a name has a field of."""
+    names = [name for key, name in vars(columns).items() if name is not None and key != "instruction_text"]
+    for column in {name.partition(".")[0] for name in names if "." in name and name not in row}:
+        if isinstance(row.get(column), dict):
+            fields = {f"{column}.{field}": value for field, value in row[column].items()}
+            row = {key: value for key, value in row.items() if key != column} | fields
+    return row
 
 
 def named_columns(columns: ColumnNames) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from srd.config import STATE_BYTES, Config
 from srd.errors import UserError
-from srd.metrics import executing
+from srd.metrics import METRICS, check_installed, executing
 from srd.metrics.walls import walls
 from srd.pipeline import graph
 from srd.pipeline.identity import hidden_size
@@ -16,6 +16,9 @@ from srd.pipeline.settings import metrics_read
 from srd.runtime.progress import say
 from srd.store.artefacts import prepare
 from srd.store.manifests import read_manifest
+
+NAMED_BY = {"train": "ranking signal", "dev": "distill.select_by", "test": "evaluate.metrics entry"}
+"""What names the metrics of a split."""
 
 
 def begin(cfg: Config, planning: bool = False) -> Config:
@@ -30,8 +33,16 @@ def begin(cfg: Config, planning: bool = False) -> Config:
         )
     prepare(cfg.outputs)
     if not planning:
+        _check_packages(cfg)
         _check_code(cfg)
     return with_teacher_signal(cfg, planning)
+
+
+def _check_packages(cfg: Config) -> None:
+    """A `UserError` for a metric that the run needs and whose package is not installed."""
+    for split, names in metrics_read(cfg).items():
+        for name in (name for name in names if name in METRICS):
+            check_installed(name, NAMED_BY[split])
 
 
 def _check_code(cfg: Config) -> None:

@@ -21,6 +21,7 @@ from srd.pipeline.settings import (
     of_code,
     of_curriculum,
     of_decoding,
+    of_encoder,
     of_finetuning,
     of_method,
     of_noise,
@@ -42,7 +43,7 @@ def node_of(stage: str, settings: dict[str, Any], inputs: dict[str, Node] | None
 def pair(cfg: Config) -> Pair:
     """The context of every stage with a model."""
     teacher, student = cfg.model.teacher.weights, cfg.model.student.weights
-    return Pair(teacher, student, cfg.longest_tokens, cfg.method.corpus.path)
+    return Pair(teacher, student, cfg.longest_tokens, cfg.method.corpus.path, cfg.evaluate.encoder.name)
 
 
 def samples(dataset: Dataset) -> Node:
@@ -124,7 +125,10 @@ def reflect(cfg: Config) -> Node:
 def grade(cfg: Config, metric: str) -> Node:
     """What a metric says of the student's answers to the training prompts."""
     return node_of(
-        "grade", {"metric": metric, **of_code(cfg, [metric])}, {"samples": rows(cfg), REFLECTIONS: reflect(cfg)}
+        "grade",
+        {"metric": metric, **of_code(cfg, [metric]), **of_encoder(cfg, [metric])},
+        {"samples": rows(cfg), REFLECTIONS: reflect(cfg)},
+        pair(cfg),
     )
 
 
@@ -241,7 +245,7 @@ def distill(cfg: Config) -> Node:
     settings = {**student, **lora_identity(cfg.model.student), **of_method(cfg), "recipe": of_recipe(cfg.distill)}
     if cfg.distill.answers_dev:
         settings["dev"] = of_decoding(cfg.evaluate.generation, cfg.evaluate.seeds[:1])
-        settings["dev"] |= of_code(cfg, [cfg.distill.select_by])
+        settings["dev"] |= of_code(cfg, [cfg.distill.select_by]) | of_encoder(cfg, [cfg.distill.select_by])
     inputs = {"samples": rows(cfg), "phases": partition(cfg), **inputs}
     if cfg.model.student.lora.rank > 0:
         settings["merge"] = cfg.model.student.lora.merge

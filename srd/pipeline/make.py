@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from srd.config import Config
+from srd.config import Config, Evaluate
 from srd.errors import UserError, first_line
-from srd.metrics import METRICS, executing
+from srd.metrics import BLIND, METRICS
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.settings import metrics_read
@@ -103,7 +103,7 @@ def check_splits(cfg: Config, node: Node) -> None:
     needed = ["test"] if node.fingerprint in suites else []
     if graph.rows(cfg).fingerprint == node.fingerprint:
         needed += ["train", "dev"]
-    _check_tested(cfg, node, needed)
+    _check_scored(cfg, node, needed)
     for name in needed:
         if counts[name] == 0:
             held = f"{counts['dev']} dev and {counts['test']} test samples took all; "
@@ -117,11 +117,23 @@ def check_splits(cfg: Config, node: Node) -> None:
         some_kept(counts["train"], cfg.filter.share)  # said before the models read, not when they have
 
 
-def _check_tested(cfg: Config, node: Node, needed: list[str]) -> None:
-    """A `UserError` for a sample that a metric cannot score because it executes tests."""
-    read = {split: executing(names) for split, names in metrics_read(cfg).items() if split in needed}
-    checks = {split: [METRICS[name].check for name in names] for split, names in read.items()}
-    if any(checks.values()):
-        for sample in read_rows(node.folder(cfg.outputs) / "samples.jsonl", Sample):
-            for check in checks.get(sample.split, []):
-                check(sample)
+def _check_scored(cfg: Config, node: Node, needed: list[str]) -> None:
+    """A `UserError` for a sample that a metric of the run cannot score, or where one that the config names sees nothing
+    in most test references."""
+    read = {split: names for split, names in metrics_read(cfg).items() if split in needed}
+    checks = {split: [check for name in names if (check := METRICS[name].check)] for split, names in read.items()}
+    named = cfg.evaluate.metrics if "test" in needed and cfg.evaluate.metrics != Evaluate().metrics else []
+    if not any(checks.values()) and not named:
+        return
+    samples = read_rows(node.folder(cfg.outputs) / "samples.jsonl", Sample)
+    for sample in samples:
+        for check in checks.get(sample.split, []):
+            check(sample)
+    tested = [sample.references for sample in samples if sample.split == "test"]
+    for name in named:
+        blind = sum(not METRICS[name].sees(references) for references in tested)
+        if blind and blind >= BLIND * len(tested):
+            raise UserError(
+                f"evaluate.metrics entry {name}: it counts {METRICS[name].counts} and sees nothing in {blind} of "
+                f"{len(tested)} test references; expected a metric that sees their script, such as chrf or exact_match"
+            )

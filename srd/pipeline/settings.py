@@ -14,6 +14,7 @@ from srd.config import PASS_RATE, Config, Dataset, Distill, Evaluate, Filter, Fi
 from srd.distillation.divergences import power_of
 from srd.errors import UserError
 from srd.metrics import METRICS, executing
+from srd.pipeline.identity import folder_identity
 from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import POLICIES, asked
@@ -86,7 +87,7 @@ def of_method(cfg: Config) -> dict[str, Any]:
 def of_metrics(cfg: Config) -> dict[str, Any]:
     """What scores the answers; it counts where it is not what always scored them."""
     names = cfg.evaluate.metrics
-    return ({} if names == Evaluate().metrics else {"metrics": names}) | of_code(cfg, names)
+    return ({} if names == Evaluate().metrics else {"metrics": names}) | of_code(cfg, names) | of_encoder(cfg, names)
 
 
 def metrics_read(cfg: Config) -> dict[str, list[str]]:
@@ -108,6 +109,25 @@ def of_curriculum(cfg: Config) -> dict[str, Any]:
     used = {key: getattr(cfg.curriculum, key) for key in CURRICULA[name].reads}
     read = {key: value for key, value in used.items() if value is not None}
     return {"curriculum": name, "phases": cfg.num_phases, **read}
+
+
+def of_encoder(cfg: Config, names: Iterable[str]) -> dict[str, Any]:
+    """What answers are read with, where one of the metrics reads them; a `UserError` where none is named."""
+    reading = [name for name in names if name in METRICS and METRICS[name].read is not None]
+    if not reading:
+        return {}
+    encoder = cfg.evaluate.encoder
+    if encoder.name is None:
+        raise UserError(
+            f"evaluate.encoder.name=null: {reading[0]} reads with a model; set it to a folder, or to a name on the hub "
+            "with evaluate.encoder.revision=COMMIT"
+        )
+    is_folder = Path(encoder.name).is_dir()
+    if not is_folder and encoder.revision is None:
+        raise UserError(
+            f"evaluate.encoder.name={encoder.name}: no such folder; a hub model needs evaluate.encoder.revision=COMMIT"
+        )
+    return {"encoder": asdict(encoder) | ({"name": folder_identity(Path(encoder.name))} if is_folder else {})}
 
 
 def of_weights(filter: Filter) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""From artefacts to rows of a table: scores with intervals, and what they cost. No number is typed in.
-
-Axes: R training runs, I sample ids, S sampling seeds.
-"""
+"""From artefacts to rows of a table: scores with intervals, and what they cost. No number is typed in."""
 
 from collections import ChainMap, defaultdict
 from collections.abc import Mapping
@@ -9,9 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from srd.errors import UserError
 from srd.metrics import CRITERIA, METRICS, Metric
 from srd.report.costs import Cost, mean_cost, of_arm, of_finetuning
 from srd.report.likelihood import (
@@ -23,10 +17,10 @@ from srd.report.likelihood import (
     read_likelihoods,
 )
 from srd.report.published import published
-from srd.report.stats import Difference, MeanInterval, difference, holm, mean_interval
+from srd.report.stats import Difference, MeanInterval, holm
 from srd.report.study import Run, headline, in_order, short_fingerprint
-from srd.store.manifests import ancestry, file_of
-from srd.store.rows import Score, read_rows
+from srd.report.values import Values, read_values
+from srd.store.manifests import ancestry
 
 TARGETS = ("teacher", "student", "distill")
 Key = tuple[str, str, str]
@@ -60,6 +54,8 @@ class Result:
     likelihood: LikelihoodScore | None = None
     """None where the suite was not read."""
     perplexity_differences: dict[str, Difference] = field(default_factory=dict)
+    pass_at: dict[str, MeanInterval] = field(default_factory=dict)
+    """pass@k by the title of its column, per cent."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, which has no NaN: what one id says nothing of is null."""
@@ -84,26 +80,17 @@ COMPARED: Mapping[str, Metric] = ChainMap(CRITERIA, {READ_BY: PERPLEXITY})
 """What a row's `metric` may be."""
 
 
-@dataclass(frozen=True)
-class Values:
-    """Values [R, I, S] of one row's metrics and of `nll`, `cut`, `tokens`, with the ids and seeds of their axes."""
-
-    ids: list[str]
-    seeds: list[int]
-    by_name: dict[str, np.ndarray]
-
-
 def results_of(runs: list[Run]) -> list[Result]:
     """Rows of a study: teacher, student before distillation, then the arms, plain ones first.
 
     `differences` are an arm's headline metric minus that of other arms, paired by training seed, id and sampling seed.
     """
-    name, metric = headline(runs)
+    name, _ = headline(runs)
     by_arm: dict[str, list[Run]] = defaultdict(list)
     for run in in_order(runs):
         by_arm[run.arm].append(run)
     groups, outputs = _groups(runs), runs[0].outputs
-    values = {key: _values(outputs, made.answers) for key, made in groups.items() if made.answers}
+    values = {key: read_values(outputs, made.answers) for key, made in groups.items() if made.answers}
     read = {key: read_likelihoods(outputs, made.likelihoods) for key, made in groups.items() if made.likelihoods}
     results = []
     for key, made in groups.items():
@@ -111,8 +98,9 @@ def results_of(runs: list[Run]) -> list[Result]:
         cost = _cost(outputs, by_arm[arm] if target == "distill" else [], made.every, target)
         likelihood = likelihood_score(read[key]) if key in read else None
         if key in values:
-            result = _result(key, name, metric, values[key], cost, made.every)
+            result = _result(key, name, values[key], cost, made.every)
             result.likelihood = likelihood
+            result.pass_at = values[key].pass_at(sorted({k for run in runs for k in run.pass_at}))
         else:
             assert likelihood is not None, "a row has answers or likelihoods"
             result = _read_result(key, likelihood, cost, made.every)
@@ -152,9 +140,8 @@ def _cost(outputs: Path, arm: list[Run], artefacts: list[str], target: str) -> C
     return mean_cost([of_finetuning(ancestry(outputs, artefact), target) for artefact in artefacts])
 
 
-def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, artefacts: list[str]) -> Result:
+def _result(key: Key, name: str, values: Values, cost: Cost, artefacts: list[str]) -> Result:
     target, arm, suite = key
-    means = {each: float(np.mean(array)) for each, array in values.by_name.items()}
     num_runs, num_ids, num_seeds = values.by_name[name].shape
     return Result(
         arm=arm,
@@ -164,11 +151,11 @@ def _result(key: Key, name: str, metric: Metric, values: Values, cost: Cost, art
         num_ids=num_ids,
         num_seeds=num_seeds,
         metric=name,
-        score=mean_interval(values.by_name[name]).times(metric.scale),
-        metrics={each: METRICS[each].scale * means[each] for each in METRICS if each in means},
-        nll=means["nll"],
-        cut_share=means["cut"],
-        mean_tokens=means["tokens"],
+        score=values.interval(name),
+        metrics={each: METRICS[each].scale * values.mean(each) for each in METRICS if each in values.by_name},
+        nll=values.mean("nll"),
+        cut_share=values.mean("cut"),
+        mean_tokens=values.mean("tokens"),
         cost=cost,
         fingerprints=artefacts,
     )
@@ -196,26 +183,6 @@ def _read_result(key: Key, likelihood: LikelihoodScore, cost: Cost, artefacts: l
     )
 
 
-def _values(outputs: Path, artefacts: list[str]) -> Values:
-    """The scores of a row's training runs, which must be of the same samples and seeds."""
-    by_run = [
-        {(row.id, row.seed): row for row in read_rows(file_of(outputs / artefact, "scores.jsonl"), Score)}
-        for artefact in artefacts
-    ]
-    ids, seeds = sorted({id for id, _ in by_run[0]}), sorted({seed for _, seed in by_run[0]})
-    if any(set(rows) != set(by_run[0]) for rows in by_run):
-        raise UserError(
-            f"the runs {', '.join(artefacts)} scored different samples or seeds; evaluate them alike before comparing"
-        )
-
-    def array(name: str) -> np.ndarray:
-        return np.array([[[rows[id, seed].value(name) for seed in seeds] for id in ids] for rows in by_run])
-
-    # A metric that is younger than some of the scores has no column; `srd evaluate` makes a deleted artefact again.
-    metrics = [name for name in METRICS if all(name in row.metrics for rows in by_run for row in rows.values())]
-    return Values(ids, seeds, {name: array(name) for name in (*metrics, "nll", "cut", "tokens")})
-
-
 def _compare(
     results: list[Result], values: dict[Key, Values], read: dict[Key, Readings], by_arm: dict[str, list[Run]]
 ) -> None:
@@ -237,8 +204,8 @@ def _compare(
 
 
 def _compare_answers(result: Result, other: str, ours: Values, peer: Values) -> None:
-    if (ours.ids, ours.seeds) == (peer.ids, peer.seeds):
-        found = difference(ours.by_name[result.metric] - peer.by_name[result.metric])
+    found = ours.difference(peer, result.metric)
+    if found is not None:
         result.differences[other] = found.times(COMPARED[result.metric].scale)
 
 

@@ -42,6 +42,8 @@ class Filed:
     """Likelihoods, likewise, of the suites that were read."""
     harness: dict[str, list[str]] = field(default_factory=dict)
     """What lm-eval said, by target; several where it was asked several times."""
+    pass_at: list[int] = field(default_factory=list)
+    """The k of the pass@k that its report shows."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def file_run(cfg: Config, planned: dict[str, dict[str, float]] | None = None) ->
         select_by=cfg.distill.select_by,
         likelihoods={target: _likelihoods(cfg, target) for target in cfg.evaluate.targets},
         harness=_asked(cfg, before.get("harness", {})),
+        pass_at=cfg.evaluate.pass_at,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with hold(path.parent.parent / LOCK, f"study {cfg.study}"):

@@ -34,6 +34,8 @@ def _score_columns(rows: list[Result]) -> list[Column]:
     for other in METRICS:
         if other != name and any(other in row.metrics for row in rows):
             columns.append((METRICS[other].column, lambda row, other=other: _other_metric(row, other)))
+    for title in dict.fromkeys(title for row in rows for title in row.pass_at):
+        columns += _estimate(title, lambda row, title=title: row.pass_at.get(title), "{:.1f}".format)
     if any(row.metric != NLL for row in rows):
         columns.append(("NLL", lambda row: f"{row.nll:.2f}"))
     if any(row.cut_share is not None for row in rows):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from srd.metrics import METRICS
 from srd.report.explorer import held_out_samples, training_samples
 from srd.report.figures import curves, planes
 from srd.report.harness import numbers_of, program_notes, suite_table
@@ -72,6 +73,8 @@ def _notes(runs: list[Run], rows: list[Result], tables: dict[str, Cells]) -> lis
     """What a reader must know of the tables that there are."""
     return [
         *([ROUGE_NOTE] if any("rouge_l" in row.metrics for row in rows) else []),
+        *corpus_notes(rows),
+        *([PASS_NOTE] if any(row.pass_at for row in rows) else []),
         *NOTES,
         *difference_notes(rows),
         *program_notes(runs),
@@ -86,6 +89,19 @@ def _tables(rows: list[Result], more: dict[str, Cells | None]) -> dict[str, Cell
     """The report's tables by title; one without lines is left out."""
     found = {"Scores": score_table(rows), "Differences": difference_table(rows), "Cost": cost_table(rows), **more}
     return {title: cells for title, cells in found.items() if cells is not None and cells[1]}
+
+
+def corpus_notes(rows: list[Result]) -> list[str]:
+    """How the scores are computed that are of all answers together."""
+    names = [name for name in METRICS if any(name in row.metrics for row in rows)]
+    found = {name: corpus for name in names if (corpus := METRICS[name].corpus) is not None}
+    return [
+        f"{METRICS[name].column} is of all answers of a suite together (the answers under several sampling seeds are "
+        "one corpus) and no mean of sentences; its intervals and paired differences rest on the jackknife's "
+        "pseudo-values of the ids. Samples are ranked, shown and weights chosen by the mean of its sentence scores. "
+        f"sacrebleu's signature: {corpus.signature()}."
+        for name, corpus in found.items()
+    ]
 
 
 def sources(runs: list[Run]) -> list[str]:
@@ -107,6 +123,10 @@ NOTES = [
     "composing of the config and the plan are outside of them.",
 ]
 
+PASS_NOTE = (
+    "pass@k is the chance that of k answers to a prompt one is right, estimated without bias from all its sampled "
+    "answers (Chen et al. 2021, equation 1), mean over prompts."
+)
 LIKELIHOOD_NOTE = (
     "Perplexity is exp of the mean NLL of a token over all supervised positions of the test rows; ECE is the expected "
     "calibration error of the likeliest token's probability, 15 bins of equal width (Guo et al. 2017); top-1 is how "

@@ -19,7 +19,7 @@ from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
 from srd.stages.costs import distillation_ledger
-from srd.stages.inputs import Loaded, read_model, read_samples
+from srd.stages.inputs import Loaded, embedder_of, read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.rows import Answered, Phase, read_rows
 from srd.text.encoding import Encoded, encode_all, longest_first
@@ -41,6 +41,8 @@ class Decoding:
     """One seed."""
     code: Code | None = None
     """How answers are executed, where the metric that chooses does."""
+    encoder: dict[str, Any] | None = None
+    """Identity of what they are read with, where the metric that chooses does."""
 
 
 @dataclass
@@ -236,4 +238,5 @@ def _dev_set(work: Distillation, loaded: Loaded) -> DevSet:
     pairs = longest_first(samples, loaded.tokenizer, settings.text)
     if settings.dev is None:
         return DevSet(pairs, loaded.tokenizer, None, 0)
-    return DevSet(pairs, loaded.tokenizer, settings.dev.generation, settings.dev.seeds[0], settings.dev.code)
+    dev, embedder = settings.dev, embedder_of(work, settings.dev.encoder)
+    return DevSet(pairs, loaded.tokenizer, dev.generation, dev.seeds[0], dev.code, embedder)

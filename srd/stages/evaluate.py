@@ -6,10 +6,10 @@ from typing import Any
 from srd.config import Code, Evaluate, Generation, Pair
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer
-from srd.metrics import blind_share, metrics_of_all
+from srd.metrics import blind_share, corpus_sums, metrics_of_all
 from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
-from srd.stages.inputs import read_samples
+from srd.stages.inputs import embedder_of, read_samples
 from srd.stages.scored import Scored, read_scored
 from srd.store.artefacts import Work
 from srd.store.partial import Counts, Tick
@@ -29,6 +29,8 @@ class Settings(Scored):
     metrics: list[str] = field(default_factory=lambda: Evaluate().metrics)
     code: Code | None = None
     """How answers are executed, where a metric does."""
+    encoder: dict[str, Any] | None = None
+    """Identity of what they are read with, where a metric does."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Question:
 def make(work: Work[Settings, Pair]) -> None:
     """Leave `scores.jsonl`."""
     settings, loaded = work.settings, read_scored(work)
-    samples = read_samples(work, "test")
+    samples, embedder = read_samples(work, "test"), embedder_of(work, settings.encoder)
     work.ledger["blind"] = {name: blind_share(name, samples) for name in settings.metrics}
     rows = encode_all(samples, loaded.tokenizer, settings.text)
     questions = [Question(seed, *pair) for seed in settings.seeds for pair in zip(samples, rows, strict=True)]
@@ -54,7 +56,7 @@ def make(work: Work[Settings, Pair]) -> None:
         answers = answer(encoded, settings.generation, [asked.seed for asked in batch], tick)
         losses = reference_nll(loaded.model, encoded, loaded.tokenizer, work.engine)
         texts, asked_of = [a.text for a in answers], [asked.sample for asked in batch]
-        metrics = metrics_of_all(texts, asked_of, settings.metrics, settings.code)
+        metrics = metrics_of_all(texts, asked_of, settings.metrics, settings.code, embedder)
         scores = [
             Score(
                 task=settings.suite,
@@ -65,6 +67,7 @@ def make(work: Work[Settings, Pair]) -> None:
                 nll=nll,
                 tokens=a.tokens,
                 cut=a.cut,
+                corpus=corpus_sums(a.text, asked.sample, settings.metrics),
             )
             for asked, a, nll, scored in zip(batch, answers, losses, metrics, strict=True)
         ]

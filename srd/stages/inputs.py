@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from srd.config import Pair
 from srd.errors import UserError
+from srd.metrics.bert import Embedder
 from srd.store.artefacts import Work
 from srd.store.rows import Sample, first_row, read_rows
 
@@ -74,3 +75,13 @@ def _read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -
     try_out(model, encoder.encode(sample), role)
     tell_stops(model, tokenizer, encoder.end)
     return Loaded(model, tokenizer)
+
+
+def embedder_of(work: Work[Any, Pair], identity: dict[str, Any] | None) -> Embedder | None:
+    """What a stage reads answers with, where a metric does."""
+    if identity is None:
+        return None
+    assert work.context.encoder is not None, "what has an identity lies somewhere"
+    from srd.models.device import device
+
+    return Embedder(work.context.encoder, identity["revision"], identity["layer"], str(device(work.engine)))

@@ -92,7 +92,8 @@ def _blind(signals: list[str], said: dict[str, str]) -> list[str]:
     seen = ", ".join(said[name] for name in blind)
     if len(blind) == len(signals):
         raise UserError(
-            f"rank.signals or filter.by {signals}: {seen}; expected a signal that can tell samples apart, such as nll"
+            f"rank.signals or filter.by {signals}: {seen}; expected a signal that can tell samples apart, such as nll, "
+            "or chrf of the answers"
         )
     say(f"rank: {seen}; {', '.join(name for name in signals if name not in blind)} alone orders the samples")
     return blind

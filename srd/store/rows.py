@@ -120,6 +120,8 @@ class Score:
     nll: float
     tokens: int
     cut: bool
+    corpus: dict[str, list[float]] | None = None
+    """What it adds to the metrics that are taken of all answers together."""
 
     def value(self, name: str) -> float:
         """A metric, or one of the other numbers."""

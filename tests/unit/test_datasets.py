@@ -53,7 +53,7 @@ def test_every_loader_keeps_the_contract(name: str, tmp_path: Path) -> None:
 
 
 def test_there_are_as_many_data_sets_as_promised() -> None:
-    assert len(DATASETS) == 11
+    assert len(DATASETS) == 16
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ NEVER = {
     "dataset.path": "where the data lies; its content counts",
     "evaluate.path": "where the suites lie; their content counts",
     "evaluate.allow_code": "a permission",
+    "evaluate.pass_at": "what a report makes of the scores",
     "evaluate.harness.program": "where the program lies; what it was is recorded",
     "model.teacher.trust_remote_code": "a permission",
     "model.student.trust_remote_code": "a permission for the student; the teacher's keeps it off the disk",
@@ -130,6 +131,8 @@ def classes(signal: str, **values: str) -> dict[str, Change]:
 GKD, DISTILLM, SEQKD = ((*SMOKE, f"method={name}") for name in ("gkd", "distillm", "seqkd"))
 CODE = (*SMOKE, "evaluate.metrics=[rouge_l,code_passes]")
 VERIFIED = (*SMOKE, SAMPLED, "reflect.answers=4", "rank.verifier=exact_match")
+READ = (*SMOKE, "evaluate.metrics=[rouge_l,bert_score]", "evaluate.encoder.name=org/model")
+READ = (*READ, "evaluate.encoder.revision=abc")
 CORPUS = (*SMOKE, "method.corpus.path=FILE")
 CHANGES: dict[str, Change] = {
     **side("teacher"),
@@ -142,6 +145,7 @@ CHANGES: dict[str, Change] = {
     "dataset.name": Change("jsonl", (*SMOKE, "dataset.path=DATA", "dataset.name=dolly")),
     "dataset.config_name": Change("other", HUB),
     "dataset.columns.system": Change("other", HUB),
+    "dataset.columns.instruction_text": Change("other", HUB),
     "model.template_arguments": Change("{enable_thinking: false}", (*SMOKE, "model.template=chat")),
     "model.date": Change("2024-02-29", (*SMOKE, "model.template=chat")),
     "dataset.hub": Change("org/more", HUB),
@@ -232,6 +236,9 @@ CHANGES: dict[str, Change] = {
     "evaluate.checkpoint": Change("last"),
     "evaluate.likelihood": Change("true"),
     "evaluate.metrics": Change("[rouge_l]"),
+    "evaluate.encoder.name": Change("org/other", READ),
+    "evaluate.encoder.revision": Change("def", READ),
+    "evaluate.encoder.layer": Change("3", READ),
     "evaluate.code.isolation": Change("none", CODE),
     **{f"evaluate.code.{name}_mb": Change("70", CODE) for name in ("memory", "disk")},
     **{f"evaluate.code.{name}": Change("7", CODE) for name in ("seconds", "cpu_seconds", "processes", "output_kb")},
@@ -293,7 +300,7 @@ def test_a_key_that_never_changes_a_result_changes_no_artefact(key: str, tmp_pat
         "engine.device": "cpu", "engine.precision": "bfloat16", "engine.compile": "true",
         "engine.gradient_checkpointing": "true", "plan.gpu": "l4", "plan.utilisation": "0.1", "logger.name": "wandb",
         "logger.mode": "online", "model.student.trust_remote_code": "true", "versus": "[x]",
-        "published": "pocl_gpt2/fkl", "role": "student", "evaluate.path": "elsewhere",
+        "published": "pocl_gpt2/fkl", "role": "student", "evaluate.path": "elsewhere", "evaluate.pass_at": "[1]",
     }  # fmt: skip
     under = [*SMOKE, "teacher.signal=online"] if "trust_remote_code" in key else list(SMOKE)
     value: object = values.get(key, "true" if "trust_remote_code" in key else "7")

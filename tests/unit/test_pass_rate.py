@@ -42,7 +42,11 @@ def test_every_metric_of_an_answer_is_a_signal_and_the_pass_rate_besides() -> No
     assert of_answers == {*METRICS, PASS_RATE}
     assert set(REFLECTED) == {"rouge_l"}, "what every reflection has had so far: more would make all of them anew"
     assert len(WEIGHTS) == 1
-    assert [name for name, metric in METRICS.items() if metric.is_binary] == ["exact_match", "code_passes"]
+    assert [name for name, metric in METRICS.items() if metric.is_binary] == [
+        "exact_match",
+        "code_passes",
+        "math_exact",
+    ]
 
 
 def test_arms_of_other_signals_share_the_answers_and_equal_grades() -> None:

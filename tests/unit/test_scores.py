@@ -134,10 +134,10 @@ def test_the_share_on_which_a_metric_is_blind_is_told(capsys: pytest.CaptureFixt
 
 
 def test_a_blind_signal_moves_no_sample_and_alone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    shares = {"rouge_l": 0.9}
+    shares = {"rouge_l": "rouge_l sees nothing in 90 % of the references"}
     assert _blind(["rouge_l", "nll"], shares) == ["rouge_l"]
     assert "rouge_l sees nothing in 90 % of the references; nll alone orders the samples" in capsys.readouterr().err
-    assert _blind(["rouge_l", "nll"], {"rouge_l": 0.4}) == _blind(["length"], shares) == []
+    assert _blind(["rouge_l", "nll"], {}) == _blind(["length"], shares) == []
     with pytest.raises(UserError, match="such as nll"):
         _blind(["rouge_l"], shares)
 

@@ -1,4 +1,5 @@
-"""Programming problems with tests: MBPP (arXiv 2108.07732) and HumanEval (arXiv 2107.03374).
+"""The data sets of tasks: programming problems with tests (MBPP, arXiv 2108.07732; HumanEval, arXiv 2107.03374),
+summaries (XSum, SciTLDR), translations (IWSLT 2017, Tatoeba) and mathematics (GSM8K).
 
 From the hub at a pinned commit, or from a local file or folder whose rows have the hub's columns, or `instruction` and
 `output` in place of two of them. A column `split` says where a row belongs, where all are in one file.
@@ -21,19 +22,19 @@ ASIDE = "prompt"
 
 
 @dataclass(frozen=True)
-class Tested:
-    """A data set of problems: the file stems that hold each split, first match wins."""
+class Task:
+    """A data set of a task: the file stems that hold each split, first match wins."""
 
     names: dict[str, list[str]]
 
     def source(self, dataset: Dataset) -> dict[str, Any]:
-        if dataset.path is None:
+        if _is_remote(dataset):
             return hub.source(dataset)
         files = {split: known_digest(path) for split, path in jsonl.files(dataset, self.names).items()}
         return files | {"columns": named_columns(dataset.columns)}
 
     def load(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
-        if dataset.path is None:
+        if _is_remote(dataset):
             yield from hub.load(dataset)
             return
         for split, path in jsonl.files(dataset, self.names).items():
@@ -50,10 +51,16 @@ class Tested:
                 say(f"{path}: {aside} rows are for examples in prompts and are not used")
 
 
+def _is_remote(dataset: Dataset) -> bool:
+    return dataset.path is None and dataset.hub is not None
+
+
 def _columns(columns: ColumnNames, row: Mapping[str, Any]) -> ColumnNames:
     """The columns of a row: those of the hub, or the usual names of the prompt and the solution."""
-    usual = columns.output not in row and "output" in row
-    return replace(columns, instruction="instruction", output="output") if usual else columns
+    if columns.output.partition(".")[0] in row or "output" not in row:
+        return columns
+    input = {"input": "input", "instruction_text": None} if columns.instruction_text is not None else {}
+    return replace(columns, instruction="instruction", output="output", **input)
 
 
 def _split(row: Mapping[str, Any], where: str, split: str) -> str:
@@ -64,7 +71,10 @@ def _split(row: Mapping[str, Any], where: str, split: str) -> str:
     return hub.SPLIT_NAMES.get(said, said)
 
 
-TESTED = {
-    "mbpp": Tested({"train": ["mbpp", "train"], "dev": ["validation", "dev"], "test": ["test"]}),
-    "humaneval": Tested({"test": ["humaneval", "test"]}),
+STEMS = {"train": ["train"], "dev": ["validation", "dev"], "test": ["test"]}
+TASKS = {
+    "mbpp": Task({"train": ["mbpp", "train"], "dev": ["validation", "dev"], "test": ["test"]}),
+    "humaneval": Task({"test": ["humaneval", "test"]}),
+    **{name: Task(STEMS) for name in ("xsum", "scitldr", "iwslt2017", "gsm8k")},
+    "tatoeba_en_de": Task(STEMS | {"train": ["train", "sample_10k"]}),
 }
