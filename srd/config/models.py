@@ -14,6 +14,9 @@ STATE_BYTES = {**DTYPE_BYTES, "float8": 1}
 SPARSE = ("sampled", "top")
 """Signals that keep some classes of the teacher's distribution."""
 
+ENCODER_DECODERS = ("t5", "mt5", "umt5", "longt5")
+"""Kinds of models with an encoder, by their `model_type`."""
+
 
 @dataclass
 class Lora:

@@ -97,6 +97,20 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
         )
 
 
+def check_kind(model: PreTrainedModel, role: str, encoder_decoder: bool) -> None:
+    """A `UserError` for a model with an encoder where prompts are not made for one, or the other way round."""
+    if is_encoder_decoder(model.config) and not encoder_decoder:
+        raise UserError(
+            f"model.{role}: {type(model).__name__} is an encoder-decoder model; where both models are of that kind set "
+            "model.encoder_decoder=true"
+        )
+    if encoder_decoder and not is_encoder_decoder(model.config):
+        raise UserError(
+            f"model.encoder_decoder=true: model.{role} is a {type(model).__name__}, which has no encoder; choose two "
+            "models with one (T5, mT5), or set it to false for two decoder-only models"
+        )
+
+
 def text_config(model: PreTrainedModel) -> Any:
     """The config of the language model, which in a model with vision is a part of the whole's."""
     return model.config.get_text_config(decoder=True)
