@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers import PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from srd.models.checkpoints import save_model
 from srd.text.encoding import Encoded
@@ -66,17 +71,11 @@ def tokenizer(vocabulary: int = 300) -> PreTrainedTokenizerBase:
     special = ["<pad>", "</s>", "<unk>"]
     alphabet = [chr(code) for code in range(33, 127)]
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocabulary,
-        special_tokens=special,
-        unk_token="<unk>",
-        initial_alphabet=alphabet,
-        show_progress=False,
+        vocab_size=vocabulary, special_tokens=special, unk_token="<unk>", initial_alphabet=alphabet, show_progress=False
     )
     fast.train_from_iterator(texts(), trainer)
     fast.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])  # pyright: ignore
-    return PreTrainedTokenizerFast(
-        tokenizer_object=fast, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
 
 
 def folder_of(net: PreTrainedModel, folder: Path) -> Path:

@@ -77,25 +77,36 @@ def keep_layers(model: PreTrainedModel, layers: list[int], decoder_layers: list[
     Of an encoder-decoder model `layers` are those of either stack, or of the encoder alone where `decoder_layers` names
     the decoder's.
     """
-    settings = model.config.get_text_config(decoder=True)
     if is_encoder_decoder(model.config):
-        for key, stack in stacks_of(model).items():
-            chosen = layers if key == "layers" or decoder_layers is None else decoder_layers
-            blocks = _cut(model, [stack], None, key, chosen)
-            name = "num_decoder_layers" if key == "decoder_layers" else "num_hidden_layers"
-            setattr(settings, name, blocks)
-            stack.config.num_layers = blocks  # pyright: ignore[reportAttributeAccessIssue]
+        _keep_in_both(model, {"layers": layers, "decoder_layers": layers if decoder_layers is None else decoder_layers})
     elif decoder_layers is not None:
-        raise UserError(f"model.student.decoder_layers: {type(model).__name__} has no encoder; use model.student.layers")
+        raise UserError(
+            f"model.student.decoder_layers: {type(model).__name__} has no encoder; use model.student.layers"
+        )
     else:
-        whole = settings.num_hidden_layers
-        # A model with vision has a stack for it as well, which may be as high: the text's is in what takes its embedding.
-        settings.num_hidden_layers = _cut(model, _text_parts(model), whole, "layers", layers)
-        for key, values in vars(settings).items():
-            # Types of layers, and whatever else is said of each.
-            if isinstance(values, list) and len(values) == whole:
-                setattr(settings, key, [values[layer] for layer in layers])
+        _keep_in_one(model, layers)
     _check_rebuilt(model, layers)
+
+
+def _keep_in_both(model: PreTrainedModel, layers: dict[str, list[int]]) -> None:
+    """Of the encoder and of the decoder, by the setting that names their layers."""
+    for key, stack in stacks_of(model).items():
+        settings: Any = stack.config
+        settings.num_layers = _cut(model, [stack], None, key, layers[key])
+        whole: Any = model.config
+        setattr(whole, "num_hidden_layers" if key == "layers" else "num_decoder_layers", settings.num_layers)
+
+
+def _keep_in_one(model: PreTrainedModel, layers: list[int]) -> None:
+    """Of a decoder-only model."""
+    settings = model.config.get_text_config(decoder=True)
+    whole = settings.num_hidden_layers
+    # A model with vision has a stack for it as well, which may be as high: the text's is in what takes its embedding.
+    settings.num_hidden_layers = _cut(model, _text_parts(model), whole, "layers", layers)
+    for key, values in vars(settings).items():
+        # Types of layers, and whatever else is said of each.
+        if isinstance(values, list) and len(values) == whole:
+            setattr(settings, key, [values[layer] for layer in layers])
 
 
 def _cut(model: PreTrainedModel, parts: list[nn.Module], height: int | None, key: str, layers: list[int]) -> int:
@@ -113,14 +124,14 @@ def _cut(model: PreTrainedModel, parts: list[nn.Module], height: int | None, key
     outside = [layer for layer in layers if not 0 <= layer < len(blocks)]
     if outside or not layers or len(set(layers)) < len(layers):
         raise UserError(f"model.student.{key}={layers}: expected different indices in 0 … {len(blocks) - 1}")
-    kept = [blocks[layer] for layer in layers]
+    kept: list[Any] = [blocks[layer] for layer in layers]
     carry_positions(blocks, kept)
     setattr(parent, name, nn.ModuleList(kept))
     for index, block in enumerate(kept):
         # The key-value cache files each layer's keys under this number.
         for module in block.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = index  # pyright: ignore[reportAttributeAccessIssue]
+                module.layer_idx = index
     return len(kept)
 
 

@@ -25,7 +25,7 @@ def is_encoder_decoder(config: Any) -> bool:
     """Whether a config, or a config's JSON, is that of an encoder-decoder model."""
     if not isinstance(config, dict):
         return bool(config.is_encoder_decoder)
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     default = CONFIG_MAPPING[kind].is_encoder_decoder if kind in CONFIG_MAPPING else False
     return bool(config.get("is_encoder_decoder", default))
 

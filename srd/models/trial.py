@@ -124,7 +124,9 @@ def _try_encoder_decoder(model: PreTrainedModel, row: Encoded, role: str) -> Non
     rows[1] = replace(rows[1], prompt=rows[1].prompt[: (len(rows[1].prompt) + 1) // 2])
     head, batch = Seq2SeqHead(), collate(rows, 0).to(model.device)
     try:
-        alone = [model(**head.inputs(model, collate([each], 0).to(model.device)), use_cache=False).logits for each in rows]
+        alone = [
+            model(**head.inputs(model, collate([each], 0).to(model.device)), use_cache=False).logits for each in rows
+        ]
     except UNREADABLE as error:
         raise _unfit(model, role, f"cannot read a text ({first_line(error)})") from None
     right = torch.cat([logits[0] for logits in alone])

@@ -44,8 +44,8 @@ NAMED = 2
 
 
 def load_weights(where: str, key: str, **options: Any) -> PreTrainedModel:
-    """The language model of a folder or hub name, every weight as in its files; `key` is the setting that named it. What
-    does not fit is a `UserError`."""
+    """The language model of a folder or hub name, every weight as in its files; `key` is the setting that named it.
+    What does not fit is a `UserError`."""
     _check_types(Path(where), key)
     with_report = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     factory = class_for(config_json(where, options.get("revision")))
