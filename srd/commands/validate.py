@@ -1,5 +1,6 @@
 """Names that only tables know, and relations between the sections of a config: checked before any work."""
 
+from srd.commands.kinds import check_kinds
 from srd.config import SPARSE, WARMUP, Config
 from srd.config.checks import check_sections
 from srd.datasets import DATASETS
@@ -30,6 +31,7 @@ def validate(cfg: Config) -> Config:
     _check_teacher(cfg)
     _check_selection(cfg)
     _check_vllm(cfg)
+    check_kinds(cfg)
     _check_text(cfg)
     _check_metrics(cfg)
     phase_values(cfg.schedule, cfg.num_phases)  # as many values as phases

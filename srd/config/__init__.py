@@ -11,7 +11,19 @@ from srd.config.data import TEXT, WARMUP, ColumnNames, Corpus, Dataset
 from srd.config.engine import DEFAULT_ENGINE, Engine, Logger, Plan
 from srd.config.generation import EncoderModel, Evaluate, Generation, GenerationDefaults, Harness, Harnessed, Reflect
 from srd.config.method import Method, Ramp, Schedule, StudentData
-from srd.config.models import DTYPE_BYTES, SPARSE, STATE_BYTES, Lora, Model, Pair, Side, Teacher, Text, Weights
+from srd.config.models import (
+    DTYPE_BYTES,
+    ENCODER_DECODERS,
+    SPARSE,
+    STATE_BYTES,
+    Lora,
+    Model,
+    Pair,
+    Side,
+    Teacher,
+    Text,
+    Weights,
+)
 from srd.config.recipe import Distill, Finetune, Recipe
 from srd.config.root import Config, check_study
 from srd.config.selection import Classes, Positions, Selection
@@ -19,6 +31,7 @@ from srd.config.selection import Classes, Positions, Selection
 __all__ = [
     "DEFAULT_ENGINE",
     "DTYPE_BYTES",
+    "ENCODER_DECODERS",
     "PASS_RATE",
     "SPARSE",
     "STATE_BYTES",

@@ -14,6 +14,9 @@ STATE_BYTES = {**DTYPE_BYTES, "float8": 1}
 SPARSE = ("sampled", "top")
 """Signals that keep some classes of the teacher's distribution."""
 
+ENCODER_DECODERS = ("t5", "mt5", "umt5", "longt5")
+"""Kinds of models with an encoder, by their `model_type`."""
+
 
 @dataclass
 class Lora:
@@ -53,7 +56,10 @@ class Weights:
     architecture: dict[str, Any] | None = None
     """Random initial weights: `model_type` and fields of its transformers config."""
     layers: list[int] | None = None
-    """Keep these layers of the named weights only."""
+    """Keep these layers of the named weights only, of an encoder-decoder model those of the encoder and of the decoder.
+    A table of relative positions that the first layer has for all (T5) goes to the first one kept."""
+    decoder_layers: list[int] | None = None
+    """Where an encoder-decoder model is to keep other layers of its decoder than of its encoder; none: `layers`."""
     adapter: str | None = None
     """Hub name or folder of a LoRA adapter merged into the weights."""
     dtype: str = "float32"
@@ -69,9 +75,11 @@ class Weights:
                 f"folder), package and architecture, as in {key}.name=FOLDER"
             )
         if self.architecture is not None:
-            for name in ("revision", "gguf_file", "layers", "adapter"):
+            for name in ("revision", "gguf_file", "layers", "decoder_layers", "adapter"):
                 expected = "nothing beside architecture (random weights)"
                 require(getattr(self, name) is None, f"{key}.{name}", getattr(self, name), expected)
+        goes_with = self.decoder_layers is None or self.layers is not None
+        require(goes_with, f"{key}.decoder_layers", self.decoder_layers, f"{key}.layers beside it, the encoder's")
         carried = self.package is None or self.gguf_file is not None
         require(carried, f"{key}.gguf_file", self.gguf_file, "a file inside the package")
         require(self.dtype in DTYPE_BYTES, f"{key}.dtype", self.dtype, "float32, bfloat16 or float16")
@@ -108,6 +116,8 @@ class Text:
     """The day that the chat template sees, YYYY-MM-DD; none: it asks for none."""
     tokenizer: Any = None
     """Identity of the tokenizer of given weights; none: a trained one, which is an input."""
+    encoder_decoder: bool = False
+    """Whether a prompt is the input of an encoder."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,12 @@ class Model:
     date: str | None = None
     """The day that a chat template which asks for it sees, YYYY-MM-DD; none: the day the run begins. A run that is to
     go on another day needs it."""
+    encoder_decoder: bool = False
+    """Whether both models have an encoder (T5, mT5): it reads the prompt as the tokenizer's own call has it, with what
+    that puts behind a text (</s>), and the decoder writes the response, a text of its own."""
     max_prompt_tokens: int = 256
-    """Longest prompt; of a longer one BOS and the tail are kept, of a chat prompt without its headers."""
+    """Longest prompt; of a longer one BOS and the tail are kept, of a chat prompt without its headers; of an encoder's
+    the beginning, and the end that the tokenizer puts behind it."""
     max_tokens: int = 512
     """Longest prompt and response together; a longer response is cut, the end of its turn with it."""
 
@@ -167,6 +181,7 @@ class Model:
             self.max_tokens,
             template_arguments=self.template_arguments,
             date=self.date,
+            encoder_decoder=self.encoder_decoder,
         )
 
     def check(self, key: str) -> None:
@@ -176,6 +191,9 @@ class Model:
         expected = f"1 to {self.max_tokens - 1}, less than {key}.max_tokens={self.max_tokens}"
         longest = self.max_prompt_tokens
         require(1 <= longest < self.max_tokens, f"{key}.max_prompt_tokens", longest, expected)
+        if self.encoder_decoder:
+            expected = "another template (prefix, plain, alpaca): an encoder reads one text and no turns"
+            require(self.template != "chat", f"{key}.template", self.template, expected)
         is_chat, beside = self.template == "chat", f"nothing beside {key}.template={self.template}, which"
         expected = f"{beside} takes none; use {key}.template=chat"
         require(is_chat or not self.template_arguments, f"{key}.template_arguments", self.template_arguments, expected)

@@ -17,12 +17,13 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from srd.distillation.records import record_of
 from srd.distillation.shards import token_hash
 from srd.errors import UserError
 from srd.models.heads import FixedHiddenStates, body_name, head_logits
+from srd.models.seq2seq import class_for, is_encoder_decoder
 from srd.selection.classes import SparseTarget
 from srd.store.files import replace_tensors
 from srd.store.rows import read_dicts
@@ -109,11 +110,15 @@ def load_head(folder: Path, device: torch.device) -> PreTrainedModel:
     dtype = next(iter(tensors.values())).dtype
     # The whole model is made, because what follows its head is in its class; on the meta device, where it has shapes
     # and takes no memory. Then its body goes and its head gets weights.
+    config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=dtype)
-    head, body = model.get_output_embeddings(), body_name(model)
-    # Kept beside, without weights: a model may read settings that are written there (a multiplier).
-    setattr(model, body, FixedHiddenStates(getattr(model, body)))
+        model = class_for(config).from_config(config, dtype=dtype)
+    head = model.get_output_embeddings()
+    # An encoder-decoder model's parts stand side by side; what scales their states is passed over with them.
+    parts = [name for name, part in model.named_children() if part is not head]
+    for body in parts if is_encoder_decoder(config) else [body_name(model)]:
+        # Kept beside, without weights: a model may read settings that are written there (a multiplier).
+        setattr(model, body, FixedHiddenStates(getattr(model, body)))
     head.load_state_dict(tensors, assign=True)
     # Whatever still has no memory was never saved: the model would compute with it after its head.
     left = [name for name, tensor in [*model.named_parameters(), *model.named_buffers()] if tensor.is_meta]

@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
 
 from srd.config import Generation
 from srd.generation.answers import stream_seed
-from srd.generation.decoding import Continuation
+from srd.generation.continuation import Continuation
 from srd.text.encoding import Encoded
 
 
@@ -61,7 +61,7 @@ class Sampler:
         """-inf for every id that would end an n-gram which the row has had."""
         for i, row in enumerate(rows):
             seen = self.seen.setdefault(row.index, NoRepeat(self.settings.no_repeat_ngram_size))
-            scores[i, seen.followers(row.prompt + row.ids)] = -torch.inf
+            scores[i, seen.followers(row.text)] = -torch.inf
 
 
 def _warpers(settings: Generation) -> list[LogitsProcessor]:

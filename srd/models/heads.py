@@ -12,22 +12,21 @@ import inspect
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from srd.errors import UserError
-from srd.text.batches import Batch
+from srd.models.seq2seq import padded, start_id
+from srd.text.batches import Batch, collate
+from srd.text.encoding import Encoded
 
 
 @runtime_checkable
 class HeadAccess(Protocol):
     """How the head of one kind of model is reached: the seam between losses and architectures.
 
-    An encoder-decoder model implements it without any of `CausalHead`'s means. Its inputs come from `batch.rows`: the
-    prompts for the encoder, the responses shifted by one for the decoder; read row by row, its supervised positions are
-    in the order of `batch.labels`. Its head is one linear layer behind whatever scales the hidden states, so its logits
-    need no body to be replaced.
+    `CausalHead` is that of decoder-only models, `WholePass` that of those among them whose head cannot be reached, and
+    `Seq2SeqHead` that of encoder-decoder models, which uses none of the others' means.
     """
 
     def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -58,21 +57,7 @@ class CausalHead:
 
     def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
         """What the head is given: the last hidden state after the final norm, scaled where the model scales it."""
-        seen: list[Tensor] = []
-
-        def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
-            seen.append(arguments[0].flatten(0, 1)[batch.positions])
-            # The head goes on with a sequence of no tokens: it would compute B x T x V logits that nobody wants.
-            return (arguments[0][:, :0],)
-
-        # Not a call of the body alone: what stands around a model (an adapter, data parallel) acts on the forward pass
-        # of the whole.
-        hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
-        try:
-            model(**self.inputs(model, batch), use_cache=False)
-        finally:
-            hook.remove()
-        return seen[0]
+        return entering_head(model, self.inputs(model, batch), batch.positions)
 
     def logits(self, model: nn.Module, hidden: Float[Tensor, "N H"], vocabulary: int) -> Float[Tensor, "N V"]:
         """The model's forward pass without its body, its head given `hidden`."""
@@ -136,22 +121,88 @@ class WholePass(CausalHead):
         return []
 
 
+class Seq2SeqHead:
+    """`HeadAccess` of encoder-decoder models: prompts for the encoder, responses for the decoder.
+
+    Their head is one linear layer behind whatever scales the hidden states (T5 with a tied head: d_model^-0.5), so
+    their logits need no body to be replaced.
+    """
+
+    def inputs(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The prompts, and the responses one place to the right behind the token that the decoder starts with."""
+        start, device = start_id(unwrapped(model)), batch.labels.device
+        prompts, read = padded([row.prompt for row in batch.rows], device)
+        responses, written = padded([[start, *row.response[:-1]] for row in batch.rows], device)
+        return {
+            "input_ids": prompts,
+            "attention_mask": read,
+            "decoder_input_ids": responses,
+            "decoder_attention_mask": written,
+        }
+
+    def hidden_states(self, model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:
+        """What the head is given at the decoder's supervised positions."""
+        inputs = self.inputs(model, batch)
+        width = inputs["decoder_input_ids"].shape[1]
+        learned = [
+            b * width + place
+            for b, row in enumerate(batch.rows)
+            for place in range(len(row.response))
+            if place not in row.unlearned
+        ]
+        positions = torch.tensor(learned, dtype=torch.long, device=batch.labels.device)
+        return entering_head(model, inputs, positions)
+
+    def logits(self, model: nn.Module, hidden: Float[Tensor, "N H"], vocabulary: int) -> Float[Tensor, "N V"]:
+        """The head itself, cut to the vocabulary."""
+        return unwrapped(model).get_output_embeddings()(hidden)[:, :vocabulary]
+
+    def parameters(self, model: nn.Module) -> list[nn.Parameter]:
+        """Those of the head, tied or not."""
+        head = unwrapped(model).get_output_embeddings().parameters()
+        return [parameter for parameter in head if parameter.requires_grad]
+
+
+def entering_head(model: nn.Module, inputs: dict[str, Tensor], positions: Int[Tensor, " N"]) -> Float[Tensor, "N H"]:
+    """What the head is given at some positions of a forward pass, counted in a flattened [B * T]; it makes no logits of
+    it."""
+    seen: list[Tensor] = []
+
+    def take(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor]:
+        seen.append(arguments[0].flatten(0, 1)[positions])
+        # The head goes on with a sequence of no tokens: it would compute B x T x V logits that nobody wants.
+        return (arguments[0][:, :0],)
+
+    # Not a call of the body alone: what stands around a model (an adapter, data parallel) acts on the forward pass
+    # of the whole.
+    hook = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
+    try:
+        model(**inputs, use_cache=False)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
 DECODES = "_srd_decodes"
 """Attribute of a language model that says whether it goes on from kept keys and values as from the whole text."""
 
 ACCESS = "_srd_head_access"
-"""Attribute of a language model that says who reaches its head; without one it is a `CausalHead`."""
+"""Attribute of a language model that says who reaches its head; without one it is a `CausalHead`, or a `Seq2SeqHead`
+where it has an encoder."""
 
 
 def head_of(model: nn.Module) -> HeadAccess:
-    """Who reaches the head of `model`; a kind of model that has nobody yet is a `UserError`."""
+    """Who reaches the head of `model`."""
     inner = unwrapped(model)
-    if inner.config.is_encoder_decoder:
-        raise UserError(
-            f"{type(inner).__name__} is an encoder-decoder model, whose head cannot be reached yet; "
-            "choose a decoder-only (causal) language model"
-        )
-    return getattr(inner, ACCESS, CausalHead())
+    return getattr(inner, ACCESS, Seq2SeqHead() if inner.config.is_encoder_decoder else CausalHead())
+
+
+@torch.no_grad()
+def trial_logits(model: nn.Module) -> Float[Tensor, "T V"]:
+    """The logits of a few ids, to see whether two models are one."""
+    ids = [3, 4, 5, 6]
+    batch = collate([Encoded("0" * 16, ids, ids, False)], 0).to(next(model.parameters()).device)
+    return model(**head_of(model).inputs(model, batch), use_cache=False).logits[0]
 
 
 def hidden_at(model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:

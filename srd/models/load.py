@@ -1,5 +1,7 @@
 """Weights and tokenizers by name, folder, package or what an earlier stage left."""
 
+import re
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,12 @@ from srd.errors import UserError
 from srd.models.build import keep_layers, random_model, unquantised
 from srd.models.checkpoints import merged_with
 from srd.models.device import device
+from srd.models.heads import unwrapped
+from srd.models.seq2seq import is_encoder_decoder
 from srd.models.weights import from_hub, load_weights
+
+CROSS = re.compile(r"(EncDecAttention|encoder_attn|cross_attn)\.(k|v|k_proj|v_proj)\b")
+"""In the names of what makes keys and values of the encoder's states."""
 
 # The stages show bars of their own, and what the library warns of is checked here and said in one line.
 transformers.utils.logging.disable_progress_bar()
@@ -90,6 +97,20 @@ def _check_size(model: PreTrainedModel, role: str, tokenizer: PreTrainedTokenize
         )
 
 
+def check_kind(model: PreTrainedModel, role: str, encoder_decoder: bool) -> None:
+    """A `UserError` for a model with an encoder where prompts are not made for one, or the other way round."""
+    if is_encoder_decoder(model.config) and not encoder_decoder:
+        raise UserError(
+            f"model.{role}: {type(model).__name__} is an encoder-decoder model; where both models are of that kind set "
+            "model.encoder_decoder=true"
+        )
+    if encoder_decoder and not is_encoder_decoder(model.config):
+        raise UserError(
+            f"model.encoder_decoder=true: model.{role} is a {type(model).__name__}, which has no encoder; choose two "
+            "models with one (T5, mT5), or set it to false for two decoder-only models"
+        )
+
+
 def text_config(model: PreTrainedModel) -> Any:
     """The config of the language model, which in a model with vision is a part of the whole's."""
     return model.config.get_text_config(decoder=True)
@@ -98,6 +119,29 @@ def text_config(model: PreTrainedModel) -> Any:
 def num_parameters(model: nn.Module) -> int:
     """Parameters of the model, a tied one once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters that a token of a prompt, and one of a response, is computed with: all of them in a decoder-only
+    model."""
+
+    prompt: int
+    response: int
+
+
+def size_of(model: nn.Module) -> Size:
+    """The parameters by the tokens that go through them. In an encoder-decoder model those of a prompt go through the
+    encoder's layers and the cross-attention's keys and values, those of a response through everything else, embedding
+    and head among it."""
+    whole, inner = num_parameters(model), unwrapped(model)
+    if not is_encoder_decoder(inner.config):
+        return Size(whole, whole)
+    embedding = {id(parameter) for parameter in inner.get_input_embeddings().parameters()}
+    encoder = [parameter for parameter in inner.get_encoder().parameters() if id(parameter) not in embedding]
+    cross = [parameter for name, parameter in inner.get_decoder().named_parameters() if CROSS.search(name)]
+    read = sum(parameter.numel() for parameter in [*encoder, *cross])
+    return Size(read, whole - read)
 
 
 def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, seed: int | None) -> PreTrainedModel:
@@ -114,7 +158,7 @@ def _initial(weights: Weights, role: str, tokenizer: PreTrainedTokenizerBase, se
     if weights.adapter is not None:
         model = merged_with(model, weights.adapter, f"model.{role}.adapter")
     if weights.layers is not None:
-        keep_layers(model, weights.layers)
+        keep_layers(model, weights.layers, weights.decoder_layers)
     # What an adapter names as its base has to be what it was trained on: weights that were changed here are nowhere.
     changed = weights.gguf_file or weights.adapter or weights.layers
     model.name_or_path = "" if changed else where

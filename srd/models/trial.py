@@ -4,13 +4,16 @@ A few tokens show that the arguments it is given change nothing, that it sees no
 nothing to it, that its logits are those made from what enters its head, and that it goes on from keys and values.
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from srd.errors import UserError, first_line
-from srd.models.heads import ACCESS, DECODES, CausalHead, WholePass, arguments_of
+from srd.models.heads import ACCESS, DECODES, CausalHead, Seq2SeqHead, WholePass, arguments_of
+from srd.models.seq2seq import padded, start_id
 from srd.models.weights import UNREADABLE
 from srd.text.batches import Batch, collate, position_ids_of
 from srd.text.encoding import Encoded
@@ -27,6 +30,8 @@ weights: ten to a hundred times what rounding makes, and far below what another 
 def try_out(model: PreTrainedModel, row: Encoded, role: str) -> None:
     """Find out how the head of `model` is reached, for `head_of`; a model that cannot be computed with here is a
     `UserError` that says why."""
+    if model.config.is_encoder_decoder:
+        return _try_encoder_decoder(model, row, role)
     ids = (row.prompt + row.response)[:TRIAL_TOKENS]
     ids = ids if len(ids) > 1 else ids * 2
     whole, part = _row(ids), _row(ids[: max(2, (len(ids) + 1) // 2)])
@@ -37,11 +42,7 @@ def try_out(model: PreTrainedModel, row: Encoded, role: str) -> None:
         plain = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1]
     except UNREADABLE as error:
         raise _unfit(model, role, f"cannot read a text ({first_line(error)})") from None
-    if not bool(torch.isfinite(plain).all()):
-        raise UserError(
-            f"model.{role}: the logits of {type(model).__name__} are not finite in {model.dtype}; set "
-            f"model.{role}.dtype=float32, or take other weights"
-        )
+    _check_finite(model, plain, role)
     right = torch.cat([plain, plain[: len(part.response)]])
     if not _rebuilds(model, batch, right, len(plain)):
         _check_pass(model, batch, right, len(plain), role)
@@ -69,9 +70,8 @@ def _check_pass(model: PreTrainedModel, batch: Batch, right: Float[Tensor, "N V"
 
 
 def _unfit(model: PreTrainedModel, role: str, why: str) -> UserError:
-    return UserError(
-        f"model.{role}: {type(model).__name__} {why}; choose a decoder-only (causal) language model of attention layers"
-    )
+    kind = "T5 or its like" if model.config.is_encoder_decoder else "decoder-only (causal) language model"
+    return UserError(f"model.{role}: {type(model).__name__} {why}; choose a {kind} of attention layers")
 
 
 def _row(ids: list[int]) -> Encoded:
@@ -104,6 +104,65 @@ def _continues(model: PreTrainedModel, ids: list[int], right: Float[Tensor, "1 V
             given = arguments_of(model, input_ids=tokens, **at)
             found = model(**given, past_key_values=past, use_cache=True).logits[:, -1]
         return agree(found, right)
+    except UNREADABLE:
+        return False
+
+
+def _check_finite(model: PreTrainedModel, logits: Float[Tensor, "N V"], role: str) -> None:
+    if not bool(torch.isfinite(logits).all()):
+        raise UserError(
+            f"model.{role}: the logits of {type(model).__name__} are not finite in {model.dtype}; set "
+            f"model.{role}.dtype=float32, or take other weights"
+        )
+
+
+def _try_encoder_decoder(model: PreTrainedModel, row: Encoded, role: str) -> None:
+    """The same of an encoder-decoder model: padding of either side is nothing to its encoder, its decoder sees no token
+    before its turn, its head makes its logits, and it goes on from what it has kept."""
+    prompt, response = row.prompt[:TRIAL_TOKENS], (row.response or row.prompt)[:TRIAL_TOKENS]
+    rows = [Encoded("0" * 16, ids[:1] + prompt, ids, False) for ids in (response, response[: (len(response) + 1) // 2])]
+    rows[1] = replace(rows[1], prompt=rows[1].prompt[: (len(rows[1].prompt) + 1) // 2])
+    head, batch = Seq2SeqHead(), collate(rows, 0).to(model.device)
+    try:
+        alone = [
+            model(**head.inputs(model, collate([each], 0).to(model.device)), use_cache=False).logits for each in rows
+        ]
+    except UNREADABLE as error:
+        raise _unfit(model, role, f"cannot read a text ({first_line(error)})") from None
+    right = torch.cat([logits[0] for logits in alone])
+    _check_finite(model, right, role)
+    inputs = head.inputs(model, batch)
+    written = inputs["decoder_attention_mask"].bool()
+    prompts, mask = padded([each.prompt for each in rows], model.device, "left")
+    for side, read in (("right", {}), ("left", {"input_ids": prompts, "attention_mask": mask})):
+        found = model(**{**inputs, **read}, use_cache=False).logits[written]
+        if not agree(found, right):
+            raise _unfit(model, role, f"is changed by padding of its prompts on the {side}")
+    short = replace(rows[0], response=rows[1].response)
+    begun = model(**head.inputs(model, collate([short], 0).to(model.device)), use_cache=False).logits[0]
+    if not agree(begun, right[: len(short.response)]):
+        raise _unfit(model, role, "looks at the tokens that follow")
+    if not agree(head.logits(model, head.hidden_states(model, batch), right.shape[1]), right):
+        raise _unfit(model, role, "has logits that its head alone does not make of what enters it")
+    setattr(model, DECODES, len(response) < 2 or _goes_on(model, rows[0], alone[0][0, -1:]))
+
+
+def _goes_on(model: PreTrainedModel, row: Encoded, right: Float[Tensor, "1 V"]) -> bool:
+    """Whether a token that is read alone, behind what the decoder has kept of others and of the encoder, has the logits
+    that it has in the whole text; behind a column of padding, as the shorter rows of a batch stand."""
+    past = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    before = [0, start_id(model), *row.response[:-2]]
+    ids, read = padded([[0, *row.prompt]], model.device)
+    read[:, 0] = 0
+    mask = torch.ones(1, len(before) + 1, dtype=torch.long, device=model.device)
+    mask[:, 0] = 0
+    try:
+        states = model.get_encoder()(input_ids=ids, attention_mask=read)  # pyright: ignore[reportCallIssue]
+        for piece, end in ((before, len(before)), (row.response[-2:-1], len(before) + 1)):
+            given = {"decoder_input_ids": torch.tensor([piece], device=model.device)}
+            given |= {"encoder_outputs": states, "attention_mask": read, "decoder_attention_mask": mask[:, :end]}
+            found = model(**given, past_key_values=past, use_cache=True).logits[:, -1]
+        return agree(found, right)  # pyright: ignore[reportPossiblyUnboundVariable]
     except UNREADABLE:
         return False
 

@@ -13,9 +13,10 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from srd.errors import UserError, first_line
+from srd.models.seq2seq import class_for
 
 UNREADABLE = (
     ArithmeticError,
@@ -43,11 +44,12 @@ NAMED = 2
 
 
 def load_weights(where: str, key: str, **options: Any) -> PreTrainedModel:
-    """The causal language model of a folder or hub name, every weight as in its files; `key` is the setting that named
-    it. What does not fit is a `UserError`."""
+    """The language model of a folder or hub name, every weight as in its files; `key` is the setting that named it.
+    What does not fit is a `UserError`."""
     _check_types(Path(where), key)
     with_report = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, report = from_hub(AutoModelForCausalLM, where, key, **options, **with_report)
+    factory = class_for(config_json(where, options.get("revision")))
+    model, report = from_hub(factory, where, key, **options, **with_report)
     if getattr(model, "_hf_peft_config_loaded", False):
         raise UserError(
             f"{key}={where}: a LoRA adapter (adapter_config.json); name its base there and set "
@@ -62,6 +64,15 @@ def load_weights(where: str, key: str, **options: Any) -> PreTrainedModel:
     check_finite(model, f"{key}={where}")
     _check_values(Path(where), key, model)
     return model
+
+
+def config_json(where: str, revision: str | None = None) -> dict[str, Any]:
+    """The config of a folder or hub name as it is written there; nothing where there is none that can be read, which
+    whoever loads the weights will say."""
+    try:
+        return PreTrainedConfig.get_config_dict(where, revision=revision)[0]
+    except UNREADABLE:
+        return {}
 
 
 def _check_report(where: str, key: str, report: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ def text_identity(cfg: Config) -> dict[str, Any]:
         settings["template_arguments"] = cfg.model.template_arguments
     if cfg.model.template == "chat":
         settings |= _date(cfg)
+    if cfg.model.encoder_decoder:
+        settings["encoder_decoder"] = True
     return settings | tokenizer_identity(cfg)
 
 
@@ -93,7 +95,7 @@ def hidden_size(side: Side) -> int:
     settings = side.architecture or {}
     if side.name is not None and (Path(side.name) / "config.json").is_file():
         settings = json.loads((Path(side.name) / "config.json").read_text(encoding="utf-8"))
-    return int(settings.get("hidden_size") or settings.get("n_embd") or 8192)
+    return int(settings.get("hidden_size") or settings.get("n_embd") or settings.get("d_model") or 8192)
 
 
 def _package_version(package: str) -> str:

@@ -18,7 +18,7 @@ from srd.selection.curricula import CURRICULA
 from srd.selection.importance import IMPORTANCE
 from srd.selection.positions import asked, num_chosen
 from srd.selection.ranking import SCORES, kept_count, reads_answers, sources
-from srd.stages.costs import forward_flops, training_flops
+from srd.stages.costs import forward_flops, reading_flops, training_flops
 
 HELD = ("weights", "gradients", "optimiser", "teacher", "teacher's head")
 """What stays in memory while dev prompts are answered between two epochs."""
@@ -176,7 +176,8 @@ class RunEstimate:
     def _online_teacher_flops(self) -> float:
         if self.cfg.method.divergence is None or self.cfg.caches_teacher:
             return 0
-        return forward_flops(self.teacher.parameters, self.passes * self.lengths.total)
+        n, passes = self.lengths, self.passes
+        return reading_flops(self.teacher.size, passes * n.prompt, passes * n.response)
 
     def _rebuilding_flops(self) -> float:
         """The heads over the positions of every pass: the teacher's where it is asked for; and what a choice of

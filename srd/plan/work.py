@@ -6,7 +6,7 @@ from srd.config import DTYPE_BYTES, Engine, Recipe
 from srd.models.facts import Facts
 from srd.plan.lengths import Lengths
 from srd.plan.machines import Machine
-from srd.stages.costs import forward_flops, training_flops
+from srd.stages.costs import reading_flops
 
 LOSS_TENSORS = 9
 """Float32 tensors of chunk x vocabulary that the loss and its gradient hold at once (measured by `make bench`:
@@ -80,7 +80,7 @@ class Device:
             **held,
             **self._copies(facts),
         }
-        flops = training_flops(facts.parameters, passes * n.total)
+        flops = 3 * reading_flops(facts.size, passes * n.prompt, passes * n.response)
         again = 4 / 3 if engine.gradient_checkpointing else 1
         state_bytes = 3 * facts.trainable * facts.weight_bytes
         return Need(stage, memory, state_bytes, flops, flops * again / self.speed)
@@ -93,7 +93,7 @@ class Device:
         engine, n = self.engine, self.lengths
         slots = min(engine.generation_sequences, max(1, answers))
         written = min(n.answer, limit)
-        read = (answers if prompts is None else prompts) * n.prompt + scored * n.total
+        read = (answers if prompts is None else prompts) * n.prompt + scored * n.prompt
         read_at_once = min(engine.micro_batch_tokens, answers * n.total)
         logits_at_once = max(slots, min(engine.loss_positions, engine.micro_batch_tokens))
         memory = {
@@ -103,9 +103,10 @@ class Device:
             "logits": 3 * 4 * facts.vocabulary * logits_at_once,
             **self._copies(facts),
         }
-        flops = forward_flops(facts.parameters, read + answers * written)
+        reading = reading_flops(facts.size, read, scored * n.response)
+        flops = reading + reading_flops(facts.size, 0, answers * written)
         step = self._decoding_step_seconds(facts, slots, n.prompt + written / 2)
-        seconds = forward_flops(facts.parameters, read) / self.speed + step * answers * written / slots
+        seconds = reading / self.speed + step * answers * written / slots
         return Need(stage, memory, answers * ANSWER_BYTES, flops, seconds)
 
     def _decoding_step_seconds(self, facts: Facts, slots: float, past: float) -> float:
@@ -113,7 +114,7 @@ class Device:
         rows are computed, and on a GPU every layer's kernels are launched; the slowest of these decides."""
         moved = facts.parameters * facts.weight_bytes * self._half
         moved += slots * past * facts.state_bytes * self._half
-        step = max(moved / self.machine.bytes_per_second, forward_flops(facts.parameters, slots) / self.speed)
+        step = max(moved / self.machine.bytes_per_second, reading_flops(facts.size, 0, slots) / self.speed)
         return max(step, STEP_SECONDS_PER_LAYER * facts.layers) if self.machine.is_gpu else step
 
     def read(self, stage: str, facts: Facts, samples: float, bytes_each: float) -> Need:
@@ -126,7 +127,7 @@ class Device:
             **self._copies(facts),
         }
         disk = samples * n.response * bytes_each + facts.head_parameters * facts.weight_bytes
-        flops = forward_flops(facts.parameters, samples * n.total)
+        flops = reading_flops(facts.size, samples * n.prompt, samples * n.response)
         return Need(stage, memory, disk, flops, flops / self.speed)
 
     def score(self, stage: str, readers: list[Facts], rows: float, bytes_each: float) -> Need:
@@ -142,7 +143,7 @@ class Device:
             "logits": LOSS_TENSORS * 4 * chunk * max(facts.vocabulary for facts in readers),
             **({"bfloat16 weights": copied} if copied else {}),
         }
-        flops = sum(forward_flops(facts.parameters, rows * n.total) for facts in readers)
+        flops = sum(reading_flops(facts.size, rows * n.prompt, rows * n.response) for facts in readers)
         return Need(stage, memory, rows * bytes_each, flops, flops / self.speed)
 
     def _copies(self, facts: Facts) -> dict[str, float]:

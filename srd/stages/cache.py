@@ -25,7 +25,7 @@ from srd.models.heads import WholePass, head_logits, head_of, hidden_at
 from srd.runtime import processes
 from srd.runtime.clock import Clock
 from srd.runtime.progress import bar, say
-from srd.stages.costs import forward_flops
+from srd.stages.costs import reading_flops
 from srd.stages.inputs import Loaded, read_model, read_samples
 from srd.store.artefacts import Work
 from srd.store.columns import read_columns
@@ -87,7 +87,7 @@ def make(work: Work[Settings, Pair]) -> None:
         "scored_tokens": positions,
         "bytes_per_position": bytes_each,
         **fidelity.ledger,
-        "flops": forward_flops(loaded.parameters, sum(row.num_tokens for row in rows)),
+        "flops": reading_flops(loaded.parameters, sum(row.num_tokens for row in rows) - positions, positions),
     }
 
 

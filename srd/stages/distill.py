@@ -14,7 +14,7 @@ from srd.errors import UserError
 from srd.generation.answerer import answer
 from srd.models.checkpoints import save_model, trainable
 from srd.models.device import device
-from srd.models.load import num_parameters
+from srd.models.load import size_of
 from srd.runtime import processes
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar, say
@@ -108,8 +108,8 @@ def make(work: Distillation) -> None:
     if settings.merge:
         _fold_adapter(work, training.state, loaded)
     work.leaves |= {"best", "metrics.jsonl", "dev.jsonl", *(f"phase-{number}" for number in range(len(phases)))}
-    online = num_parameters(teacher.model) if isinstance(teacher, OnlineTeacher) else 0
-    counters, size = training.state.counters, num_parameters(student)
+    online = size_of(teacher.model) if isinstance(teacher, OnlineTeacher) else None
+    counters, size = training.state.counters, size_of(student)
     work.ledger |= distillation_ledger(counters, on_policy, size, online, settings.recipe.select_by)
     if chooser is not None:
         work.ledger["chosen_positions"] = chooser.chosen_positions

@@ -8,7 +8,7 @@ from srd.distillation.loss import reference_loss
 from srd.models.checkpoints import folded, save_model, trainable
 from srd.runtime.loggers import logger
 from srd.runtime.progress import bar
-from srd.stages.costs import training_flops, training_ledger
+from srd.stages.costs import learning_flops, training_ledger
 from srd.stages.inputs import read_model, read_samples
 from srd.store.artefacts import Work
 from srd.text.encoding import encode_all
@@ -40,4 +40,4 @@ def make(work: Work[Settings, Pair]) -> None:
             training.train(phases, advance)
     save_model(folded(model, f"model.{settings.role}.lora"), loaded.tokenizer, work.path / "model")
     work.leaves |= {"model", "metrics.jsonl"}
-    work.ledger |= training_ledger(counters, training_flops(loaded.parameters, counters.tokens))
+    work.ledger |= training_ledger(counters, learning_flops(loaded.parameters, counters))

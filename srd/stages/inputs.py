@@ -14,6 +14,8 @@ from srd.store.rows import Sample, first_row, read_rows
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from srd.models.load import Size
+
 
 def read_samples(work: Work[Any, Any], split: str) -> list[Sample]:
     """The samples of one split of a stage's `samples` input; none is a `UserError`."""
@@ -43,10 +45,11 @@ class Loaded:
         return pad_id(self.tokenizer)
 
     @property
-    def parameters(self) -> int:
-        from srd.models.load import num_parameters
+    def parameters(self) -> "Size":
+        """How many there are, by the tokens that go through them."""
+        from srd.models.load import size_of
 
-        return num_parameters(self.model)
+        return size_of(self.model)
 
 
 def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
@@ -58,7 +61,7 @@ def read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) ->
 
 def _read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -> Loaded:
     from srd.generation.answers import tell_stops
-    from srd.models.load import load_model, load_tokenizer
+    from srd.models.load import check_kind, load_model, load_tokenizer
     from srd.models.trial import try_out
     from srd.text.clock import today
     from srd.text.encoding import Encoder
@@ -71,6 +74,7 @@ def _read_model(work: Work[Any, Pair], role: str, identity: Mapping[str, Any]) -
             f"set model.date={today()}"
         )
     model = load_model(work.context, role, work.inputs, tokenizer, work.engine, identity.get("seed"))
+    check_kind(model, role, work.settings.text.encoder_decoder)
     sample = first_row(work.inputs["samples"] / "samples.jsonl", Sample)
     try_out(model, encoder.encode(sample), role)
     tell_stops(model, tokenizer, encoder.end)

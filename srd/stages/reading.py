@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from srd.models.load import Size
 from srd.runtime import processes
 from srd.stages.costs import reading_counts
 from srd.store.artefacts import Work
@@ -15,7 +16,11 @@ BATCHES_A_SAVING = 16
 
 
 def fill_readings(
-    work: Work[Any, Any], name: str, rows: list[Encoded], readers: list[int], read: Callable[[list[Encoded]], list[Any]]
+    work: Work[Any, Any],
+    name: str,
+    rows: list[Encoded],
+    readers: list[Size],
+    read: Callable[[list[Encoded]], list[Any]],
 ) -> None:
     """Leave `name`: what `read` makes of each of `rows`, by id, at the cost of a pass of models with so many parameters
     each (see `partial.fill`)."""

@@ -50,6 +50,9 @@ class Encoder:
     Prompt and response are tokenised as one text where the boundary survives that, else apart, so that a generated
     answer always continues exactly these prompt ids. A prompt begins with what the tokenizer puts before a text (BOS),
     once, whether or not the template writes it. Control tokens are the template's alone.
+
+    Of an encoder-decoder model both are texts of their own, and a prompt is what `tokenizer(text)` gives: it ends with
+    what the tokenizer puts behind a text (T5: </s>).
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, text: Text) -> None:
@@ -57,9 +60,10 @@ class Encoder:
         self.text = text
         self.chat = Chat(tokenizer, text) if text.template == "chat" else None
         self.end = turn_end(tokenizer, self.chat)
-        self.opening = opening(tokenizer)
-        frame = encode_text(self._render(NEUTRAL), tokenizer)
-        written = {id for id in frame if id in tokenizer.added_tokens_decoder}
+        self.opening, closing = frame(tokenizer)
+        self.closing = closing if text.encoder_decoder else []
+        neutral = encode_text(self._render(NEUTRAL), tokenizer)
+        written = {id for id in neutral if id in tokenizer.added_tokens_decoder}
         self.control = Control(tokenizer, written | ({self.end} if self.chat else set()))
         self.frames: dict[tuple[bool, bool], int] = {}
         """Control tokens of a prompt, by whether it has an input and a system text."""
@@ -67,17 +71,19 @@ class Encoder:
     def encode(self, sample: Sample) -> Encoded:
         """The ids of a sample's prompt and of its (first) reference with the end of the turn; of a window its own.
 
-        Of a prompt over `max_prompt_tokens` the opening and the tail stay, with the end of the template.
+        Of a prompt over `max_prompt_tokens` the opening and the tail stay, with the end of the template; of an
+        encoder's the beginning and the closing, as the tokenizer's own truncation has it.
         """
         if sample.ids is not None:
             return window(sample.id, sample.ids, sample.borders or [])
         prompt_ids, response_ids = self._ids(sample)
         opened, rest = self._opened(prompt_ids)
-        kept = [*opened, *rest[max(0, len(opened) + len(rest) - self.text.max_prompt_tokens) :]]
+        over = max(0, len(opened) + len(rest) + len(self.closing) - self.text.max_prompt_tokens)
+        stays = rest[: max(0, len(rest) - over)] if self.text.encoder_decoder else rest[over:]
+        kept = [*opened, *stays, *self.closing]
         whole = [*response_ids, self.end]
         room = max(0, self.text.max_tokens - len(kept))
-        cut = len(kept) < len(opened) + len(rest)
-        return Encoded(sample.id, kept, whole[:room], cut, response_was_cut=len(whole) > room)
+        return Encoded(sample.id, kept, whole[:room], over > 0, response_was_cut=len(whole) > room)
 
     def _ids(self, sample: Sample) -> tuple[list[int], list[int]]:
         """Ids of the prompt and of the response, whatever they spell."""
@@ -87,17 +93,18 @@ class Encoder:
                 f"({sample.system[:40]!r}); use model.template=chat or take it out of the data"
             )
         response = sample.references[0]
-        texts, frame = (sample.instruction, sample.input, sample.system, response), self._frame(sample)
+        texts, written = (sample.instruction, sample.input, sample.system, response), self._frame(sample)
+        both = _apart if self.text.encoder_decoder else _joined
         if not any(map(self.control.is_spelt, texts)):
-            prompt_ids, response_ids = _joined(self._render(sample), response, self._plain)
+            prompt_ids, response_ids = both(self._render(sample), response, self._plain)
             # What a normaliser makes of a text may be a control token as well.
-            if self.control.count(prompt_ids) == frame and not self.control.count(response_ids):
+            if self.control.count(prompt_ids) == written and not self.control.count(response_ids):
                 return prompt_ids, response_ids
         marked = self.control.marked
         spelt = replace(
             sample, instruction=marked(sample.instruction), input=marked(sample.input), system=marked(sample.system)
         )
-        return _joined(self._render(spelt), marked(response), self.control.ids_of_marked)
+        return both(self._render(spelt), marked(response), self.control.ids_of_marked)
 
     def _opened(self, ids: list[int]) -> tuple[list[int], list[int]]:
         """The opening of a prompt, and what follows: the template's own, or the tokenizer's."""
@@ -139,6 +146,11 @@ def _joined(prompt: str, response: str, ids: Ids) -> tuple[list[int], list[int]]
     return prompt_ids, joint_ids[len(prompt_ids) :] if joins else ids(response)
 
 
+def _apart(prompt: str, response: str, ids: Ids) -> tuple[list[int], list[int]]:
+    """Ids of a prompt and of a response, each a text of its own."""
+    return ids(prompt), ids(response)
+
+
 def encode(sample: Sample, tokenizer: PreTrainedTokenizerBase, text: Text) -> Encoded:
     """One sample as ids; an `Encoder` does many faster."""
     return Encoder(tokenizer, text).encode(sample)
@@ -166,9 +178,10 @@ def encode_all(samples: Iterable[Sample], tokenizer: PreTrainedTokenizerBase, te
     rows = [encoder.encode(sample) for sample in samples]
     prompts = sum(row.prompt_was_cut for row in rows)
     if prompts:
+        end = "first" if text.encoder_decoder else "last"
         say_once(
             f"{prompts} of {len(rows)} prompts are over model.max_prompt_tokens={text.max_prompt_tokens}; "
-            "their last tokens are kept"
+            f"their {end} tokens are kept"
         )
     responses = sum(row.response_was_cut for row in rows)
     if responses:
@@ -196,10 +209,16 @@ def turn_end(tokenizer: PreTrainedTokenizerBase, chat: Chat | None) -> int:
 
 def opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the tokenizer's own call puts before a text: BOS, or nothing."""
+    return frame(tokenizer)[0]
+
+
+def frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What the tokenizer's own call puts before a text (BOS, or nothing), and behind it (EOS, or nothing)."""
     framed, bare = tokenizer("x")["input_ids"], encode_text("x", tokenizer)
     for start in range(len(framed) - len(bare) + 1):  # pyright: ignore[reportArgumentType]
-        if framed[start : start + len(bare)] == bare:  # pyright: ignore[reportIndexIssue]
-            return list(framed[:start])  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        end = start + len(bare)
+        if framed[start:end] == bare:  # pyright: ignore[reportIndexIssue]
+            return list(framed[:start]), list(framed[end:])  # pyright: ignore[reportIndexIssue, reportArgumentType]
     raise UserError(
         f"tokenizer of {tokenizer.name_or_path}: it reads a text differently beside its special tokens, so a prompt "
         "has no sure beginning; use another tokenizer"

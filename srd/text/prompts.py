@@ -37,8 +37,15 @@ def plain(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:
     return "\n".join(part for part in (sample.instruction, sample.input) if part) + "\n=>\n"
 
 
+def prefix(sample: "Sample", tokenizer: "PreTrainedTokenizerBase") -> str:
+    """The instruction as a prefix of the input, nothing else: how T5 was told its tasks (Raffel et al. 2020, section
+    2.4), as in "summarize: TEXT"."""
+    return " ".join(part for part in (sample.instruction, sample.input) if part)
+
+
 TEMPLATES: dict[str, Callable[["Sample", "PreTrainedTokenizerBase"], str]] = {
     "alpaca": alpaca,
     "chat": chat,
     "plain": plain,
+    "prefix": prefix,
 }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from srd.generation.decoding import Continuation, decode
+from srd.generation.continuation import Continuation
+from srd.generation.decoding import decode
 from srd.models.device import autocast, device
 from srd.models.load import load_model, load_tokenizer
 from srd.pipeline.graph import pair

@@ -17,7 +17,8 @@ from transformers import (
 from srd.config import Engine, Generation
 from srd.errors import UserError
 from srd.generation.answerer import answer
-from srd.generation.decoding import Continuation, decode
+from srd.generation.continuation import Continuation
+from srd.generation.decoding import decode
 from srd.generation.sampling import NoRepeat
 from srd.text.encoding import Encoded
 from tests.small import SIZES, model, tokenizer
