@@ -34,10 +34,3 @@ def config(*overrides: str) -> Config:
 def rows_at(path: Path, **more: Any) -> Dataset:
     """The settings of a data set that is a local file or folder."""
     return Dataset(name="jsonl", path=str(path), **more)
-
-
-def waits_for(experiment: str) -> str | None:
-    """The pair of a task's arms, where there is no such option."""
-    pair = {"xsum": "t5_large_to_small", "iwslt2017": "mt5_large_to_small"}.get(experiment.partition("/")[0])
-    is_small = experiment.endswith("/small")
-    return pair if pair and not is_small and not (conf_folder() / f"model/{pair}.yaml").is_file() else None

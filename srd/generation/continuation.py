@@ -37,7 +37,7 @@ Choose = Callable[[Float[Tensor, "B V"], list[Continuation]], Int[Tensor, " B"]]
 
 
 @runtime_checkable
-class Reader(Protocol):
+class ModelReader(Protocol):
     """A model with what it has kept of the rows that are being answered, in their order."""
 
     def begin(self, prompt: list[int]) -> list[int]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from srd.errors import UserError
-from srd.generation.continuation import Choose, Continuation, Reader
+from srd.generation.continuation import Choose, Continuation, ModelReader
 from srd.generation.encoder_decoder import EncoderDecoderReader
 from srd.generation.keys_values import KeyValueStore, mask_of
 from srd.models.heads import DECODES, arguments_of, unwrapped
@@ -44,7 +44,9 @@ def decode(
     longest first, a prompt asked several times once a batch. A row's ids do not depend on the others, to float noise.
     `tick` hears of rows as they finish.
     """
-    reader: Reader = EncoderDecoderReader(model) if is_encoder_decoder(unwrapped(model).config) else CausalReader(model)
+    reader: ModelReader = (
+        EncoderDecoderReader(model) if is_encoder_decoder(unwrapped(model).config) else CausalReader(model)
+    )
     # Equal prompts stand side by side, so that they are read together; the longest come first, so that those which are
     # read together are of like length and the store seldom has to make room on the left.
     waiting = deque(sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), prompts[i], i)))
@@ -71,7 +73,7 @@ def decode(
 
 
 def _next(
-    waiting: deque[int], prompts: list[list[int]], free: int, max_tokens: int, reader: Reader
+    waiting: deque[int], prompts: list[list[int]], free: int, max_tokens: int, reader: ModelReader
 ) -> list[Continuation]:
     """The next rows to read: as many as there are free slots and different prompts fit into `max_tokens` (or one)."""
     rows: list[Continuation] = []
@@ -87,7 +89,7 @@ def _next(
     return rows
 
 
-def _close_up(rows: list[Continuation], done: set[int], reader: Reader) -> list[Continuation]:
+def _close_up(rows: list[Continuation], done: set[int], reader: ModelReader) -> list[Continuation]:
     """The rows that go on, those at the end moved into the slots of finished ones."""
     # Only as many rows are copied as have left a hole before the end. Order means nothing: `index` goes with a row.
     left = len(rows) - len(done)
@@ -99,7 +101,7 @@ def _close_up(rows: list[Continuation], done: set[int], reader: Reader) -> list[
 
 
 class CausalReader:
-    """The `Reader` of decoder-only models."""
+    """The `ModelReader` of decoder-only models."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         _check_layers(model)

@@ -19,7 +19,7 @@ from srd.models.seq2seq import padded, start_id
 
 
 class EncoderDecoderReader:
-    """The `Reader` of encoder-decoder models."""
+    """The `ModelReader` of encoder-decoder models."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.inner = unwrapped(model)

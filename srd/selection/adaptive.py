@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What a rule may look at; each names in `Rule.reads` what of it must be there."""
+    """What a rule may look at; each names in `ShareRule.reads` what of it must be there."""
 
     samples: int
     difficulties: Columns = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenShare:
     """How many samples stay, and why so many."""
 
     kept: int
@@ -60,7 +60,7 @@ def difficulty(signals: Columns) -> Float[np.ndarray, " N"]:
     return np.mean([(values - values.min()) / np.ptp(values) for values in varied.values()], axis=0)
 
 
-def knee(given: Given) -> Chosen:
+def knee(given: Given) -> ChosenShare:
     """The samples up to the knee of the sorted difficulty curve: the point that lies farthest below the chord from its
     first to its last point.
 
@@ -77,10 +77,12 @@ def knee(given: Given) -> Chosen:
             "filter.rule=mixture or a number for filter.keep"
         )
     where = f"difficulty {curve[place]:.3g} of {curve[0]:.3g} to {curve[-1]:.3g}"
-    return Chosen(place + 1, f"the knee of the sorted difficulty curve, {below[place]:.3f} below its chord, at {where}")
+    return ChosenShare(
+        place + 1, f"the knee of the sorted difficulty curve, {below[place]:.3f} below its chord, at {where}"
+    )
 
 
-def mixture(given: Given) -> Chosen:
+def mixture(given: Given) -> ChosenShare:
     """As many samples as more likely belong to the easy one of two Gaussians, fitted to all signals together."""
     varied = _varied(given.difficulties)
     fit = two_components(np.stack(list(varied.values()), axis=1))
@@ -95,10 +97,10 @@ def mixture(given: Given) -> Chosen:
     )
     why = f"{kept:,} samples more likely belong to the easy one of two components, which has a share of "
     why += f"{fit.shares[0]:.3f}; the hard one lies {apart} standard deviations away"
-    return Chosen(kept, why)
+    return ChosenShare(kept, why)
 
 
-def budget(given: Given) -> Chosen:
+def budget(given: Given) -> ChosenShare:
     """As many samples as the stated sample passes allow, by the curriculum's own cut: one more would exceed them."""
     fits, too_many = 0, given.samples + 1
     while too_many - fits > 1:
@@ -110,7 +112,7 @@ def budget(given: Given) -> Chosen:
         raise UserError(f"filter.passes={given.passes}: the least that can be kept takes {least:,} sample passes")
     why = f"{passes:,} sample passes are within filter.passes={given.passes:,}"
     more = f", one more sample would take {given.passes_of(fits + 1):,}" if fits < given.samples else ", all samples"
-    return Chosen(fits, why + more)
+    return ChosenShare(fits, why + more)
 
 
 def _passes(given: Given, kept: int) -> int | None:
@@ -136,10 +138,10 @@ def _varied(signals: Columns) -> Columns:
 
 
 @dataclass(frozen=True)
-class Rule:
+class ShareRule:
     """A rule that chooses λ, and what the program needs of it."""
 
-    function: Callable[[Given], Chosen]
+    function: Callable[[Given], ChosenShare]
     reads: str
     """What it looks at beside the number of samples: `signals`, the difficulties of the ranking's samples, or
     `passes`, the cost of the distillation."""
@@ -147,9 +149,9 @@ class Rule:
     """The ends of the order that it can choose for."""
 
 
-RULES: dict[str, Rule] = {
-    "knee": Rule(knee, "signals"),
-    "mixture": Rule(mixture, "signals"),
-    "budget": Rule(budget, "passes", ("easiest", "hardest")),
+RULES: dict[str, ShareRule] = {
+    "knee": ShareRule(knee, "signals"),
+    "mixture": ShareRule(mixture, "signals"),
+    "budget": ShareRule(budget, "passes", ("easiest", "hardest")),
 }
 """Rules of `filter.keep=auto` by name."""

@@ -18,7 +18,7 @@ LEAST_VARIANCE = 1e-2
 """Of a component, in units of the signal's own: a signal that is equal for many samples would let it shrink to
 nothing, where the likelihood has no bound."""
 MOST_ROUNDS = 1000
-TOLERANCE = 1e-9
+LEAST_GAIN = 1e-9
 """Gain in mean log-likelihood (nats a sample) below which a fit is done."""
 
 
@@ -51,8 +51,8 @@ def two_components(values: Float[np.ndarray, "N S"]) -> Fit:
         total = np.asarray(logsumexp(joint, axis=0))
         belongs = np.exp(joint - total)
         likelihoods.append(float(total.mean()))
-        settled = len(likelihoods) > 1 and likelihoods[-1] - likelihoods[-2] < TOLERANCE
-        if settled or len(likelihoods) == MOST_ROUNDS:
+        is_level = len(likelihoods) > 1 and likelihoods[-1] - likelihoods[-2] < LEAST_GAIN
+        if is_level or len(likelihoods) == MOST_ROUNDS:
             break
     easy_first = np.argsort(means.mean(1), kind="stable")
     return Fit(belongs[easy_first[0]], likelihoods, means[easy_first], shares[easy_first])

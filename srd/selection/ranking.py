@@ -50,7 +50,7 @@ SCORES = {"student": "student_scores", "teacher": "teacher_scores"}
 """Where a signal of a family comes from."""
 VERIFIED = "verified_answers"
 """Where the pass rate comes from: what the verifier says of the answers."""
-REFLECTED = ("rouge_l",)
+REFLECTION_METRICS = ("rouge_l",)
 """The metrics that every reflection has. Any other is taken afterwards of the answers that a reflection keeps, so that
 arms with other signals share the answers."""
 
@@ -135,7 +135,7 @@ def source_of(name: str, answered: bool) -> str:
     signal = SIGNALS[name]
     if signal.is_verified:
         return VERIFIED
-    if signal.metric is not None and signal.metric not in REFLECTED:
+    if signal.metric is not None and signal.metric not in REFLECTION_METRICS:
         return graded(signal.metric)
     if signal.metric is not None or (signal.in_reflections and answered):
         return REFLECTIONS

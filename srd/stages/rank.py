@@ -8,7 +8,16 @@ import numpy as np
 from srd.errors import UserError
 from srd.metrics import BLIND
 from srd.runtime.progress import say
-from srd.selection.ranking import REFLECTED, REFLECTIONS, SAMPLES, SCORES, SIGNALS, difficulties, rank, source_of
+from srd.selection.ranking import (
+    REFLECTION_METRICS,
+    REFLECTIONS,
+    SAMPLES,
+    SCORES,
+    SIGNALS,
+    difficulties,
+    rank,
+    source_of,
+)
 from srd.stages.grade import read_grades
 from srd.stages.inputs import read_samples
 from srd.store.artefacts import Work
@@ -79,7 +88,9 @@ def _sightless(work: Work[Any, None], settings: Settings) -> dict[str, str]:
 def _constant(signals: list[str], values: Columns) -> dict[str, str]:
     """The graded signals that are the same for all samples, with what to say of them: a verifier may accept no answer
     at all, and the order by id that is left says nothing of difficulty."""
-    graded = [name for name in signals if SIGNALS[name].is_of_answers and SIGNALS[name].metric not in REFLECTED]
+    graded = [
+        name for name in signals if SIGNALS[name].is_of_answers and SIGNALS[name].metric not in REFLECTION_METRICS
+    ]
     constant = [name for name in graded if len(values["id"]) > 1 and np.ptp(values[name]) == 0]
     return {name: f"{name} is {abs(values[name][0]):g} for all {len(values['id']):,} samples" for name in constant}
 

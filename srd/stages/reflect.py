@@ -10,7 +10,7 @@ from srd.distillation.reference import reference_nll
 from srd.generation.answerer import Answerer
 from srd.generation.answers import Answer
 from srd.metrics import blind_share, metrics_of
-from srd.selection.ranking import REFLECTED
+from srd.selection.ranking import REFLECTION_METRICS
 from srd.stages.answering import fill_answers
 from srd.stages.costs import scoring_counts
 from srd.stages.inputs import read_model, read_samples
@@ -51,16 +51,16 @@ def make(work: Work[Settings, Pair]) -> None:
         return reflections, scoring_counts(rows, sum(a.tokens for a in answers), loaded.parameters)
 
     samples = read_samples(work, "train")
-    work.ledger["blind"] = {name: blind_share(name, samples) for name in REFLECTED}
+    work.ledger["blind"] = {name: blind_share(name, samples) for name in REFLECTION_METRICS}
     pairs = longest_first(samples, loaded.tokenizer, settings.text)
     fill_answers(work, "reflections.jsonl", loaded, pairs, lambda pair: pair[1], compute, answers=each)
 
 
 def reflection(sample: Sample, answers: list[Answer], nll: float) -> Reflection:
     """The answers to a sample's prompt in one row, with the means of their metrics."""
-    scores, tokens = [metrics_of(a.text, sample, REFLECTED) for a in answers], sum(a.tokens for a in answers)
+    scores, tokens = [metrics_of(a.text, sample, REFLECTION_METRICS) for a in answers], sum(a.tokens for a in answers)
     if len(answers) == 1:
         return Reflection(sample.id, answers[0].text, scores[0], nll, tokens)
-    by_answer = {name: [of_answer[name] for of_answer in scores] for name in REFLECTED}
+    by_answer = {name: [of_answer[name] for of_answer in scores] for name in REFLECTION_METRICS}
     means = {name: fmean(values) for name, values in by_answer.items()}
     return Reflection(sample.id, answers[0].text, means, nll, tokens, [a.text for a in answers[1:]], by_answer)

@@ -174,6 +174,8 @@ CHANGES: dict[str, Change] = {
     "filter.weights": Change("paced", VERIFIED),
     "filter.weight_powers": Change("[1,2]", (*VERIFIED, "filter.weights=paced")),
     "filter.keep": Change("0.5"),
+    "filter.rule": Change("mixture", (*SMOKE, "filter.keep=auto")),
+    "filter.passes": Change("9", (*SMOKE, "filter.keep=auto", "filter.rule=budget", "filter.passes=12")),
     "filter.by": Change("random"),
     "filter.end": Change("hardest"),
     "filter.seed": Change("3", (*SMOKE, "filter.by=random")),

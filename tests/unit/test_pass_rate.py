@@ -13,7 +13,7 @@ from srd.metrics import METRICS
 from srd.pipeline import graph
 from srd.pipeline.commanded import commanded
 from srd.pipeline.settings import answer_seeds
-from srd.selection.ranking import PASS_RATE, REFLECTED, SIGNALS, rank
+from srd.selection.ranking import PASS_RATE, REFLECTION_METRICS, SIGNALS, rank
 from srd.selection.weights import WEIGHTS, paced, scaled
 from srd.stages import filter as filtering
 from srd.stages import grade, partition
@@ -40,7 +40,9 @@ def stages(*overrides: str) -> dict[str, set[str]]:
 def test_every_metric_of_an_answer_is_a_signal_and_the_pass_rate_besides() -> None:
     of_answers = {name for name, signal in SIGNALS.items() if signal.is_of_answers}
     assert of_answers == {*METRICS, PASS_RATE}
-    assert set(REFLECTED) == {"rouge_l"}, "what every reflection has had so far: more would make all of them anew"
+    assert set(REFLECTION_METRICS) == {"rouge_l"}, (
+        "what every reflection has had so far: more would make all of them anew"
+    )
     assert len(WEIGHTS) == 1
     assert [name for name, metric in METRICS.items() if metric.is_binary] == [
         "exact_match",

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from srd.commands.report import read_table, tables
 from srd.config import Config
 from srd.report.published import published
-from tests.composing import config, waits_for
+from tests.composing import config
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.slow  # hundreds of compositions
@@ -58,8 +58,6 @@ def composed(job: tuple[str, ...]) -> Config:
 
 @pytest.mark.parametrize("table", ARMS)
 def test_every_arm_of_a_table_composes_and_has_what_it_is_compared_with(table: str) -> None:
-    if pair := waits_for(f"{table}/plain"):
-        pytest.skip(f"conf/model/{pair}.yaml is not there yet")
     all_jobs = jobs(table)
     assert len(all_jobs) == ARMS[table]
     swept = {word.partition("=")[0] for word in all_jobs[0]} - {"experiment"}
