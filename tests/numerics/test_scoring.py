@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from srd.config import Engine
 from srd.distillation.reference import reference_nll
 from srd.distillation.scoring import reference_means, signal_values
+from srd.models.load import Size
 from srd.selection.importance import IMPORTANCE, Known
 from srd.stages.costs import reading_counts
 from srd.stages.score import OF_STUDENT, OF_TEACHER, _of_student, _of_teacher
@@ -126,6 +127,10 @@ def test_a_teacher_that_is_sure_gives_a_large_ratio_and_no_infinity() -> None:
 def test_a_scoring_pass_costs_a_forward_pass_of_each_reader_and_writes_nothing() -> None:
     rows = encoded()
     tokens, positions = sum(row.num_tokens for row in rows), sum(len(row.response) for row in rows)
-    alone, both = reading_counts(rows, [1000]), reading_counts(rows, [1000, 3000])
+    small, large = Size(1000, 1000), Size(3000, 3000)
+    alone, both = reading_counts(rows, [small]), reading_counts(rows, [small, large])
     assert alone == {"scoring_passes": 8, "scored_tokens": positions, "flops": 2 * 1000 * tokens}
     assert both == {"scoring_passes": 16, "scored_tokens": 2 * positions, "flops": 2 * 4000 * tokens}
+    # Of an encoder-decoder model either text goes through a stack of its own.
+    by_stack = 2 * (10 * (tokens - positions) + 1000 * positions)
+    assert reading_counts(rows, [Size(10, 1000)])["flops"] == by_stack

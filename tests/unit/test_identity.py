@@ -89,6 +89,9 @@ def decoding(prefix: str, under: tuple[str, ...] = SMOKE) -> dict[str, Change]:
     return {f"{prefix}.{key}": Change(value, under) for key, value in values.items()}
 
 
+T5_PAIR = (*PAIR, "model.encoder_decoder=true")
+
+
 def side(role: str) -> dict[str, Change]:
     prefix, adapted = f"model.{role}", (*SMOKE, f"model.{role}.lora.rank=2")
     packaged = (*PAIR, f"{prefix}.name=null", f"+{prefix}.gguf_file=one.gguf", f"+{prefix}.package=torch")
@@ -99,6 +102,7 @@ def side(role: str) -> dict[str, Change]:
         f"{prefix}.gguf_file": Change("other.gguf", (*PAIR, f"+model.{role}.gguf_file=one.gguf")),
         f"{prefix}.architecture": Change("{model_type: gpt2}"),
         f"{prefix}.layers": Change("[0,1]", PAIR),
+        f"{prefix}.decoder_layers": Change("[0]", (*T5_PAIR, f"{prefix}.layers=[0]")),
         f"{prefix}.adapter": Change("FOLDER", PAIR),
         f"{prefix}.dtype": Change("bfloat16"),
         f"{prefix}.lora.rank": Change("3", adapted),
@@ -173,6 +177,7 @@ CHANGES: dict[str, Change] = {
     "rank.verifier": Change("code_passes", (*VERIFIED, "rank.signals=[pass_rate]")),
     "filter.weights": Change("paced", VERIFIED),
     "filter.weight_powers": Change("[1,2]", (*VERIFIED, "filter.weights=paced")),
+    "model.encoder_decoder": Change("true", PAIR),
     "filter.keep": Change("0.5"),
     "filter.rule": Change("mixture", (*SMOKE, "filter.keep=auto")),
     "filter.passes": Change("9", (*SMOKE, "filter.keep=auto", "filter.rule=budget", "filter.passes=12")),

@@ -115,11 +115,13 @@ def test_what_solves_its_task_passes(shut: tuple[Code, list[str]]) -> None:
     assert run_python(raising, Checks(["try:\n  f(1)\n  assert False\nexcept KeyError:\n  pass"]), *shut).passed
 
 
+@pytest.mark.slow  # with the next one the campaign: some twenty seconds of interpreters that start and end
 @pytest.mark.parametrize("name", FORGERIES)
 def test_no_pass_is_forged(anyhow: tuple[Code, list[str]], name: str) -> None:
     assert not verified(anyhow, FORGERIES[name]).passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*GREED, *HARM])
 def test_nothing_takes_more_than_it_is_given(
     shut: tuple[Code, list[str]], name: str, bystander: subprocess.Popen[bytes]

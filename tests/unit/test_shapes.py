@@ -92,6 +92,7 @@ def test_no_function_hands_on_a_tensor_without_its_shape() -> None:
         "by_name": "sums by name, scalars all of them",
         "forward": "autograd's signature: inputs of any kind",
         "backward": "autograd's signature: gradients of any kind",
+        "entering_head": "the forward pass's arguments by name",
         "inputs": "the forward pass's arguments by name",
         "take": "a hook sees what a model passes",
     }
