@@ -46,6 +46,8 @@ SMALL: dict[str, Any] = {
         )
         for name in names.split()
     },
+    # Without their kernels the linear attentions compute whole chunks of a text, however short it is.
+    **{"mamba_chunk_size": 8, "chunk_size": 8},
     **{"vocab_size": 300, "vocab_size_per_layer_input": 300, "index_topk": 1000, "sliding_window": 64},
     **{"pad_token_id": 0, "bos_token_id": 2, "decoder_start_token_id": 0, "moe_layer_start_index": 0},
     **{"layer_norm_eps": 1e-5, "is_decoder": True},
@@ -102,6 +104,33 @@ NOT_BUILT = {
     "xlstm": "its states have a fixed size",
 }
 """Kinds that are not built tiny here, and why."""
+
+
+REFUSED = {
+    **dict.fromkeys(
+        [
+            "bart",
+            "bigbird_pegasus",
+            "blenderbot",
+            "blenderbot-small",
+            "data2vec-text",
+            "marian",
+            "mbart",
+            "mvp",
+            "pegasus",
+            "plbart",
+            "trocr",
+        ],
+        "decoders of encoder-decoder models, which count positions by column",
+    ),
+    **dict.fromkeys(
+        ["camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"],
+        "positions that begin at another number",
+    ),
+    **dict.fromkeys(("cpmant", "roformer", "xlm"), "a text is read in both directions, or its padding too"),
+    **dict.fromkeys(("recurrent_gemma", "rwkv"), "a state that padding changes"),
+}
+"""Kinds that `try_out` refuses, and what they have."""
 
 
 def build(kind: str, seed: int = 0) -> PreTrainedModel:

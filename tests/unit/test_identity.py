@@ -1,15 +1,18 @@
 """Every key of the config either changes what some artefact is known by, or never can: here is why."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
+from srd.commands.compose import to_config
 from srd.commands.schema import keys
 from srd.pipeline.scoring import harnesses, scores
 from srd.store.artefacts import closure
-from tests.composing import config
+from tests.composing import composed
 
 SMOKE = ("debug=smoke", "dataset=pydoc")
 PAIR = (
@@ -264,9 +267,19 @@ def leaves() -> set[str]:
 
 
 @cache
+def _composed(*overrides: str) -> DictConfig:
+    return composed(*overrides)
+
+
+@cache
 def artefacts(*overrides: str) -> frozenset[str]:
-    """All artefacts of a run, by their fingerprints."""
-    cfg = config(*overrides)
+    """All artefacts of a run, by their fingerprints; `++KEY=VALUE` at the end is set in what the others compose."""
+    base, added = (overrides[:-1], overrides[-1][2:]) if overrides[-1].startswith("++") else (overrides, "")
+    whole = deepcopy(_composed(*base))
+    if added:
+        key, _, value = added.partition("=")
+        OmegaConf.update(whole, key, OmegaConf.create(f"value: {value}").value, force_add=True)
+    cfg = to_config(whole)
     return frozenset(str(node) for node in closure([*scores(cfg), *harnesses(cfg)]))
 
 
