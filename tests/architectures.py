@@ -47,7 +47,7 @@ SMALL: dict[str, Any] = {
         for name in names.split()
     },
     # Without their kernels the linear attentions compute whole chunks of a text, however short it is.
-    **{"mamba_chunk_size": 8, "chunk_size": 8},
+    **{"mamba_chunk_size": 8},
     **{"vocab_size": 300, "vocab_size_per_layer_input": 300, "index_topk": 1000, "sliding_window": 64},
     **{"pad_token_id": 0, "bos_token_id": 2, "decoder_start_token_id": 0, "moe_layer_start_index": 0},
     **{"layer_norm_eps": 1e-5, "is_decoder": True},
