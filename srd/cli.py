@@ -38,9 +38,7 @@ COMMANDS = {
     "table": Command("a table of a paper: all its arms, then its report", "srd.commands.report:table", composed=False),
     "report": Command("a study as a page (srd report STUDY --open)", "srd.commands.report:report", composed=False),
     "show": Command(
-        "look into an artefact (srd show STAGE/FINGERPRINT), or compare two rankings (srd show rank/A rank/B)",
-        "srd.commands.show:show",
-        composed=False,
+        "look into an artefact, or two rankings (srd show rank/A rank/B)", "srd.commands.show:show", composed=False
     ),
     "ls": Command(
         "what there is: experiments, models, datasets, methods, artefacts", "srd.commands.ls:ls", composed=False

@@ -198,12 +198,11 @@ def head_of(model: nn.Module) -> HeadAccess:
 
 
 @torch.no_grad()
-def trial_logits(model: nn.Module, use_cache: bool = False) -> Float[Tensor, "T V"]:
-    """The logits of a few ids, to see whether two models are one; where it is asked to, it keeps what decoding would
-    go on from."""
+def trial_logits(model: nn.Module) -> Float[Tensor, "T V"]:
+    """The logits of a few ids, to see whether two models are one."""
     ids = [3, 4, 5, 6]
     batch = collate([Encoded("0" * 16, ids, ids, False)], 0).to(next(model.parameters()).device)
-    return model(**head_of(model).inputs(model, batch), use_cache=use_cache).logits[0]
+    return model(**head_of(model).inputs(model, batch), use_cache=False).logits[0]
 
 
 def hidden_at(model: nn.Module, batch: Batch) -> Float[Tensor, "N H"]:

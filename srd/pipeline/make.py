@@ -12,7 +12,7 @@ from typing import Any
 
 from srd.config import Config, Evaluate
 from srd.errors import UserError, first_line
-from srd.metrics import BLIND, METRICS
+from srd.metrics import BLIND, CRITERIA, METRICS
 from srd.pipeline import graph
 from srd.pipeline.catalogue import STAGES
 from srd.pipeline.settings import metrics_read
@@ -121,7 +121,7 @@ def _check_scored(cfg: Config, node: Node, needed: list[str]) -> None:
     """A `UserError` for a sample that a metric of the run cannot score, or where one that the config names sees nothing
     in most test references."""
     read = {split: names for split, names in metrics_read(cfg).items() if split in needed}
-    checks = {split: [check for name in names if (check := METRICS[name].check)] for split, names in read.items()}
+    checks = {split: [check for name in names if (check := CRITERIA[name].check)] for split, names in read.items()}
     named = cfg.evaluate.metrics if "test" in needed and cfg.evaluate.metrics != Evaluate().metrics else []
     if not any(checks.values()) and not named:
         return

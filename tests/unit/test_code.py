@@ -176,8 +176,8 @@ def test_every_row_of_the_real_sets_can_be_tested(name: str, splits: list[int]) 
 @pytest.mark.slow  # some ten seconds of two processors
 @pytest.mark.parametrize("name", ["mbpp", "humaneval"])
 def test_known_solutions_pass_and_the_empty_answer_nowhere(name: str, code: Code) -> None:
-    """Of forty, by chance; all 964 and all 164 do, and the empty answer nowhere, in five minutes of two processors."""
-    samples = random.Random(7).sample(shared_samples(name), 40)
+    """Of twelve, by chance; all 964 and all 164 do, and the empty answer nowhere, in five minutes of two processors."""
+    samples = random.Random(7).sample(shared_samples(name), 12)
     found = outcomes([each.references[0].strip() for each in samples], samples, code)
     assert [(each.id, outcome.why) for each, outcome in zip(samples, found, strict=True) if not outcome.passed] == []
     assert not any(outcome.passed for outcome in outcomes([""] * 10, samples[:10], code))

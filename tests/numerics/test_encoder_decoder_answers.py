@@ -40,11 +40,11 @@ def by_library(net: PreTrainedModel, prompt: list[int], limit: int, stops: set[i
 @pytest.mark.parametrize("name", KINDS)
 def test_greedy_answers_are_the_library_s(name: str) -> None:
     """A few of the ids end an answer, so rows leave at different steps and others enter."""
-    net, asked, stops = made(name), prompts(), set(range(1, 60))
-    expected = [by_library(net, prompt, 24, stops) for prompt in asked]
+    net, asked, stops = made(name), prompts(12), set(range(1, 60))
+    expected = [by_library(net, prompt, 16, stops) for prompt in asked]
     assert len({len(ids) for ids in expected}) >= 3, "rows leave at different steps"
-    for slots, max_tokens in ((1, 4096), (3, 20), (8, 64), (100, 4096)):
-        assert decode(net, asked, greedy, stops, 24, slots, max_tokens) == expected
+    for slots, max_tokens in ((1, 4096), (3, 20), (8, 64)):
+        assert decode(net, asked, greedy, stops, 16, slots, max_tokens) == expected
     assert len(KINDS) == 5
 
 
