@@ -154,7 +154,7 @@ def test_what_leaves_nothing_or_scores_nothing_is_one_line_before_the_work(
     said = cli("run", *smoke, "filter.keep=1", "filter.end=hardest", cwd=tmp_path, code=2).stderr
     assert (
         said.strip().splitlines()[-1]
-        == "srd: filter.end=hardest does nothing with filter.keep=1.0 filter.by=rank; drop it"
+        == "srd: filter.end=hardest does nothing with filter.keep=1 filter.by=rank; drop it"
     )
     said = cli("rank", *smoke, "rank.signals=[nll]", cwd=tmp_path, code=2).stderr
     assert "not there yet; run `srd score`" in said

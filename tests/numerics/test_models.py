@@ -83,8 +83,8 @@ def random_student(seed: int, *overrides: str) -> PreTrainedModel:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.student.architecture.model_type=lama", "not a causal language model that can be built"),
-        ("model.student.architecture.hidden_size=63", "not a causal language model that can be built"),
+        ("model.student.architecture.model_type=lama", "not a language model that can be built"),
+        ("model.student.architecture.hidden_size=63", "not a language model that can be built"),
         ("+model.student.architecture.hiden_size=8", "LlamaConfig has no such setting"),
         (
             "model.student.architecture.max_position_embeddings=40",

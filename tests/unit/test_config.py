@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from srd.commands.compose import run_hydra, to_config
 from srd.commands.explain import explain
+from srd.commands.report import read_table, tables
 from srd.commands.schema import conf_folder, groups, keys
 from srd.config import Config, Model
 from srd.errors import UserError
@@ -19,20 +20,25 @@ from tests.composing import composed, config
 FILES = sorted(conf_folder().rglob("*.yaml"))
 APART = ("table", "protocol", "recipe")
 """Tables are read by `srd table`; protocols and recipes are what experiments and models bring along."""
-OPTIONS = [
-    (group, path)
-    for group, path in ((path.relative_to(conf_folder()).parts[0], path) for path in FILES)
-    if path.parent != conf_folder() and group not in APART
-]
-PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
 
 
 def name_of(path: Path) -> str:
     return "/".join(path.relative_to(conf_folder()).with_suffix("").parts[1:])
 
 
+OPTIONS = [
+    (group, path)
+    for group, path in ((path.relative_to(conf_folder()).parts[0], path) for path in FILES)
+    if path.parent != conf_folder() and group not in APART
+]
+ARMS = {name for table in tables() for arm in read_table(table).arms for name in arm.strip("[]").split(",")}
+"""Experiments that the tests of the tables compose."""
+ALONE = [(group, path) for group, path in OPTIONS if group != "experiment" or name_of(path) not in ARMS]
+PAIR = ["model.teacher.name=somewhere/teacher", "model.student.name=somewhere/student"]
+
+
 @pytest.mark.slow  # over a hundred compositions
-@pytest.mark.parametrize(("group", "path"), OPTIONS, ids=[f"{group}-{name_of(path)}" for group, path in OPTIONS])
+@pytest.mark.parametrize(("group", "path"), ALONE, ids=[f"{group}-{name_of(path)}" for group, path in ALONE])
 def test_every_option_composes_into_checked_dataclasses(group: str, path: Path) -> None:
     name = name_of(path)
     more = {"pair": PAIR, "pocl": ["curriculum.phases=4"], "translation": ["distill.select_by=chrf"]}.get(name, [])
